@@ -1,0 +1,250 @@
+"""The Python API; the command line calls nothing else.
+
+import quantart_cli as quantart
+model = quantart.load("quantart")
+style = model.encode_style("style.jpg")
+picture = model.stylize("content.jpg", style, fidelity=0.7)
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import torch
+from torch import Tensor
+
+from quantart_cli.checkpoints.manifest import artefact
+from quantart_cli.color import keep_chroma, match_color
+from quantart_cli.engine.build import METHODS, build
+from quantart_cli.engine.choices import PRESERVE_COLOR, STYLE_SIZE
+from quantart_cli.engine.device import Machine, choose
+from quantart_cli.engine.memory import check_memory, out_of_memory
+from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
+from quantart_cli.methods.controls import Controls
+from quantart_cli.methods.gatys import Record, Stopped
+
+Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
+
+
+@dataclass(frozen=True)
+class Style:
+    """One or several pictures as a model sees them; made by :meth:`Model.encode_style`, used for many contents."""
+
+    model: Model
+    pictures: tuple[Picture, ...]
+    weights: tuple[float, ...]
+    encoded: Any
+
+
+@dataclass(frozen=True)
+class Painted:
+    """What :meth:`Model.paint` gives: the picture, and how it came about."""
+
+    picture: Picture
+    precision: str
+    """That of the result: fp32 where the chosen precision overflowed."""
+    notes: tuple[str, ...] = ()
+    """Remarks for a person, one line each."""
+    stopped: bool = False
+    """Ctrl-C ended an optimisation early; the picture is what it had reached."""
+
+
+def load(
+    method: str = "quantart", *, device: str = "auto", precision: str = "auto", max_pixels: int = DEFAULT_MAX_PIXELS
+) -> Model:
+    """A model with its embedded weights, verified.
+
+    Args:
+        method: "quantart", "adain" or "gatys".
+        device: "auto", "cpu", "cuda" or "mps".
+        precision: "auto", "fp32", "bf16" or "fp16"; auto is bf16 where the hardware has it.
+        max_pixels: pictures above it are refused before they are decoded.
+
+    Raises:
+        QuantArtError: an unknown name (the nearest is suggested), a device that is not here, or damaged weights.
+    """
+    check_choice("method", method, METHODS)
+    return Model(method, choose(device, precision), max_pixels)
+
+
+class Model:
+    """A method on a machine. Make one with :func:`load`."""
+
+    def __init__(self, method: str, machine: Machine, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        self.method = method
+        self.machine = machine
+        self.max_pixels = max_pixels
+        self._net = build(method, machine)
+
+    @property
+    def weights(self) -> dict[str, str]:
+        """sha256 of each file of weights in use, by its name."""
+        return {name: artefact(name).sha256 for name in METHODS[self.method][1].values()}
+
+    def encode_style(
+        self, styles: Source | Sequence[Source], *, weights: Sequence[float] | None = None, size: int | None = None
+    ) -> Style:
+        """Encode one or several styles, once for any number of contents.
+
+        Args:
+            styles: a path, PIL image, uint8 array (H, W[, 1, 3 or 4]) or bytes of a file, or a list of these.
+            weights: one a style, not negative; normalised to sum to 1. Default: all alike.
+            size: long side in pixels above which a style is reduced, default 1024; never enlarged.
+
+        Raises:
+            QuantArtError: a picture that cannot be read, or weights that do not fit the styles.
+        """
+        many = styles if isinstance(styles, (list, tuple)) else [styles]
+        pictures = tuple(resize(self._read(style), size or STYLE_SIZE, enlarge=False) for style in many)
+        normalised = normalise_weights(weights, len(pictures))
+        for picture in pictures:
+            check_memory(picture.width * picture.height, self.machine, self.method, picture.name)
+        return Style(self, pictures, normalised, self._encode(self._net, pictures, normalised))
+
+    def stylize(
+        self,
+        content: Source,
+        style: Style | Source | Sequence[Source],
+        *,
+        size: int | None = None,
+        preserve_color: str = "none",
+        seed: int = 0,
+        progress: Callable[[Record], None] | None = None,
+        **controls: Any,
+    ) -> PIL.Image.Image:
+        """Paint a picture.
+
+        Args:
+            content: a path, PIL image, uint8 array (H, W[, 1, 3 or 4]) or bytes of a file.
+            style: from :meth:`encode_style`, or pictures to encode with equal weights.
+            size: long side of the result in pixels; default the content's own.
+            preserve_color: "none"; "luma": the result's luminance with the content's chroma; "match": the style is
+                recoloured to the content's colour mean and covariance before it is encoded.
+            seed: of all random numbers.
+            progress: called with a :class:`quantart_cli.methods.gatys.Record` after each step, by "gatys" only.
+            **controls: the method's own, for example ``fidelity=0.7``; see :mod:`quantart_cli.methods.controls`.
+
+        Returns:
+            RGB, or RGBA when the content has transparency; the content's size unless ``size`` is given.
+
+        Raises:
+            QuantArtError: a picture that cannot be read, or a control that does not exist or is out of range.
+            KeyboardInterrupt: on Ctrl-C; :meth:`paint` keeps what an optimisation had reached.
+        """
+        chosen = METHODS[self.method][0].Controls.of(controls)
+        picture = self._read(content)
+        if size is not None:
+            picture = resize(picture, size, enlarge=True)
+        if not isinstance(style, Style):
+            style = self.encode_style(style)
+        painted = self.paint(picture, style, chosen, preserve_color=preserve_color, seed=seed, progress=progress)
+        if painted.stopped:
+            raise KeyboardInterrupt
+        return painted.picture.to_pil()
+
+    def paint(
+        self,
+        content: Picture,
+        style: Style,
+        controls: Controls,
+        *,
+        preserve_color: str = "none",
+        seed: int = 0,
+        progress: Callable[[Record], None] | None = None,
+    ) -> Painted:
+        """Paint a picture that is already read, at its own size; arguments as in :meth:`stylize`."""
+        check_choice("preserve-color", preserve_color, PRESERVE_COLOR)
+        if style.model is not self:
+            raise QuantArtError("the style was encoded by another model: encode it with this one")
+        check_memory(content.width * content.height, self.machine, self.method, content.name)
+        torch.manual_seed(seed)
+        extra = {"progress": progress} if progress is not None and self.method == "gatys" else {}
+        notes: tuple[str, ...] = ()
+        precision, stopped = self.machine.precision, False
+        try:
+            image = self._run(self._net, content, style, controls, preserve_color, extra)
+            if precision != "fp32" and not image.isfinite().all():
+                notes = (f"{precision} overflowed on {content.name}: computed again in fp32",)
+                precision = "fp32"
+                exact = build(self.method, Machine(self.machine.device, "fp32", "after an overflow"))
+                image = self._run(exact, content, style, controls, preserve_color, extra, encode_again=True)
+        except Stopped as stop:
+            image, stopped = stop.image, True
+            notes = (f"stopped at step {stop.step}",)
+        if not image.isfinite().all():
+            raise FloatingPointError(f"{self.method} gave numbers that are not finite for {content.name} in fp32")
+        rgb = image[0].clamp(0, 1).permute(1, 2, 0).float().cpu().numpy()  # (H, W, 3)
+        if preserve_color == "luma":
+            rgb = keep_chroma(rgb, content.rgb.astype(np.float32) / 255)
+        return Painted(content.with_rgb(np.rint(rgb * 255).astype(np.uint8)), precision, notes, stopped)
+
+    def _run(
+        self,
+        net: Any,
+        content: Picture,
+        style: Style,
+        controls: Controls,
+        preserve_color: str,
+        extra: dict[str, Any],
+        encode_again: bool = False,
+    ) -> Tensor:
+        """One forward pass, (1, 3, H, W) float32 not clamped; the style encoded anew where it depends on the content."""
+        image, coverage = self._tensors(content)
+        encoded = style.encoded
+        if preserve_color == "match" or encode_again:
+            reference = content if preserve_color == "match" else None
+            encoded = self._encode(net, style.pictures, style.weights, reference)
+        with torch.inference_mode(self.method != "gatys"), out_of_memory(content.name):
+            return net.stylize(image, encoded, controls, coverage=coverage, **extra)
+
+    def _encode(
+        self, net: Any, pictures: Sequence[Picture], weights: Sequence[float], reference: Picture | None = None
+    ) -> Any:
+        """The method's encoding of styles, recoloured to ``reference`` if there is one."""
+        with torch.inference_mode(self.method != "gatys"), out_of_memory(pictures[0].name):
+            return net.encode_style([self._tensors(picture, reference) for picture in pictures], weights)
+
+    def _tensors(self, picture: Picture, reference: Picture | None = None) -> tuple[Tensor, Tensor | None]:
+        """Image (1, 3, H, W) float32 in [0, 1], hidden colour replaced, and opacity (1, 1, H, W) or None."""
+        rgb = _visible(picture)
+        if reference is not None:
+            rgb = match_color(rgb, _visible(reference), _opacity(picture), _opacity(reference))
+        image = torch.from_numpy(rgb).permute(2, 0, 1)[None].contiguous().to(self.machine.device)
+        opacity = _opacity(picture)
+        if opacity is None:
+            return image, None
+        return image, torch.from_numpy(opacity)[None, None].to(self.machine.device)
+
+    def _read(self, source: Source) -> Picture:
+        return source if isinstance(source, Picture) else read_picture(source, max_pixels=self.max_pixels)
+
+
+def normalise_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
+    """Style weights that sum to 1; all alike when none are given.
+
+    Raises:
+        QuantArtError: another number of weights than styles, a negative or non-finite one, or all of them 0.
+    """
+    if weights is None:
+        return (1 / count,) * count
+    if len(weights) != count:
+        raise QuantArtError(f"{len(weights)} style weights for {count} styles: give one weight a style")
+    if any(not math.isfinite(weight) or weight < 0 for weight in weights) or sum(weights) == 0:
+        raise QuantArtError("style weights must be numbers that are not negative, and not all of them 0")
+    return tuple(weight / sum(weights) for weight in weights)
+
+
+def _visible(picture: Picture) -> np.ndarray:
+    """(H, W, 3) float32 in [0, 1] in which colour under full transparency has no influence."""
+    return fill_transparent(picture) if picture.alpha is not None else picture.rgb.astype(np.float32) / 255
+
+
+def _opacity(picture: Picture) -> np.ndarray | None:
+    return None if picture.alpha is None else picture.alpha.astype(np.float32) / 255

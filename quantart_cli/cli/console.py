@@ -1,0 +1,92 @@
+"""Exit statuses, and what is told to people: all of it on stderr, stdout belongs to pictures and to ``--json``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+USER_ERROR = 2
+INTERRUPTED = 130
+TERMINATED = 143
+
+# Without a terminal a running optimisation says where it is this often, in seconds.
+_PLAIN_EVERY = 10.0
+
+
+def say(line: str) -> None:
+    """One line on stderr; a closed stderr is nobody's error."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except OSError:
+        pass
+
+
+def is_terminal() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+@contextmanager
+def waiting(text: str, quiet: bool) -> Iterator[None]:
+    """A spinner while the body runs, on a terminal only."""
+    if quiet or not is_terminal():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(text):
+        yield
+
+
+class Bar(Protocol):
+    """Tells progress: units done of all, and a few words about now."""
+
+    def __call__(self, done: int, total: int, words: str = "", stage: str | None = None) -> None: ...
+
+
+@contextmanager
+def progress_bar(stage: str, quiet: bool) -> Iterator[Bar]:
+    """A progress bar on a terminal; elsewhere a plain line every ten seconds; with ``quiet`` nothing."""
+    if quiet:
+        yield lambda done, total, words="", stage=None: None
+        return
+    if not is_terminal():
+        yield _plain_lines(stage)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[words]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        tasks = {stage: shown.add_task(stage, total=None, words="")}
+
+        def update(done: int, total: int, words: str = "", stage: str | None = stage) -> None:
+            assert stage is not None
+            if stage not in tasks:
+                for old in tasks.values():
+                    shown.update(old, visible=False)
+                tasks[stage] = shown.add_task(stage, total=total, words=words)
+            shown.update(tasks[stage], completed=done, total=total, words=words)
+
+        yield update
+
+
+def _plain_lines(first_stage: str) -> Bar:
+    last = time.monotonic()
+
+    def update(done: int, total: int, words: str = "", stage: str | None = None) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= _PLAIN_EVERY:
+            last = now
+            say(f"{stage or first_stage} {done}/{total} {words}".rstrip())
+
+    return update

@@ -1,0 +1,83 @@
+"""``quantart info``: what is installed, what it would compute on, and whether the weights are whole."""
+
+from __future__ import annotations
+
+import json
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import typer
+
+from quantart_cli import __version__
+from quantart_cli.cli.options import MACHINE, with_parameters
+
+_PACKAGES = ("torch", "torchvision", "pillow", "numpy", "safetensors", "huggingface-hub", "typer", "rich")
+_DOC = """Show versions, device, precision and weights.
+
+Says why this device and precision would be used; verifies every file of weights (exit status 1 if one fails).
+"""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("info")(with_parameters(_run, _DOC, MACHINE))
+
+
+def _run(values: dict[str, Any]) -> int:
+    """Exit status 0 when every weight is there and verified, else 1."""
+    from quantart_cli.engine.device import choose
+
+    machine = choose(values["device"], values["precision"])
+    weights = _weights()
+    if values["json"]:
+        report = {
+            "quantart": __version__,
+            "python": platform.python_version(),
+            "packages": _versions(),
+            "device": machine.device,
+            "precision": machine.precision,
+            "why": machine.why,
+            "weights": weights,
+        }
+        print(json.dumps(report))
+    else:
+        print(f"quantart {__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}")
+        print(", ".join(f"{name} {number}" for name, number in _versions().items()))
+        print(f"computes on {machine.device} in {machine.precision}: {machine.why}")
+        width = max(len(row["name"]) for row in weights)
+        for row in weights:
+            print(f"{row['name']:{width}}  {row['state']:8}  {row['bytes'] / 1e6:5.1f} MB  {row['purpose']}")
+    return 0 if all(row["state"] == "verified" for row in weights) else 1
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "missing"
+    return found
+
+
+def _weights() -> list[dict[str, Any]]:
+    from quantart_cli.checkpoints.loading import sha256_of
+    from quantart_cli.checkpoints.manifest import manifest
+
+    rows = []
+    for item in manifest().values():
+        try:
+            state = "verified" if sha256_of(item.path) == item.sha256 else "damaged"
+        except OSError:
+            state = "missing"
+        rows.append(
+            {
+                "name": item.name,
+                "state": state,
+                "bytes": item.bytes,
+                "sha256": item.sha256,
+                "path": str(item.path),
+                "purpose": item.purpose,
+            }
+        )
+    return rows

@@ -1,0 +1,133 @@
+"""Options written once: the method's own from its controls dataclass, and those every painting command shares."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, Field, fields
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR, STYLE_SIZE
+from quantart_cli.images import DEFAULT_MAX_PIXELS, writable_formats
+
+_STYLES = "Styles and size"
+_OUTPUT = "Output"
+_MACHINE = "Machine"
+
+
+def _either(names: tuple[str, ...]) -> str:
+    return "|".join(names)
+
+
+_POSITIONAL: dict[str, tuple[Any, Any]] = {
+    "content": (
+        Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint; - reads it from stdin.")],
+        inspect.Parameter.empty,
+    ),
+    "styles": (
+        Annotated[list[str], typer.Argument(metavar="STYLE...", help="One or several pictures in the style to take.")],
+        inspect.Parameter.empty,
+    ),
+    "output": (
+        Annotated[
+            str,
+            typer.Option(
+                "--output",
+                "-o",
+                metavar="FILE",
+                help="The picture to write, its format by its suffix; - writes to stdout.",
+            ),
+        ],
+        inspect.Parameter.empty,
+    ),
+}
+
+
+def _option(kind: Any, default: Any, panel: str, help: str, metavar: str | None = None, flag: str | None = None) -> Any:
+    names = (flag,) if flag else ()
+    return Annotated[kind, typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)], default
+
+
+_SHARED: dict[str, tuple[Any, Any]] = {
+    "style_weights": _option(str | None, None, _STYLES, "Weights of several styles, e.g. 0.3,0.7.", "W,W,…"),
+    "size": _option(int | None, None, _STYLES, "Long side of the result in pixels. Default: the content's.", "N"),
+    "style_size": _option(
+        int | None,
+        None,
+        _STYLES,
+        f"Long side of the styles in pixels, never enlarged. Default: their own, at most {STYLE_SIZE}.",
+        "N",
+    ),
+    "preserve_color": _option(
+        str,
+        PRESERVE_COLOR[0],
+        _STYLES,
+        "luma: the content's colours, only brightness is painted; match: the style recoloured to the content first.",
+        _either(PRESERVE_COLOR),
+    ),
+    "format": _option(
+        str | None, None, _OUTPUT, "Format of the output, whatever its suffix.", _either(writable_formats())
+    ),
+    "quality": _option(int, 95, _OUTPUT, "Quality of JPEG, WebP and AVIF, 1 to 100.", "N"),
+    "background": _option(
+        str | None, None, _OUTPUT, "Colour behind transparency, for formats without it: white, #20304a.", "COLOR"
+    ),
+    "strip_metadata": _option(bool, False, _OUTPUT, "Drop EXIF, XMP, comments and the like.", flag="--strip-metadata"),
+    "json": _option(bool, False, _OUTPUT, "Print one JSON object about the run on stdout.", flag="--json"),
+    "quiet": _option(bool, False, _OUTPUT, "Say nothing but errors.", flag="--quiet"),
+    "device": _option(str, DEVICES[0], _MACHINE, "Where to compute.", _either(DEVICES)),
+    "precision": _option(
+        str, PRECISIONS[0], _MACHINE, "auto is bf16 where the hardware has it, else fp32.", _either(PRECISIONS)
+    ),
+    "seed": _option(int, 0, _MACHINE, "Seed of all random numbers.", "N"),
+    "max_pixels": _option(int, DEFAULT_MAX_PIXELS, _MACHINE, "Refuse pictures with more pixels than this.", "N"),
+}
+
+MACHINE = {name: _SHARED[name] for name in ("device", "precision", "json")}
+"""Options of commands that paint nothing."""
+
+
+def from_controls(controls: type, panel: str | None) -> dict[str, tuple[Any, Any]]:
+    """A controls dataclass as options: its field names and aliases, ranges in the help, defaults from nowhere else."""
+    hints = get_type_hints(controls)
+    return {item.name: _from_field(item, hints[item.name], panel) for item in fields(controls)}
+
+
+def _from_field(item: Field[Any], kind: Any, panel: str | None) -> tuple[Any, Any]:
+    assert item.default is not MISSING
+    rules = item.metadata
+    names = [f"--{name.replace('_', '-')}" for name in (item.name, *rules["aliases"])]
+    metavar = "N" if kind is int else "X"
+    if rules["choices"]:
+        metavar = _either(rules["choices"])
+    elif rules["low"] is not None and rules["high"] is not None:
+        metavar = f"{rules['low']:g}..{rules['high']:g}"
+    option = typer.Option(*names, help=rules["help"], metavar=metavar, rich_help_panel=panel)
+    return Annotated[kind, option], item.default
+
+
+def painting(controls: type, panel: str) -> dict[str, tuple[Any, Any]]:
+    """All parameters of a command that paints."""
+    return {**_POSITIONAL, **from_controls(controls, panel), **_SHARED}
+
+
+def with_parameters(
+    run: Callable[[dict[str, Any]], int | None], doc: str, parameters: dict[str, tuple[Any, Any]]
+) -> Callable[..., int | None]:
+    """A function Typer can read: these parameters in its signature, handed on as one dict."""
+
+    def command(**values: Any) -> int | None:
+        return run(values)
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [
+            inspect.Parameter(name, kind, annotation=hint, default=default)
+            for name, (hint, default) in parameters.items()
+        ]
+    )
+    command.__annotations__ = {name: hint for name, (hint, _) in parameters.items()}
+    command.__doc__ = doc
+    return command

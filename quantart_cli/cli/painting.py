@@ -1,0 +1,166 @@
+"""One run of a painting command: check, read, paint, write, report. The same for every method."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from quantart_cli import __version__
+from quantart_cli.cli.console import INTERRUPTED, progress_bar, say, waiting
+from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR
+from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
+from quantart_cli.methods.controls import CONTROLS, Controls
+
+if TYPE_CHECKING:
+    from quantart_cli.api import Model, Painted
+
+
+def run(method: str, values: dict[str, Any]) -> int:
+    """Paint one picture; returns the exit status.
+
+    What can be known to fail is found before torch is imported, which takes seconds.
+
+    Args:
+        method: its name.
+        values: every parameter of the command by name.
+
+    Raises:
+        QuantArtError: whatever a person can put right.
+    """
+    start = time.perf_counter()
+    kind = CONTROLS[method]
+    controls = kind.of({name: values[name] for name in kind.__dataclass_fields__})
+    weights = _check_options(values)
+    content, styles = _read(values)
+    output = values["output"]
+    check_output(
+        output,
+        [values["content"], *values["styles"]],
+        format=values["format"],
+        has_alpha=content.alpha is not None,
+        background=values["background"],
+    )
+    with waiting("Loading", values["quiet"]):
+        from quantart_cli.api import load, normalise_weights
+
+        weights = normalise_weights(weights, len(styles))
+        model = load(method, device=values["device"], precision=values["precision"])
+    painted = _paint(model, content, styles, weights, controls, values)
+    save_picture(
+        painted.picture,
+        output,
+        format=values["format"],
+        background=values["background"],
+        quality=values["quality"],
+        strip_metadata=values["strip_metadata"],
+    )
+    seconds = time.perf_counter() - start
+    if not values["quiet"]:
+        for note in (*content.notes, *(note for style in styles for note in style.notes), *painted.notes):
+            say(note)
+        where = "stdout" if output == "-" else output
+        say(f"{where}: {content.width} × {content.height}, {method} in {seconds:.1f} s")
+    if values["json"]:
+        print(json.dumps(_report(method, values, controls, content, styles, weights, model, painted, seconds)))
+    return INTERRUPTED if painted.stopped else 0
+
+
+def _check_options(values: dict[str, Any]) -> list[float] | None:
+    """Check the shared options; returns the style weights as given."""
+    check_choice("--preserve-color", values["preserve_color"], PRESERVE_COLOR)
+    check_choice("--device", values["device"], DEVICES)
+    check_choice("--precision", values["precision"], PRECISIONS)
+    for name, least in (("size", 1), ("style_size", 1), ("max_pixels", 1), ("quality", 1), ("seed", 0)):
+        if values[name] is not None and values[name] < least:
+            raise QuantArtError(f"--{name.replace('_', '-')} must be at least {least}, not {values[name]}")
+    if values["quality"] > 100:
+        raise QuantArtError(f"--quality must be at most 100, not {values['quality']}")
+    if values["size"] is not None and values["size"] ** 2 > values["max_pixels"] * 100:
+        raise QuantArtError(f"--size {values['size']} is far above --max-pixels {values['max_pixels']}")
+    if values["output"] == "-" and values["json"]:
+        raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
+    if values["output"] == "-" and sys.stdout.isatty():
+        raise QuantArtError("-o - writes a picture to stdout, which is a terminal here: redirect it, or give a file")
+    if [values["content"], *values["styles"]].count("-") > 1:
+        raise QuantArtError("stdin holds one picture: give - once")
+    if values["style_weights"] is None:
+        return None
+    try:
+        weights = [float(part) for part in values["style_weights"].split(",")]
+    except ValueError:
+        raise QuantArtError(f"--style-weights {values['style_weights']!r} is no list of numbers: 0.3,0.7") from None
+    if len(weights) != len(values["styles"]):
+        raise QuantArtError(f"--style-weights has {len(weights)} for {len(values['styles'])} styles: give one a style")
+    return weights
+
+
+def _read(values: dict[str, Any]) -> tuple[Picture, list[Picture]]:
+    """The content at the size to paint it, and the styles at their own."""
+    limit = values["max_pixels"]
+    content = read_picture(values["content"], max_pixels=limit)
+    if values["size"] is not None:
+        content = resize(content, values["size"], enlarge=True)
+    return content, [read_picture(style, max_pixels=limit) for style in values["styles"]]
+
+
+def _paint(
+    model: Model,
+    content: Picture,
+    styles: list[Picture],
+    weights: tuple[float, ...],
+    controls: Controls,
+    values: dict[str, Any],
+) -> Painted:
+    quiet = values["quiet"]
+    with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", quiet):
+        style = model.encode_style(styles, weights=weights, size=values["style_size"])
+    chosen = {"preserve_color": values["preserve_color"], "seed": values["seed"]}
+    if model.method != "gatys":
+        with waiting("Painting", quiet):
+            return model.paint(content, style, controls, **chosen)
+    with progress_bar("Painting", quiet) as bar:
+
+        def tell(record: Any) -> None:
+            words = "  ".join(f"{name} {loss:.4g}" for name, loss in record.losses.items())
+            bar(record.step, record.steps, words)
+
+        return model.paint(content, style, controls, progress=tell, **chosen)
+
+
+def _report(
+    method: str,
+    values: dict[str, Any],
+    controls: Controls,
+    content: Picture,
+    styles: list[Picture],
+    weights: tuple[float, ...],
+    model: Model,
+    painted: Painted,
+    seconds: float,
+) -> dict[str, Any]:
+    """The object ``--json`` prints."""
+    inputs = ("content", "styles", "output", "json", "quiet")
+    return {
+        "quantart": __version__,
+        "method": method,
+        "content": values["content"],
+        "styles": values["styles"],
+        "output": values["output"],
+        "width": content.width,
+        "height": content.height,
+        "options": {
+            **{name: value for name, value in values.items() if name not in inputs},
+            **asdict(controls),  # type: ignore[call-overload]
+            "style_weights": list(weights),
+        },
+        "device": model.machine.device,
+        "precision": painted.precision,
+        "seconds": round(seconds, 3),
+        "weights": model.weights,
+        "notes": [*content.notes, *(note for style in styles for note in style.notes), *painted.notes],
+        "stopped": painted.stopped,
+    }

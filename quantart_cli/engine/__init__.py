@@ -1,0 +1,1 @@
+"""How a method is run: device, precision, memory, and building it from its weights."""

@@ -1,0 +1,35 @@
+"""The one exception for what a person can cause, and the nearest valid name."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class QuantArtError(Exception):
+    """Something a person can put right: a missing file, a value out of range, a full disk.
+
+    The message is one sentence that says what is wrong and what to do. The command line prints it on
+    stderr and leaves with exit status 2; anything else that is raised is a bug and shows its traceback.
+    """
+
+
+def suggest(given: str, valid: Iterable[str]) -> str:
+    """The valid names as the end of an error message, the nearest one first when there is one.
+
+    >>> suggest("lumma", ["none", "luma", "match"])
+    'did you mean luma? (one of none, luma, match)'
+    """
+    names = list(valid)
+    by_folded = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(given.casefold(), by_folded, n=1, cutoff=0.5)
+    listing = ", ".join(names)
+    return f"did you mean {by_folded[near[0]]}? (one of {listing})" if near else f"use one of {listing}"
+
+
+def check_choice(name: str, given: str, valid: Iterable[str]) -> str:
+    """Return ``given`` when it is one of ``valid``; raise :class:`QuantArtError` naming the nearest otherwise."""
+    names = list(valid)
+    if given not in names:
+        raise QuantArtError(f"{name} {given!r} is not known: {suggest(given, names)}")
+    return given

@@ -1,0 +1,22 @@
+"""Pictures in and out: files to sRGB pixels with their alpha and metadata, and back, knowing nothing of networks."""
+
+from quantart_cli.images.encoding import encode_picture
+from quantart_cli.images.formats import readable_formats, writable_formats
+from quantart_cli.images.output import check_output, save_picture
+from quantart_cli.images.picture import Metadata, Picture
+from quantart_cli.images.reading import DEFAULT_MAX_PIXELS, read_picture
+from quantart_cli.images.transform import fill_transparent, resize
+
+__all__ = [
+    "DEFAULT_MAX_PIXELS",
+    "Metadata",
+    "Picture",
+    "check_output",
+    "encode_picture",
+    "fill_transparent",
+    "read_picture",
+    "readable_formats",
+    "resize",
+    "save_picture",
+    "writable_formats",
+]

@@ -1,0 +1,143 @@
+"""From a Picture to the bytes of a file: tagged sRGB, metadata kept, the same picture always the same bytes."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from quantart_cli.errors import QuantArtError
+from quantart_cli.images.formats import WITHOUT_ALPHA, format_name
+from quantart_cli.images.metadata import exif_of, save_options, xmp_of
+from quantart_cli.images.names import printable
+from quantart_cli.images.picture import Metadata, Picture
+from quantart_cli.images.profiles import srgb_profile
+from quantart_cli.images.tiff import encode_tiff
+
+_LONGEST_SIDE = {"jpeg": 65500, "webp": 16383, "gif": 65535, "avif": 65535}
+_GIF_OPAQUE_FROM = 128
+
+
+def encode_picture(
+    picture: Picture,
+    format: str,
+    *,
+    background: str | None = None,
+    quality: int = 95,
+    strip_metadata: bool = False,
+) -> bytes:
+    """The bytes of a picture file. Embeds an sRGB profile wherever the format holds one (not in BMP and GIF).
+
+    * jpeg: 4:4:4, optimised Huffman tables.
+    * png, tiff (deflate), bmp: lossless.
+    * webp: lossy at ``quality``, lossless at 100; method 4. Alpha is lossless.
+    * gif: at most 256 colours, dithered; alpha below 128 becomes transparent, the rest opaque.
+    * avif: 4:4:4 at ``quality``, when Pillow has it.
+
+    Args:
+        picture: what to write.
+        format: a name or suffix: "jpeg", "jpg", ".png", ...
+        background: a colour ("white", "#rrggbb", as PIL.ImageColor understands): a picture with transparency is laid
+            upon it, whatever the format; needed when the format holds no alpha (jpeg, bmp).
+        quality: 1 to 100, of jpeg, webp and avif.
+        strip_metadata: leave EXIF, XMP, resolution, comments and text out; the sRGB profile stays.
+
+    Raises:
+        QuantArtError: unknown format, quality or colour, transparency without background, too long a side.
+    """
+    format = format_name(format)
+    if not 1 <= quality <= 100:
+        raise QuantArtError(f"quality {quality} is out of range: give 1 to 100")
+    colour = parse_background(background)
+    check_transparency(picture.name, format, picture.alpha is not None, background)
+    longest = _LONGEST_SIDE.get(format)
+    if longest and max(picture.size) > longest:
+        size = "{} x {}".format(*picture.size)
+        raise QuantArtError(f"{format} holds at most {longest} pixels a side, not {size}: write a .png or .tif")
+    if colour is not None and picture.alpha is not None:
+        picture = _flattened(picture, colour)
+    if strip_metadata:
+        picture = replace(picture, metadata=Metadata())
+    if format == "tiff":
+        return encode_tiff(picture, exif_of(picture), xmp_of(picture), srgb_profile())
+    image = _quantised(picture) if format == "gif" else picture.to_pil()
+    options = _encoder_options(format, quality) | save_options(picture, format)
+    return _saved(image, format, options)
+
+
+def parse_background(background: str | None) -> tuple[int, int, int] | None:
+    """(r, g, b) in 0..255 of a colour as a person writes it; None for None.
+
+    Raises QuantArtError when it is no colour or not opaque.
+    """
+    if background is None:
+        return None
+    from PIL import ImageColor
+
+    try:
+        red, green, blue, *alpha = ImageColor.getrgb(background)
+    except ValueError:
+        red = green = blue = alpha = None
+    if alpha is None or (alpha and alpha[0] < 255):
+        shown = printable(background)
+        raise QuantArtError(f"background {shown!r} is not an opaque colour: use a name (white) or #rrggbb")
+    return red, green, blue
+
+
+def check_transparency(name: str, format: str, has_alpha: bool, background: str | None) -> None:
+    """Raise QuantArtError when a picture with alpha goes into a format without, and no background is given."""
+    if has_alpha and format in WITHOUT_ALPHA and background is None:
+        raise QuantArtError(
+            f"{printable(name)} has transparent parts, which {format} cannot hold: "
+            "give --background white or write a .png"
+        )
+
+
+def _flattened(picture: Picture, colour: tuple[int, int, int]) -> Picture:
+    """Laid upon ``colour``, mixed in sRGB as browsers do."""
+    assert picture.alpha is not None
+    base = Image.new("RGB", picture.size, colour)
+    base.paste(Image.fromarray(picture.rgb), mask=Image.fromarray(picture.alpha))
+    return replace(picture, rgb=np.array(base), alpha=None)
+
+
+def _quantised(picture: Picture) -> Image.Image:
+    """Mode P, at most 256 colours; with alpha the last index is the transparent one."""
+    image = Image.fromarray(picture.rgb)
+    if picture.alpha is None:
+        return image.quantize(256)
+    few = image.quantize(255)
+    indices = np.where(picture.alpha < _GIF_OPAQUE_FROM, np.uint8(255), np.asarray(few))
+    palette = (few.getpalette() or []) + [0] * 768
+    made = Image.fromarray(indices)
+    made.putpalette(palette[:768])
+    made.info["transparency"] = 255
+    return made
+
+
+def _encoder_options(format: str, quality: int) -> dict[str, Any]:
+    profile = {"icc_profile": srgb_profile()}
+    return {
+        "jpeg": {"quality": quality, "subsampling": "4:4:4", "optimize": True, **profile},
+        "png": profile,
+        "webp": {"quality": quality, "lossless": quality == 100, "method": 4, **profile},
+        "avif": {"quality": quality, "subsampling": "4:4:4", **profile},
+        "bmp": {},
+        "gif": {},
+    }[format]
+
+
+def _saved(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, format, **options)
+    except OSError:
+        # Pillow guesses how much room libjpeg needs to optimise, too little for noise at a high quality
+        if not options.pop("optimize", False):
+            raise
+        buffer = io.BytesIO()
+        image.save(buffer, format, **options)
+    return buffer.getvalue()

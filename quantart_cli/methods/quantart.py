@@ -1,0 +1,78 @@
+"""QuantArt: Quantizing Image Style Transfer Towards High Visual Fidelity (Huang et al., CVPR 2023).
+
+With hats for quantized, c content, s style, y stylized, and a ⊕p b = p·a + (1 - p)·b:
+
+    z_c = E(c)             ẑ_c = VQ(z_c)
+    z_y = T(z_c, z_s)      ẑ_y = VQ(T̂(ẑ_c, ẑ_s))
+    z     = (ẑ_y ⊕β ẑ_c) ⊕α (z_y ⊕β z_c)
+    image = D(z)
+
+α is visual fidelity, β style strength (section 3.4). Here, on the VGG-19 backbone: E is VGG-19 to relu4_1, T and T̂ are
+AdaIN, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder for both ends. So it departs from the
+paper in its backbone, in one codebook where the paper has one for photographs and one for art, and in transfer blocks
+without parameters; α = 0 is AdaIN with β as its α.
+
+VQ here keeps the channel statistics of what it quantizes: VQ(z) = AdaIN(e(z), z), e(z) the nearest entries. Entries
+found by k-means are means of many features, so e(z) alone has lost variance and drifts to the average painting, brown
+and flat. It follows that ẑ_s has the statistics of z_s, and since AdaIN sees no more of a style, z_s stands for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from quantart_cli.methods.adain import transfer
+from quantart_cli.methods.controls import QuantArtControls
+from quantart_cli.methods.features import Features, Statistics, adaptive_instance_norm, encode
+from quantart_cli.nets.codebook import Codebook
+from quantart_cli.nets.decoder import Decoder
+from quantart_cli.nets.vgg import VGG19
+
+
+class QuantArt:
+    """Style transfer pulled towards a codebook of real artworks."""
+
+    Controls = QuantArtControls
+
+    def __init__(self, vgg: VGG19, codebook: Codebook, decoder: Decoder) -> None:
+        self.vgg = vgg
+        self.codebook = codebook
+        self.decoder = decoder
+
+    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> Statistics:
+        """μ and σ of the blended styles, those of z_s and ẑ_s alike.
+
+        Args:
+            styles: pictures (1, 3, H, W) float32 in [0, 1], each with its opacity (1, 1, H, W) or None.
+            weights: one a style, summing to 1.
+        """
+        return Statistics.blend([encode(self.vgg, *style).statistics for style in styles], list(weights))
+
+    def stylize(
+        self, content: Tensor, style: Statistics, controls: QuantArtControls, coverage: Tensor | None = None
+    ) -> Tensor:
+        """(1, 3, H, W) float32 in [0, 1] -> the same shape, about [0, 1], not clamped."""
+        alpha, beta = controls.fidelity, controls.strength
+        c = encode(self.vgg, content, coverage)
+        if alpha == 0:
+            z = transfer(c, style, beta)
+        else:
+            z = self._painted(c, style, beta)
+            if alpha < 1:
+                z = transfer(c, style, beta).lerp(z, alpha)
+        return self.decoder(z)[:, :, : content.shape[2], : content.shape[3]]
+
+    def _painted(self, c: Features, style: Statistics, beta: float) -> Tensor:
+        """ẑ_y ⊕β ẑ_c, (1, 512, h, w)."""
+        c_hat = self._quantize(c)
+        if beta == 0:
+            return c_hat.z
+        y_hat = self._quantize(Features(transfer(c_hat, style, 1.0), c.coverage))
+        return y_hat.z if beta == 1 else c_hat.z.lerp(y_hat.z, beta)
+
+    def _quantize(self, features: Features) -> Features:
+        """VQ(z): nearest entries, brought back to the statistics of z."""
+        entries = Features(self.codebook(features.z), features.coverage)
+        return Features(adaptive_instance_norm(entries.z, entries.statistics, features.statistics), features.coverage)

@@ -1,0 +1,1 @@
+"""Pure networks: tensors in, tensors out. No files, no pictures, no options."""

@@ -1,0 +1,55 @@
+"""A codebook of art: vector quantization of VGG features (van den Oord et al. 2017, section 3.1).
+
+In QuantArt (Huang et al. 2023, section 3.2) the codebook is learned from real artworks alone, so that a quantized
+latent is made of pieces of paintings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+# Rows compared with the codebook at a time: bounds the (rows, K) similarities to 64 MB for K = 4096.
+_ROWS = 4096
+
+
+class Codebook(nn.Module):
+    """1×1 projection to the codebook's space, nearest entry, and 1×1 projection back.
+
+    Args:
+        entries: number of codes K.
+        width: channels of a code D.
+        channels: channels of the features, 512 for relu4_1.
+    """
+
+    def __init__(self, entries: int, width: int = 256, channels: int = 512) -> None:
+        super().__init__()
+        self.project = nn.Linear(channels, width)
+        self.expand = nn.Linear(width, channels)
+        self.entries = nn.Parameter(torch.empty(entries, width))
+
+    @classmethod
+    def like(cls, tensors: Mapping[str, Tensor]) -> Codebook:
+        """An empty codebook of the sizes of a checkpoint's tensors."""
+        entries, project = tensors.get("entries"), tensors.get("project.weight")
+        if entries is None or project is None or entries.ndim != 2 or project.ndim != 2:
+            return cls(0)  # of a shape that fits nothing: the strict loader says what is missing
+        return cls(len(entries), *project.shape)
+
+    def indices(self, z: Tensor) -> Tensor:
+        """Nearest entry by Euclidean distance: (B, C, h, w) features -> (B, h, w) int64 in [0, K)."""
+        rows = z.movedim(1, -1).reshape(-1, z.shape[1]).to(self.entries.dtype)  # (B·h·w, C)
+        # argmin |p - e|² = argmax p·e - |e|²/2
+        half_norms = self.entries.square().sum(1) / 2  # (K,)
+        nearest = [(self.project(part) @ self.entries.T - half_norms).argmax(1) for part in rows.split(_ROWS)]
+        return torch.cat(nearest).view(z.shape[0], *z.shape[2:])
+
+    def lookup(self, indices: Tensor) -> Tensor:
+        """(B, h, w) int64 -> (B, C, h, w) features of those entries."""
+        return self.expand(self.entries)[indices].movedim(-1, 1)
+
+    def forward(self, z: Tensor) -> Tensor:
+        """VQ(z): every position replaced by its nearest entry, (B, C, h, w) -> (B, C, h, w)."""
+        return self.lookup(self.indices(z))

@@ -1,0 +1,65 @@
+"""The normalised VGG-19, the eye of every method here.
+
+VGG-19 (Simonyan and Zisserman, 2015) with its filters scaled so that each one's mean activation over images and
+positions is 1 (Gatys, Ecker and Bethge 2016, section 2), in the conversion that AdaIN (Huang and Belongie 2017) was
+trained with: reflection padding, and max pooling that rounds up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# Blocks of (convolutions, channels); a pooling layer between two blocks.
+_BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (1, 512))
+LAYERS = tuple(f"relu{b}_{i}" for b, (n, _) in enumerate(_BLOCKS, 1) for i in range(1, n + 1))
+"""Names of the layers one can ask for, shallow to deep: relu1_1 … relu5_1."""
+
+# RGB means of the Caffe training set over 255; the factor 255 and the BGR order live in conv1_1's weights.
+_MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
+
+
+class VGG19(nn.Module):
+    """conv1_1 … conv5_1 of the normalised VGG-19.
+
+    Args:
+        pooling: "max" as in VGG and AdaIN, or "avg" as Gatys et al. 2016 (section 2) prefer for synthesis.
+    """
+
+    def __init__(self, pooling: str = "max") -> None:
+        super().__init__()
+        self.pool = {"max": F.max_pool2d, "avg": F.avg_pool2d}[pooling]
+        width = 3
+        for block, (convolutions, channels) in enumerate(_BLOCKS, 1):
+            for i in range(1, convolutions + 1):
+                self.add_module(f"conv{block}_{i}", nn.Conv2d(width, channels, 3))
+                width = channels
+
+    def forward(self, image: Tensor, layers: Iterable[str] = ("relu4_1",)) -> dict[str, Tensor]:
+        """Activations of the named layers, computed no deeper than the deepest of them.
+
+        Args:
+            image: (B, 3, H, W) float32, sRGB in [0, 1]; H and W at least 2, and 16 to reach relu4_1.
+            layers: names from :data:`LAYERS`.
+
+        Returns:
+            name -> (B, C, ceil(H / stride), ceil(W / stride)) in the dtype of the weights.
+        """
+        wanted = set(layers)
+        # Centred before the cast: a bf16 pixel around 0 keeps more of its 8 bits than one around 0.5.
+        x = (image - image.new_tensor(_MEAN).view(1, 3, 1, 1)).to(self.conv1_1.weight.dtype)
+        x = x.contiguous(memory_format=torch.channels_last)
+        found: dict[str, Tensor] = {}
+        for name in LAYERS:
+            block, i = name.removeprefix("relu").split("_")
+            if i == "1" and block != "1":
+                x = self.pool(x, 2, 2, ceil_mode=True)
+            x = F.relu_(self.get_submodule(f"conv{block}_{i}")(F.pad(x, (1, 1, 1, 1), mode="reflect")))
+            if name in wanted:
+                found[name] = x
+                if len(found) == len(wanted):
+                    break
+        return found

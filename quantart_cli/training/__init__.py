@@ -1,0 +1,1 @@
+"""Training: data, losses and loops. Nothing here knows the command line."""

@@ -1,0 +1,183 @@
+"""A codebook of art for the vgg19 backbone: principal components of relu4_1, then k-means.
+
+QuantArt (Huang et al. 2023, section 3.2) learns its codebook with an autoencoder; here the encoder is VGG-19 and
+fixed, and what is left of vector quantization's objective (van den Oord et al. 2017, equation 3, second term) is
+k-means.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+
+from quantart_cli.errors import QuantArtError
+from quantart_cli.nets.vgg import VGG19
+from quantart_cli.training.gather import gather, pictures_below, write_atomically
+from quantart_cli.training.kmeans import Components, lloyd, plus_plus, principal_components, seeding_rows
+from quantart_cli.training.options import CodebookOptions
+
+# A pass that lowers the residual by less than this share is the last.
+_TOLERANCE = 5e-4
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a training of a codebook measured on the features it was trained on."""
+
+    paintings: int
+    unreadable: list[str]
+    samples: int
+    explained: float
+    """Share of the variance kept by the principal components, 0 to 1."""
+    residual: float
+    """Share of the variance lost after quantization, lost components included, 0 to 1."""
+    used: int
+    perplexity: float
+    passes: int
+
+
+@dataclass
+class Progress:
+    """Where a training stands: a name for the stage, and units done of all."""
+
+    stage: str
+    done: int
+    total: int
+
+
+def train_codebook(
+    folder: Path,
+    target: Path,
+    options: CodebookOptions,
+    vgg: VGG19,
+    *,
+    restart: bool = False,
+    progress: Callable[[Progress], None] = lambda _: None,
+) -> Report:
+    """Train a codebook on a folder of paintings and write it as fp16 safetensors.
+
+    Work in hand is kept in ``TARGET.partial/``; the same call again goes on from there to the same result.
+
+    Args:
+        folder: pictures of artworks, searched below it.
+        target: the file to write; its tensors are those of :class:`quantart_cli.nets.codebook.Codebook`.
+        vgg: the encoder, on the device and in the precision to use.
+        restart: forget an earlier unfinished training.
+
+    Raises:
+        QuantArtError: no pictures, too few samples, or an unfinished training with other options.
+    """
+    paintings = pictures_below(folder, options.hold_out)
+    partial = _open_partial(target, folder, options, len(paintings), restart)
+    device = next(vgg.parameters()).device
+
+    def report(stage: str) -> Callable[[int, int], None]:
+        return lambda done, total: progress(Progress(stage, done, total))
+
+    features, unreadable = gather(
+        vgg,
+        paintings,
+        partial,
+        samples=options.samples,
+        smallest_scale=options.smallest_scale,
+        seed=options.seed,
+        progress=report("features"),
+    )
+    if len(features) < options.entries:
+        raise QuantArtError(
+            f"{len(features)} samples are too few for {options.entries} entries: give more paintings or fewer --entries"
+        )
+    components = principal_components(features, options.width, device)
+    centres, numbers = _cluster(features, components, options, partial, report)
+    lost = components.variance * (1 - components.explained) + numbers["residual"]
+    done = Report(
+        paintings=len(paintings) - len(unreadable),
+        unreadable=unreadable,
+        samples=len(features),
+        explained=components.explained,
+        residual=lost / components.variance if components.variance else 0.0,
+        used=int(numbers["used"]),
+        perplexity=math.exp(numbers["entropy"]),
+        passes=int(numbers["passes"]),
+    )
+    _write(target, components, centres, options, done)
+    shutil.rmtree(partial)
+    return done
+
+
+def _open_partial(target: Path, folder: Path, options: CodebookOptions, count: int, restart: bool) -> Path:
+    """The folder of work in hand, checked to belong to this very training."""
+    partial = target.with_name(target.name + ".partial")
+    identity = {"folder": str(folder.resolve()), "pictures": count, **asdict(options)}
+    if restart:
+        shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(exist_ok=True)
+    except OSError as error:
+        raise QuantArtError(f"{partial} cannot be made: {error.strerror}") from None
+    ledger = partial / "training.json"
+    if not ledger.exists():
+        write_atomically(ledger, json.dumps(identity, indent=1).encode())
+    elif json.loads(ledger.read_text()) != identity:
+        raise QuantArtError(f"{partial} holds an unfinished training with other options: give them, or --restart")
+    return partial
+
+
+def _cluster(
+    features: np.ndarray,
+    components: Components,
+    options: CodebookOptions,
+    partial: Path,
+    report: Callable[[str], Callable[[int, int], None]],
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """k-means to convergence, from the checkpoint of the last pass if there is one."""
+    device = components.mean.device
+    checkpoint = partial / "kmeans.safetensors"
+    if checkpoint.exists():
+        state = safetensors.torch.load_file(checkpoint, device=str(device))
+    else:
+        generator = torch.Generator().manual_seed(options.seed)
+        rows = seeding_rows(features, components, generator, device)
+        seeded = report("k-means++")
+        centres = plus_plus(rows, options.entries, generator, lambda done: seeded(done, options.entries))
+        state = {"centres": centres, "passes": torch.tensor(0), "residual": torch.tensor(math.inf, dtype=torch.float64)}
+    while True:
+        passes = int(state["passes"]) + 1
+        found = lloyd(features, components, state["centres"], report(f"k-means {passes}/{options.iterations}"))
+        gain = 1 - found.residual / float(state["residual"])
+        settled = gain < _TOLERANCE and found.used == options.entries
+        if settled or passes > options.iterations:
+            # The numbers are of the centres before this pass moved them: those are the ones to keep.
+            numbers = {"residual": found.residual, "used": found.used, "entropy": found.entropy, "passes": passes - 1}
+            return state["centres"], numbers
+        state = {
+            "centres": found.centres,
+            "passes": torch.tensor(passes),
+            "residual": torch.tensor(found.residual, dtype=torch.float64),
+        }
+        write_atomically(checkpoint, safetensors.torch.save(state))
+
+
+def _write(target: Path, components: Components, centres: torch.Tensor, options: CodebookOptions, done: Report) -> None:
+    """The codebook as fp16 safetensors, with its options and measurements as metadata."""
+    tensors = {
+        "project.weight": components.basis,
+        "project.bias": -components.basis @ components.mean,
+        "expand.weight": components.basis.T,
+        "expand.bias": components.mean,
+        "entries": centres,
+    }
+    measured = {key: value for key, value in asdict(done).items() if key != "unreadable"}
+    data = safetensors.torch.save(
+        {key: value.half().contiguous().cpu() for key, value in tensors.items()},
+        metadata={"options": json.dumps(asdict(options)), "report": json.dumps(measured)},
+    )
+    write_atomically(target, data)
