@@ -243,7 +243,7 @@ def normalise_weights(weights: Sequence[float] | None, count: int) -> tuple[floa
 
 def _visible(picture: Picture) -> np.ndarray:
     """(H, W, 3) float32 in [0, 1] in which colour under full transparency has no influence."""
-    return fill_transparent(picture) if picture.alpha is not None else picture.rgb.astype(np.float32) / 255
+    return fill_transparent(picture).astype(np.float32) / 255
 
 
 def _opacity(picture: Picture) -> np.ndarray | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Protocol
 
 USER_ERROR = 2
@@ -18,10 +18,8 @@ _PLAIN_EVERY = 10.0
 
 def say(line: str) -> None:
     """One line on stderr; a closed stderr is nobody's error."""
-    try:
+    with suppress(OSError):
         print(line, file=sys.stderr, flush=True)
-    except OSError:
-        pass
 
 
 def is_terminal() -> bool:

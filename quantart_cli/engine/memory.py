@@ -12,14 +12,16 @@ import torch
 from quantart_cli.engine.device import Machine
 from quantart_cli.errors import QuantArtError
 
-# Bytes a pixel at the peak, per byte of the dtype, measured with benchmarks/memory.py: 64-channel maps at full
-# resolution decide it, three of them alive at once in the forward pass, many more when gradients are kept.
-_MAPS = {"quantart": 64 * 3, "adain": 64 * 3, "gatys": 64 * 14}
+# Bytes a pixel at the peak by bytes of the dtype, measured with benchmarks/memory.py: feature maps of 64 channels at
+# full resolution decide it, a few alive at once in a forward pass, all of them where gradients are taken.
+_FORWARD = {2: 480, 4: 870}
+_GRADIENTS = {2: 2700, 4: 3900}
 
 
 def needed(pixels: int, machine: Machine, method: str) -> int:
     """Predicted peak, in bytes, of what a picture of this many pixels takes beside the weights."""
-    return pixels * _MAPS[method] * machine.dtype.itemsize
+    table = _GRADIENTS if method == "gatys" else _FORWARD
+    return pixels * table[machine.dtype.itemsize]
 
 
 def available(machine: Machine) -> int | None:

@@ -31,7 +31,7 @@ def encode_picture(
 ) -> bytes:
     """The bytes of a picture file. Embeds an sRGB profile wherever the format holds one (not in BMP and GIF).
 
-    * jpeg: 4:4:4, optimised Huffman tables.
+    * jpeg: 4:4:4 at ``quality``, Huffman tables optimised where Pillow can.
     * png, tiff (deflate), bmp: lossless.
     * webp: lossy at ``quality``, lossless at 100; method 4. Alpha is lossless.
     * gif: at most 256 colours, dithered; alpha below 128 becomes transparent, the rest opaque.
@@ -65,7 +65,12 @@ def encode_picture(
         return encode_tiff(picture, exif_of(picture), xmp_of(picture), srgb_profile())
     image = _quantised(picture) if format == "gif" else picture.to_pil()
     options = _encoder_options(format, quality) | save_options(picture, format)
-    return _saved(image, format, options)
+    data = _saved(image, format, options)
+    # Pillow gives libjpeg this much room for optimising Huffman tables, and noise needs more: then it would fail
+    room = picture.width * picture.height * (2 if quality >= 95 else 1)
+    if format == "jpeg" and len(data) < max(room, 1 << 16):
+        data = _saved(image, format, options | {"optimize": True})
+    return data
 
 
 def parse_background(background: str | None) -> tuple[int, int, int] | None:
@@ -105,15 +110,20 @@ def _flattened(picture: Picture, colour: tuple[int, int, int]) -> Picture:
 
 
 def _quantised(picture: Picture) -> Image.Image:
-    """Mode P, at most 256 colours; with alpha the last index is the transparent one."""
+    """Mode P, at most 256 colours, dithered; with alpha the last index is the transparent one."""
     image = Image.fromarray(picture.rgb)
+    count = 256 if picture.alpha is None else 255
+    sample = image.copy()
+    sample.thumbnail((512, 512), Image.Resampling.NEAREST)  # the palette of 12 megapixels takes 13 seconds
+    chosen = (sample.quantize(count).getpalette() or [])[: 3 * count]
+    chosen += chosen[:3] * (256 - len(chosen) // 3)  # the unused repeat the first: nothing is mapped to them
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(chosen)
+    dithered = image.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG)
     if picture.alpha is None:
-        return image.quantize(256)
-    few = image.quantize(255)
-    indices = np.where(picture.alpha < _GIF_OPAQUE_FROM, np.uint8(255), np.asarray(few))
-    palette = (few.getpalette() or []) + [0] * 768
-    made = Image.fromarray(indices)
-    made.putpalette(palette[:768])
+        return dithered
+    made = Image.fromarray(np.where(picture.alpha < _GIF_OPAQUE_FROM, np.uint8(255), np.asarray(dithered)))
+    made.putpalette(chosen)
     made.info["transparency"] = 255
     return made
 
@@ -121,7 +131,7 @@ def _quantised(picture: Picture) -> Image.Image:
 def _encoder_options(format: str, quality: int) -> dict[str, Any]:
     profile = {"icc_profile": srgb_profile()}
     return {
-        "jpeg": {"quality": quality, "subsampling": "4:4:4", "optimize": True, **profile},
+        "jpeg": {"quality": quality, "subsampling": "4:4:4", **profile},
         "png": profile,
         "webp": {"quality": quality, "lossless": quality == 100, "method": 4, **profile},
         "avif": {"quality": quality, "subsampling": "4:4:4", **profile},
@@ -132,12 +142,5 @@ def _encoder_options(format: str, quality: int) -> dict[str, Any]:
 
 def _saved(image: Image.Image, format: str, options: dict[str, Any]) -> bytes:
     buffer = io.BytesIO()
-    try:
-        image.save(buffer, format, **options)
-    except OSError:
-        # Pillow guesses how much room libjpeg needs to optimise, too little for noise at a high quality
-        if not options.pop("optimize", False):
-            raise
-        buffer = io.BytesIO()
-        image.save(buffer, format, **options)
+    image.save(buffer, format, **options)
     return buffer.getvalue()

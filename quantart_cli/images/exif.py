@@ -18,7 +18,7 @@ _SHORT, _LONG = 3, 4
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
-class _Block:
+class Block:
     """A TIFF block in a bytearray. Raises ValueError wherever its structure does not hold."""
 
     def __init__(self, data: bytes) -> None:
@@ -96,7 +96,7 @@ def strip_prefix(exif: bytes) -> bytes:
 
 def orientation_of(exif: bytes) -> int:
     """The orientation 1 to 8 in a TIFF block; 1 when it says nothing valid. Raises ValueError when malformed."""
-    block = _Block(exif)
+    block = Block(exif)
     at = block.find(block.number(4, "I"), _ORIENTATION)
     value = block.value(at) if at is not None else None
     return value if value in range(1, 9) else 1
@@ -108,7 +108,7 @@ def cleaned(exif: bytes) -> bytes | None:
     Without orientation, without the thumbnail and its directory, without entries whose values lie outside the block;
     ColorSpace says sRGB. None when nothing is left. Raises ValueError when the block is malformed.
     """
-    block = _Block(exif)
+    block = Block(exif)
     for ifd in list(block.directories()):
         doomed = set()
         for at in block.entries(ifd):
@@ -124,7 +124,7 @@ def cleaned(exif: bytes) -> bytes | None:
     return clean if block.entries(block.number(4, "I")) else None
 
 
-def _drop_thumbnail(block: _Block) -> None:
+def _drop_thumbnail(block: Block) -> None:
     """Unlink the second directory and take the bytes of its JPEG out, or blank them where others lie behind."""
     first = block.number(4, "I")
     pointer = block.follower(first)
@@ -150,7 +150,7 @@ def _drop_thumbnail(block: _Block) -> None:
 
 def with_size(exif: bytes, width: int, height: int) -> bytes:
     """The TIFF block with the pixel dimensions it states, where it states any, set to ``width`` and ``height``."""
-    block = _Block(exif)
+    block = Block(exif)
     for ifd in block.directories():
         for at in block.entries(ifd):
             tag, kind = block.number(at, "H"), block.number(at + 2, "H")

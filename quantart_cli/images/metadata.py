@@ -72,6 +72,11 @@ def _tiff_exif(image: Image.Image) -> bytes | None:
 
 def _xmp(image: Image.Image) -> bytes | None:
     xmp = image.info.get("xmp") or image.info.get("XML:com.adobe.xmp")
+    if not xmp and image.format == "TIFF":  # Pillow before 11 leaves it in the tag, or in the JPEG's segment
+        xmp = image.tag_v2.get(700)  # type: ignore[attr-defined]
+    elif not xmp:
+        segments = (data for kind, data in getattr(image, "applist", ()) if kind == "APP1")
+        xmp = next((data[len(_XMP_NAMESPACE) :] for data in segments if data.startswith(_XMP_NAMESPACE)), None)
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")
     return exif_block.cleaned_xmp(xmp) if isinstance(xmp, bytes) else None

@@ -69,8 +69,10 @@ def _keyed(pixels: np.ndarray, key: object, depth: int, mode: str) -> np.ndarray
         return None
     if depth == 16 and pixels.dtype == np.uint8:
         parts = [part >> 8 for part in parts]  # as Pillow shortens 16-bit RGB
-    elif depth < 8 or mode == "1":
-        parts = [part * 255 // (2 ** (1 if mode == "1" else depth) - 1) for part in parts]
+    elif mode == "1":
+        parts = [255 if part else 0 for part in parts]
+    elif depth < 8:
+        parts = [part * 255 // (2**depth - 1) for part in parts]
     same = pixels == (np.array(parts) if mode == "RGB" else parts[0])
     hidden = same.all(axis=-1) if mode == "RGB" else same
     return np.where(hidden, np.uint8(0), np.uint8(255))

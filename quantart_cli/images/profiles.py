@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 _BLACK_POINT_COMPENSATION = 0x2000  # cmsFLAGS_BLACKPOINTCOMPENSATION
+_NO_OPTIMIZE, _HIGH_RESOLUTION = 0x0100, 0x0400  # cmsFLAGS_NOOPTIMIZE, cmsFLAGS_HIGHRESPRECALC
 _RELATIVE_COLORIMETRIC = 1
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 DAMAGED = "damaged colour profile ignored"
@@ -56,17 +57,20 @@ def _transformed(image: Image.Image, source: object) -> Image.Image:
     """``image`` from the colours of ``source`` (an ImageCmsProfile; None: CIE L*a*b*) to sRGB, mode RGB."""
     from PIL import ImageCms
 
+    grey = image.mode == "L"
     transform = ImageCms.buildTransform(
         source or ImageCms.createProfile("LAB"),
         ImageCms.createProfile("sRGB"),
         image.mode,
         "RGB",
         renderingIntent=_RELATIVE_COLORIMETRIC,
-        flags=_BLACK_POINT_COMPENSATION,
+        flags=_BLACK_POINT_COMPENSATION | (_NO_OPTIMIZE if grey else _HIGH_RESOLUTION),
     )
-    converted = ImageCms.applyTransform(image, transform)
+    # LittleCMS would sample a grey curve too coarsely in the shadows: all 256 values once, without its shortcuts
+    values = Image.fromarray(np.arange(256, dtype=np.uint8)[None]) if grey else image
+    converted = ImageCms.applyTransform(values, transform)
     assert converted is not None  # only inPlace=True returns None
-    return converted
+    return Image.fromarray(np.asarray(converted)[0][np.asarray(image)]) if grey else converted
 
 
 def _is_srgb(source: object) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import io
+import logging
 import os
 import stat
 import sys
@@ -32,6 +33,7 @@ _PILLOW = threading.RLock()
 _PLUGINS = {name: f"PIL.{name.title()}ImagePlugin" for name in ("JPEG", "PNG", "TIFF", "BMP", "GIF", "AVIF")}
 _PLUGINS["WEBP"] = "PIL.WebPImagePlugin"
 _CHUNK = 1 << 20
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else Python prints its errors where nobody logs
 
 
 @dataclass(frozen=True)
@@ -190,6 +192,26 @@ def _pillow(limit: int | None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _mute(format: str | None) -> Iterator[None]:
+    """While a TIFF is decoded, send file descriptor 2 nowhere: libtiff, in C, writes its own lines upon damage."""
+    try:
+        kept = os.dup(2) if format == "TIFF" else None
+    except OSError:  # there is no stderr
+        kept = None
+    if kept is None:
+        yield
+        return
+    try:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, 2)
+        os.close(nowhere)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+@contextlib.contextmanager
 def _refusing(origin: _Origin) -> Iterator[None]:
     """Around Pillow's decoding: whatever goes wrong becomes one line."""
     try:
@@ -251,8 +273,11 @@ def _webp_size(head: bytes) -> tuple[int, int] | None:
 def _to_picture(image: Image.Image, origin: _Origin, max_pixels: int, depth: int = 8) -> Picture:
     """A PIL image, perhaps not yet loaded, as a Picture."""
     with _refusing(origin), _pillow(limit=max_pixels):
-        notes = _frames(image)
-        image.load()
+        with _mute(image.format):
+            notes = _frames(image)
+            image.load()
+        if image.im.size != image.size:  # a TIFF whose two statements of its orientation disagree
+            raise ValueError("two sizes stated")
     with _pillow(limit=max_pixels):
         metadata, orientation, remarks = collect(image)
     notes += remarks

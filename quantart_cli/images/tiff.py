@@ -13,7 +13,7 @@ import zlib
 import numpy as np
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.exif import EXIF_IFD, GPS_IFD, _Block
+from quantart_cli.images.exif import EXIF_IFD, GPS_IFD, Block
 from quantart_cli.images.metadata import DESCRIPTIVE_TAGS
 from quantart_cli.images.names import printable
 from quantart_cli.images.picture import Picture
@@ -35,7 +35,7 @@ def encode_tiff(picture: Picture, exif: bytes | None, xmp: bytes | None, profile
     Raises:
         QuantArtError: the file would be larger than 4 GB, which TIFF cannot hold.
     """
-    block = _Block(exif or b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+    block = Block(exif or b"II*\0\x08\0\0\0\0\0\0\0\0\0")
     file = bytearray(block.data)
     order = block.order
     samples = 3 if picture.alpha is None else 4
@@ -90,7 +90,7 @@ def _append(file: bytearray, data: bytes) -> int:
     return offset
 
 
-def _inherited(block: _Block) -> dict[int, bytes | tuple]:
+def _inherited(block: Block) -> dict[int, bytes | tuple]:
     """The entries of the EXIF block's first directory that describe the picture, verbatim: offsets stay valid."""
     wanted = (*DESCRIPTIVE_TAGS, EXIF_IFD, GPS_IFD)
     found = {block.number(at, "H"): bytes(block.data[at : at + 12]) for at in block.entries(block.number(4, "I"))}

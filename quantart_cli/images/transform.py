@@ -11,6 +11,7 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.images.picture import Picture
 
 _GREY = 128
+_SMOOTHING, _SMOOTHED_PIXELS = 4, 1 << 20
 
 
 def resize(picture: Picture, long_side: int, *, enlarge: bool) -> Picture:
@@ -113,7 +114,13 @@ def _pulled(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
         return colour  # the mean of everything visible: what little weight it has is all there is
     coarse = _pulled(*_pushed(colour, weight))
     around = _doubled(_doubled(coarse, 0), 1)[: weight.shape[0], : weight.shape[1]]
-    return around + weight[..., None] * (colour - around)
+    filled = around + weight[..., None] * (colour - around)
+    # without this a border that lies on a power of two shows as a step: no block at any level reaches across it
+    for _ in range(_SMOOTHING if weight.size <= _SMOOTHED_PIXELS else 0):
+        padded = np.pad(filled, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        mean = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4
+        filled = mean + weight[..., None] * (colour - mean)
+    return filled
 
 
 def _doubled(values: np.ndarray, axis: int) -> np.ndarray:

@@ -87,7 +87,7 @@ def coverage_of(coverage: Tensor | None, z: Tensor, least: int) -> Tensor | None
 
 
 def extend(image: Tensor, least: int) -> Tensor:
-    """Mirror a picture to the right and below until both sides have ``least`` pixels: (1, C, H, W) -> (1, C, H', W')."""
+    """Mirror a picture, (1, C, H, W), to the right and below until both sides have at least ``least`` pixels."""
     for axis in (2, 3):
         size = image.shape[axis]
         if size < least:

@@ -8,8 +8,8 @@ The image x itself is optimised, by L-BFGS, from the content p towards the Gram 
     L         = α L_content + β L_style + γ L_tv                 equation 7
 
 Normalised VGG-19, average pooling and features after their rectifier are the paper's. It departs from the paper in
-means where equation 1 sums, so that the same weights look alike at every size; in a total variation (Johnson et al. 2016,
-section 3.2), which smooths noise away; and in weights of transparency: what cannot be seen does not count.
+means where equation 1 sums, so that the same weights look alike at every size; in a total variation (Mahendran and
+Vedaldi 2015), which smooths noise away; and in weights of transparency: what cannot be seen does not count.
 """
 
 from __future__ import annotations

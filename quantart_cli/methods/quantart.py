@@ -8,13 +8,15 @@ With hats for quantized, c content, s style, y stylized, and a ⊕p b = p·a + (
     image = D(z)
 
 α is visual fidelity, β style strength (section 3.4). Here, on the VGG-19 backbone: E is VGG-19 to relu4_1, T and T̂ are
-AdaIN, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder for both ends. So it departs from the
-paper in its backbone, in one codebook where the paper has one for photographs and one for art, and in transfer blocks
-without parameters; α = 0 is AdaIN with β as its α.
+AdaIN, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder for both ends; α = 0 is AdaIN with β as
+its α. It departs from the paper in its backbone, in transfer blocks without parameters, and in VQ:
 
-VQ here keeps the channel statistics of what it quantizes: VQ(z) = AdaIN(e(z), z), e(z) the nearest entries. Entries
-found by k-means are means of many features, so e(z) alone has lost variance and drifts to the average painting, brown
-and flat. It follows that ẑ_s has the statistics of z_s, and since AdaIN sees no more of a style, z_s stands for both.
+    VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entry at every position
+
+Entries are of features standardised by their own painting's statistics, and what is quantized keeps its own. Without
+that, entries found by k-means, means of many features, lose contrast and drift to the average painting, brown and
+flat, and a style unlike the paintings trained on takes the content's edges with it. It follows that ẑ_s has the
+statistics of z_s, all that AdaIN sees of it, and that T̂(ẑ_c, ẑ_s) is made of entries already: VQ leaves it as it is.
 """
 
 from __future__ import annotations
@@ -57,22 +59,15 @@ class QuantArt:
         alpha, beta = controls.fidelity, controls.strength
         c = encode(self.vgg, content, coverage)
         if alpha == 0:
-            z = transfer(c, style, beta)
+            z = transfer(c, style, beta)  # z_y ⊕β z_c
         else:
-            z = self._painted(c, style, beta)
+            z = transfer(self.quantize(c), style, beta)  # ẑ_y ⊕β ẑ_c
             if alpha < 1:
                 z = transfer(c, style, beta).lerp(z, alpha)
         return self.decoder(z)[:, :, : content.shape[2], : content.shape[3]]
 
-    def _painted(self, c: Features, style: Statistics, beta: float) -> Tensor:
-        """ẑ_y ⊕β ẑ_c, (1, 512, h, w)."""
-        c_hat = self._quantize(c)
-        if beta == 0:
-            return c_hat.z
-        y_hat = self._quantize(Features(transfer(c_hat, style, 1.0), c.coverage))
-        return y_hat.z if beta == 1 else c_hat.z.lerp(y_hat.z, beta)
-
-    def _quantize(self, features: Features) -> Features:
-        """VQ(z): nearest entries, brought back to the statistics of z."""
-        entries = Features(self.codebook(features.z), features.coverage)
-        return Features(adaptive_instance_norm(entries.z, entries.statistics, features.statistics), features.coverage)
+    def quantize(self, features: Features) -> Features:
+        """VQ(z): nearest entries of the standardised features, with the statistics of z."""
+        own = features.statistics
+        entries = Features(self.codebook((features.z - own.mean) / own.std), features.coverage)
+        return Features(adaptive_instance_norm(entries.z, entries.statistics, own), features.coverage)

@@ -2,7 +2,7 @@
 
 QuantArt (Huang et al. 2023, section 3.2) learns its codebook with an autoencoder; here the encoder is VGG-19 and
 fixed, and what is left of vector quantization's objective (van den Oord et al. 2017, equation 3, second term) is
-k-means.
+k-means. Features are standardised painting by painting; a channel weighs as much as it usually varies.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def train_codebook(
     def report(stage: str) -> Callable[[int, int], None]:
         return lambda done, total: progress(Progress(stage, done, total))
 
-    features, unreadable = gather(
+    sampled = gather(
         vgg,
         paintings,
         partial,
@@ -91,17 +91,18 @@ def train_codebook(
         seed=options.seed,
         progress=report("features"),
     )
-    if len(features) < options.entries:
+    if len(sampled.rows) < options.entries:
         raise QuantArtError(
-            f"{len(features)} samples are too few for {options.entries} entries: give more paintings or fewer --entries"
+            f"{len(sampled.rows)} samples are too few for {options.entries} entries: "
+            "give more paintings or fewer --entries"
         )
-    components = principal_components(features, options.width, device)
-    centres, numbers = _cluster(features, components, options, partial, report)
+    components = principal_components(sampled.rows, torch.from_numpy(sampled.spread).to(device), options.width)
+    centres, numbers = _cluster(sampled.rows, components, options, partial, report)
     lost = components.variance * (1 - components.explained) + numbers["residual"]
     done = Report(
-        paintings=len(paintings) - len(unreadable),
-        unreadable=unreadable,
-        samples=len(features),
+        paintings=len(paintings) - len(sampled.unreadable),
+        unreadable=sampled.unreadable,
+        samples=len(sampled.rows),
         explained=components.explained,
         residual=lost / components.variance if components.variance else 0.0,
         used=int(numbers["used"]),
@@ -168,16 +169,18 @@ def _cluster(
 
 def _write(target: Path, components: Components, centres: torch.Tensor, options: CodebookOptions, done: Report) -> None:
     """The codebook as fp16 safetensors, with its options and measurements as metadata."""
+    weight = components.weight  # at least the square root of the epsilon in every variance
     tensors = {
-        "project.weight": components.basis,
+        "project.weight": components.basis * weight,
         "project.bias": -components.basis @ components.mean,
-        "expand.weight": components.basis.T,
-        "expand.bias": components.mean,
+        "expand.weight": components.basis.T / weight[:, None],
+        "expand.bias": components.mean / weight,
         "entries": centres,
     }
     measured = {key: value for key, value in asdict(done).items() if key != "unreadable"}
     data = safetensors.torch.save(
         {key: value.half().contiguous().cpu() for key, value in tensors.items()},
-        metadata={"options": json.dumps(asdict(options)), "report": json.dumps(measured)},
+        # One entry: safetensors writes several in an order that changes from run to run.
+        metadata={"quantart": json.dumps({"options": asdict(options), "report": measured})},
     )
     write_atomically(target, data)

@@ -1,4 +1,8 @@
-"""Features of a folder of paintings, sampled into one file on disk, so that a training can stop and go on."""
+"""Features of a folder of paintings, sampled into one file on disk, so that a training can stop and go on.
+
+Each painting's features are standardised by its own statistics: what is left is how things are painted, whatever the
+painting's palette and contrast.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +23,8 @@ from quantart_cli.methods.features import encode
 from quantart_cli.nets.vgg import VGG19
 
 CHANNELS = 512
+# Standardised features further out than this are clipped: 1 in 3000, but k-means would spend its entries on them.
+_FAR = 8.0
 _SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
 
 
@@ -50,6 +57,18 @@ def name_hash(name: str) -> float:
     return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
 
 
+@dataclass(frozen=True)
+class Sampled:
+    """Features sampled from paintings."""
+
+    rows: np.ndarray
+    """(N, 512) float16, standardised painting by painting; memory-mapped."""
+    spread: np.ndarray
+    """(512,) float32, mean over the paintings of each channel's standard deviation: how much a channel weighs."""
+    unreadable: list[str]
+    """One line for each picture that could not be read."""
+
+
 def gather(
     vgg: VGG19,
     paintings: list[Path],
@@ -59,7 +78,7 @@ def gather(
     smallest_scale: float,
     seed: int,
     progress: Callable[[int, int], None],
-) -> tuple[np.ndarray, list[str]]:
+) -> Sampled:
     """Sample relu4_1 features of paintings, the same number of positions from each.
 
     Every painting is seen once, mirrored or not and at a random scale, both drawn from ``seed`` and its place in the
@@ -67,26 +86,28 @@ def gather(
 
     Args:
         vgg: the encoder, on the device to use.
-        paintings: files; one that cannot be read is left out and named in the second result.
+        paintings: files; those that cannot be read are left out.
         partial: folder for the features and the count of paintings done; goes on from what it holds.
         progress: called with (paintings done, paintings in all).
 
     Returns:
-        (N, 512) float16, memory-mapped, N about ``samples``; and the lines about unreadable paintings.
+        About ``samples`` rows; fewer where paintings have fewer positions than their share.
     """
     each = max(1, samples // len(paintings))
     device = next(vgg.parameters()).device
     path, ledger = partial / "features.f16", partial / "gathered.json"
-    state = json.loads(ledger.read_text()) if ledger.exists() else {"paintings": 0, "rows": 0, "unreadable": []}
+    state = json.loads(ledger.read_text()) if ledger.exists() else None
+    state = state or {"paintings": 0, "rows": 0, "unreadable": [], "stds": [0.0] * CHANNELS}
     with path.open("r+b" if path.exists() else "w+b") as file:
         # What was written after the last ledger entry is written again.
         file.truncate(state["rows"] * CHANNELS * 2)
         file.seek(0, os.SEEK_END)
         for number in range(state["paintings"], len(paintings)):
             try:
-                rows = _sample(vgg, paintings[number], each, smallest_scale, seed + number, device)
+                rows, std = _sample(vgg, paintings[number], each, smallest_scale, seed + number, device)
                 file.write(rows.tobytes())
                 state["rows"] += len(rows)
+                state["stds"] = [total + own for total, own in zip(state["stds"], std, strict=True)]
             except QuantArtError as error:
                 state["unreadable"].append(str(error))
             state["paintings"] = number + 1
@@ -97,7 +118,9 @@ def gather(
             progress(state["paintings"], len(paintings))
     if not state["rows"]:
         raise QuantArtError(f"none of the {len(paintings)} pictures can be read; the first: {state['unreadable'][0]}")
-    return np.memmap(path, np.float16, "r", shape=(state["rows"], CHANNELS)), state["unreadable"]
+    rows = np.memmap(path, np.float16, "r", shape=(state["rows"], CHANNELS))
+    spread = np.array(state["stds"], np.float32) / (len(paintings) - len(state["unreadable"]))
+    return Sampled(rows, spread, state["unreadable"])
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -120,6 +143,8 @@ def _sample(vgg: VGG19, path: Path, count: int, smallest_scale: float, seed: int
         size = [max(1, round(scale * side)) for side in rgb.shape[1:]]
         view = v2.Compose([v2.Resize(size, antialias=True), v2.RandomHorizontalFlip(), v2.ToDtype(torch.float32, True)])
         image = view(rgb)[None].to(device)
-        z = encode(vgg, image).z[0].flatten(1).T  # (h·w, 512)
-        chosen = torch.randperm(len(z))[:count]
-    return z[chosen.to(device)].cpu().to(torch.float16).numpy()
+        features = encode(vgg, image)
+        own = features.statistics
+        rows = ((features.z - own.mean) / own.std).clamp(-_FAR, _FAR)[0].flatten(1).T  # (h·w, 512)
+        chosen = torch.randperm(len(rows))[:count]
+    return rows[chosen.to(device)].cpu().to(torch.float16).numpy(), own.std.flatten().tolist()

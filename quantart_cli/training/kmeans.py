@@ -22,26 +22,29 @@ def batches(features: np.ndarray, device: torch.device) -> Iterator[Tensor]:
 
 @dataclass(frozen=True)
 class Components:
-    """Principal components: ``mean`` (C,), ``basis`` (D, C) with orthonormal rows, float32."""
+    """Principal components of weighted rows: ``weight`` (C,), ``mean`` (C,), ``basis`` (D, C) orthonormal, float32."""
 
+    weight: Tensor
     mean: Tensor
     basis: Tensor
     explained: float
     """Share of the variance that lies in the D components, 0 to 1."""
     variance: float
-    """Total variance, the mean squared distance of a feature from the mean."""
+    """Total variance: the mean squared distance of a weighted row from the mean."""
 
     def project(self, rows: Tensor) -> Tensor:
         """(N, C) -> (N, D)."""
-        return (rows - self.mean) @ self.basis.T
+        return (rows * self.weight - self.mean) @ self.basis.T
 
 
-def principal_components(features: np.ndarray, width: int, device: torch.device) -> Components:
-    """The ``width`` directions of largest variance, from one pass in float64."""
+def principal_components(features: np.ndarray, weight: Tensor, width: int) -> Components:
+    """The ``width`` directions of largest variance, from one pass over rows weighted by channel, on weight's device."""
+    device = weight.device
     channels = features.shape[1]
     total = torch.zeros(channels, dtype=torch.float64, device=device)
     products = torch.zeros(channels, channels, dtype=torch.float64, device=device)
-    for rows in batches(features, device):
+    for batch in batches(features, device):
+        rows = batch * weight
         total += rows.double().sum(0)
         products += (rows.T @ rows).double()
     mean = total / len(features)
@@ -50,7 +53,7 @@ def principal_components(features: np.ndarray, width: int, device: torch.device)
     values = values.clamp(min=0)
     basis = vectors[:, -width:].flip(1).T.float().contiguous().to(device)
     explained = (values[-width:].sum() / values.sum()).item() if values.sum() > 0 else 1.0
-    return Components(mean.float(), basis, explained, values.sum().item())
+    return Components(weight, mean.float(), basis, explained, values.sum().item())
 
 
 def plus_plus(rows: Tensor, count: int, generator: torch.Generator, progress: Callable[[int], None]) -> Tensor:

@@ -1,0 +1,63 @@
+"""Peak memory a pixel of each method, the constants of quantart_cli/engine/memory.py.
+
+    python benchmarks/memory.py [--long-side 1024 2048]
+
+Every case runs in a process of its own; what it takes beside the weights is divided by its pixels and by the bytes of
+the dtype. The last column is what the program predicts before it starts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+
+CASES = [("adain", "bf16"), ("adain", "fp32"), ("quantart", "bf16"), ("quantart", "fp32"), ("gatys", "bf16"), ("gatys", "fp32")]
+
+
+def measure(method: str, precision: str, side: int) -> dict[str, float]:
+    """Run one case here and now."""
+    import numpy as np
+
+    import quantart_cli as quantart
+    from quantart_cli.engine.memory import needed
+
+    model = quantart.load(method, device="cpu", precision=precision)
+    random = np.random.default_rng(0)
+    content, style = (random.integers(0, 256, (side * 3 // 4, side, 3), dtype=np.uint8) for _ in range(2))
+    encoded = model.encode_style(style, size=256)
+    before = _peak()
+    settings = {"steps": 2} if method == "gatys" else {}
+    model.stylize(content, encoded, **settings)
+    pixels = side * side * 3 // 4
+    return {"bytes": _peak() - before, "pixels": pixels, "predicted": needed(pixels, model.machine, method)}
+
+
+def _peak() -> int:
+    """Peak resident memory of this process in bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--long-side", type=int, nargs="+", default=[1024, 2048])
+    parser.add_argument("--case", nargs=3, metavar=("METHOD", "PRECISION", "SIDE"), help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.case:
+        method, precision, side = arguments.case
+        print(json.dumps(measure(method, precision, int(side))))
+        return
+    print("| method | precision | long side | peak MB | maps a pixel | predicted / measured |\n|---|---|---|---|---|---|")
+    for method, precision in CASES:
+        for side in arguments.long_side:
+            command = [sys.executable, __file__, "--case", method, precision, str(side)]
+            found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            maps = found["bytes"] / found["pixels"] / {"bf16": 2, "fp32": 4}[precision]
+            ratio = found["predicted"] / found["bytes"]
+            print(f"| {method} | {precision} | {side} | {found['bytes'] / 1e6:.0f} | {maps:.0f} | {ratio:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

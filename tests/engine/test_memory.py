@@ -1,0 +1,54 @@
+"""Memory: refused before the work, and one line when it runs out all the same."""
+
+import pytest
+import torch
+
+from quantart_cli.engine import memory
+from quantart_cli.engine.device import Machine
+from quantart_cli.errors import QuantArtError
+
+MACHINE = Machine("cpu", "fp32", "tests")
+
+
+def test_too_large_a_picture_is_refused_with_a_way_out(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda _: 10**9)
+    memory.check_memory(500_000, MACHINE, "adain", "small.png")
+    with pytest.raises(QuantArtError, match=r"huge.png needs about .* GB .* 1.0 GB are free: reduce it with --size"):
+        memory.check_memory(50_000_000, MACHINE, "adain", "huge.png")
+
+
+def test_halves_and_no_gradients_need_less():
+    half = Machine("cpu", "bf16", "tests")
+    assert memory.needed(1000, half, "adain") < memory.needed(1000, MACHINE, "adain")
+    assert memory.needed(1000, MACHINE, "gatys") > memory.needed(1000, MACHINE, "adain")
+
+
+def test_unknown_memory_refuses_nothing(monkeypatch):
+    monkeypatch.setattr(memory, "available", lambda _: None)
+    memory.check_memory(10**12, MACHINE, "adain", "x")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.cuda.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_running_out_is_one_line(error):
+    with (
+        pytest.raises(QuantArtError, match=r"memory ran out on x\.png: reduce it with --size"),
+        memory.out_of_memory("x.png"),
+    ):
+        raise error
+
+
+def test_a_real_allocation_that_fails_is_one_line():
+    with pytest.raises(QuantArtError, match="memory ran out"), memory.out_of_memory("x.png"):
+        torch.empty(2**60, dtype=torch.uint8)
+
+
+def test_bugs_stay_bugs():
+    with pytest.raises(RuntimeError, match="shapes"), memory.out_of_memory("x.png"):
+        raise RuntimeError("shapes do not match")

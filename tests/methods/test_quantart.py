@@ -1,0 +1,100 @@
+"""QuantArt: its formula by hand, and what each end of α and β is."""
+
+import pytest
+import torch
+
+from quantart_cli.methods.adain import AdaIN
+from quantart_cli.methods.controls import AdaINControls, QuantArtControls
+from quantart_cli.methods.features import Features, Statistics, encode
+from quantart_cli.methods.quantart import QuantArt
+
+
+@pytest.fixture(scope="module")
+def method(vgg, codebook, decoder):
+    return QuantArt(vgg, codebook, decoder)
+
+
+@pytest.fixture(scope="module")
+def style(method, parity):
+    with torch.inference_mode():
+        return method.encode_style([(parity["style_1"], None)], [1.0])
+
+
+@pytest.mark.parametrize("beta", [0.0, 0.35, 1.0])
+@torch.inference_mode()
+def test_alpha_zero_is_adain_with_beta(method, style, vgg, decoder, parity, beta):
+    ours = method.stylize(parity["content"], style, QuantArtControls(fidelity=0.0, strength=beta))
+    adain = AdaIN(vgg, decoder)
+    theirs = adain.stylize(
+        parity["content"], adain.encode_style([(parity["style_1"], None)], [1.0]), AdaINControls(alpha=beta)
+    )
+    assert torch.equal(ours, theirs)
+
+
+@torch.inference_mode()
+def test_alpha_zero_beta_zero_is_the_reconstruction(method, style, vgg, decoder, parity):
+    found = method.stylize(parity["content"], style, QuantArtControls(fidelity=0.0, strength=0.0))
+    assert torch.equal(found, decoder(vgg(parity["content"])["relu4_1"]))
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.7, 1.0])
+@pytest.mark.parametrize("beta", [0.0, 0.6, 1.0])
+@torch.inference_mode()
+def test_the_formula_by_hand(method, style, vgg, codebook, decoder, parity, alpha, beta):
+    def adain(x, y):
+        a, b = Statistics.of(x), Statistics.of(y)
+        return (x - a.mean) / a.std * b.std + b.mean
+
+    def vq(z):
+        own = Statistics.of(z)
+        return adain(codebook((z - own.mean) / own.std), z)
+
+    z_c, z_s = (vgg(parity[name])["relu4_1"] for name in ("content", "style_1"))
+    c_hat, s_hat = vq(z_c), vq(z_s)
+    # VQ would leave T̂(ẑ_c, ẑ_s) as it is: it is made of entries, up to the statistics VQ keeps.
+    z_y, y_hat = adain(z_c, z_s), adain(c_hat, s_hat)
+    quantized = beta * y_hat + (1 - beta) * c_hat
+    continuous = beta * z_y + (1 - beta) * z_c
+    expected = decoder(alpha * quantized + (1 - alpha) * continuous)
+    found = method.stylize(parity["content"], style, QuantArtControls(fidelity=alpha, strength=beta))
+    # Channels that hardly vary are bounded by the epsilon in the variance, here twice.
+    assert (found - expected).abs().max() < 5e-3
+
+
+@torch.inference_mode()
+def test_quantization_takes_entries_and_keeps_statistics(method, codebook, vgg, parity):
+    features = encode(vgg, parity["content"])
+    quantized = method.quantize(features)
+    before, after = features.statistics, quantized.statistics
+    assert torch.allclose(before.mean, after.mean, atol=1e-3)
+    alive = before.std > 0.1
+    assert torch.allclose(before.std[alive], after.std[alive], rtol=0.01)
+    # Equal entries are equal positions, and no position stays what it was.
+    indices = codebook.indices((features.z - before.mean) / before.std)[0]
+    assert 10 < len(indices.unique()) < indices.numel()
+    for entry in indices.unique():
+        same = quantized.z[0, :, indices == entry]
+        assert torch.equal(same, same[:, :1].expand_as(same))
+    assert (quantized.z - features.z).abs().amax(1).min() > 0.1
+
+
+@torch.inference_mode()
+def test_quantization_does_not_see_palette_and_contrast(method, parity, vgg):
+    features = encode(vgg, parity["content"])
+    other = Features(features.z * 3 + 5)
+    assert torch.allclose(method.quantize(other).z, method.quantize(features).z * 3 + 5, rtol=1e-3, atol=0.05)
+
+
+@torch.inference_mode()
+def test_hidden_parts_of_the_style_do_not_count(method, parity):
+    image = parity["style_1"].clone()
+    coverage = torch.ones(1, 1, *image.shape[2:])
+    coverage[..., 56:] = 0
+    half = method.encode_style([(image[..., :56], None)], [1.0])
+    masked = method.encode_style([(image, coverage)], [1.0])
+    whole = method.encode_style([(image, None)], [1.0])
+
+    def distance(one, two):
+        return ((one.mean - two.mean).norm() + (one.std - two.std).norm()).item()
+
+    assert distance(masked, half) < 0.4 * distance(whole, half)
