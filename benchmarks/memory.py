@@ -1,9 +1,9 @@
-"""Peak memory a pixel of each method, the constants of quantart_cli/engine/memory.py.
+"""Peak memory a pixel of each method: where the constants of quantart_cli/engine/memory.py come from.
 
     python benchmarks/memory.py [--long-side 1024 2048]
 
-Every case runs in a process of its own; what it takes beside the weights is divided by its pixels and by the bytes of
-the dtype. The last column is what the program predicts before it starts.
+Every case runs in a process of its own. The last column is what the program predicts before it starts over what was
+measured.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import resource
 import subprocess
 import sys
 
-CASES = [("adain", "bf16"), ("adain", "fp32"), ("quantart", "bf16"), ("quantart", "fp32"), ("gatys", "bf16"), ("gatys", "fp32")]
+CASES = [(method, precision) for method in ("adain", "quantart", "gatys") for precision in ("bf16", "fp32")]
 
 
 def measure(method: str, precision: str, side: int) -> dict[str, float]:
@@ -49,14 +49,15 @@ def main() -> None:
         method, precision, side = arguments.case
         print(json.dumps(measure(method, precision, int(side))))
         return
-    print("| method | precision | long side | peak MB | maps a pixel | predicted / measured |\n|---|---|---|---|---|---|")
+    print(
+        "| method | precision | long side | peak MB | bytes a pixel | predicted / measured |\n|---|---|---|---|---|---|"
+    )
     for method, precision in CASES:
         for side in arguments.long_side:
             command = [sys.executable, __file__, "--case", method, precision, str(side)]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            maps = found["bytes"] / found["pixels"] / {"bf16": 2, "fp32": 4}[precision]
-            ratio = found["predicted"] / found["bytes"]
-            print(f"| {method} | {precision} | {side} | {found['bytes'] / 1e6:.0f} | {maps:.0f} | {ratio:.2f} |", flush=True)
+            row = (method, precision, side, f"{found['bytes'] / 1e6:.0f}", f"{found['bytes'] / found['pixels']:.0f}")
+            print(f"| {' | '.join(map(str, row))} | {found['predicted'] / found['bytes']:.2f} |", flush=True)
 
 
 if __name__ == "__main__":

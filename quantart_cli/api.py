@@ -195,7 +195,7 @@ class Model:
         extra: dict[str, Any],
         encode_again: bool = False,
     ) -> Tensor:
-        """One forward pass, (1, 3, H, W) float32 not clamped; the style encoded anew where it depends on the content."""
+        """One forward pass, (1, 3, H, W) float32 not clamped; the style is encoded anew where it must be."""
         image, coverage = self._tensors(content)
         encoded = style.encoded
         if preserve_color == "match" or encode_again:

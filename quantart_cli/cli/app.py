@@ -10,7 +10,7 @@ import typer
 
 from quantart_cli import __version__
 from quantart_cli.cli import adain, gatys, info, stylize, train
-from quantart_cli.cli.console import INTERRUPTED, TERMINATED, USER_ERROR, say
+from quantart_cli.cli.console import TERMINATED, USER_ERROR, say
 from quantart_cli.errors import QuantArtError
 
 # Typer keeps click inside itself in newer versions and beside itself in older ones; its classes are reached alike.
@@ -68,7 +68,4 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except QuantArtError as error:
         say(f"quantart: {error}")
         sys.exit(USER_ERROR)
-    except (KeyboardInterrupt, typer.Abort):
-        say("quantart: interrupted, nothing was written")
-        sys.exit(INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from quantart_cli.cli.console import INTERRUPTED, say
 from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR, STYLE_SIZE
 from quantart_cli.images import DEFAULT_MAX_PIXELS, writable_formats
 
@@ -119,7 +120,11 @@ def with_parameters(
     """A function Typer can read: these parameters in its signature, handed on as one dict."""
 
     def command(**values: Any) -> int | None:
-        return run(values)
+        try:
+            return run(values)
+        except KeyboardInterrupt:  # told here: Typer would leave without a word
+            say("quantart: interrupted, nothing was written")
+            return INTERRUPTED
 
     kind = inspect.Parameter.KEYWORD_ONLY
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -83,8 +82,6 @@ def _check_options(values: dict[str, Any]) -> list[float] | None:
         raise QuantArtError(f"--size {values['size']} is far above --max-pixels {values['max_pixels']}")
     if values["output"] == "-" and values["json"]:
         raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
-    if values["output"] == "-" and sys.stdout.isatty():
-        raise QuantArtError("-o - writes a picture to stdout, which is a terminal here: redirect it, or give a file")
     if [values["content"], *values["styles"]].count("-") > 1:
         raise QuantArtError("stdin holds one picture: give - once")
     if values["style_weights"] is None:

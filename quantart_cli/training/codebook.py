@@ -19,8 +19,9 @@ import safetensors.torch
 import torch
 
 from quantart_cli.errors import QuantArtError
+from quantart_cli.images.output import write_atomically
 from quantart_cli.nets.vgg import VGG19
-from quantart_cli.training.gather import gather, pictures_below, write_atomically
+from quantart_cli.training.gather import gather, pictures_below
 from quantart_cli.training.kmeans import Components, lloyd, plus_plus, principal_components, seeding_rows
 from quantart_cli.training.options import CodebookOptions
 
@@ -126,7 +127,7 @@ def _open_partial(target: Path, folder: Path, options: CodebookOptions, count: i
         raise QuantArtError(f"{partial} cannot be made: {error.strerror}") from None
     ledger = partial / "training.json"
     if not ledger.exists():
-        write_atomically(ledger, json.dumps(identity, indent=1).encode())
+        write_atomically(str(ledger), json.dumps(identity, indent=1).encode())
     elif json.loads(ledger.read_text()) != identity:
         raise QuantArtError(f"{partial} holds an unfinished training with other options: give them, or --restart")
     return partial
@@ -164,7 +165,7 @@ def _cluster(
             "passes": torch.tensor(passes),
             "residual": torch.tensor(found.residual, dtype=torch.float64),
         }
-        write_atomically(checkpoint, safetensors.torch.save(state))
+        write_atomically(str(checkpoint), safetensors.torch.save(state))
 
 
 def _write(target: Path, components: Components, centres: torch.Tensor, options: CodebookOptions, done: Report) -> None:
@@ -183,4 +184,4 @@ def _write(target: Path, components: Components, centres: torch.Tensor, options:
         # One entry: safetensors writes several in an order that changes from run to run.
         metadata={"quantart": json.dumps({"options": asdict(options), "report": measured})},
     )
-    write_atomically(target, data)
+    write_atomically(str(target), data)

@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
+from quantart_cli.images.output import write_atomically
 from quantart_cli.methods.features import encode
 from quantart_cli.nets.vgg import VGG19
 
@@ -114,23 +115,13 @@ def gather(
             if state["paintings"] % 50 == 0 or state["paintings"] == len(paintings):
                 file.flush()
                 os.fsync(file.fileno())
-                write_atomically(ledger, json.dumps(state).encode())
+                write_atomically(str(ledger), json.dumps(state).encode())
             progress(state["paintings"], len(paintings))
     if not state["rows"]:
         raise QuantArtError(f"none of the {len(paintings)} pictures can be read; the first: {state['unreadable'][0]}")
     rows = np.memmap(path, np.float16, "r", shape=(state["rows"], CHANNELS))
     spread = np.array(state["stds"], np.float32) / (len(paintings) - len(state["unreadable"]))
     return Sampled(rows, spread, state["unreadable"])
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a small file so that a kill leaves either the old or the new bytes."""
-    beside = path.with_name(path.name + ".new")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 @torch.inference_mode()

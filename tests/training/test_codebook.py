@@ -74,9 +74,11 @@ def test_residual_is_what_quantization_loses(trained, paintings, vgg, tmp_path):
 def test_samples_are_standardised(paintings, vgg, tmp_path):
     one = [paintings / "0.png"]
     sampled = gather(vgg, one, tmp_path, samples=10_000, smallest_scale=1, seed=0, progress=lambda *_: None)
-    alive = sampled.spread > 0.05
-    assert abs(sampled.rows[:, alive].astype("float32").mean(0)).max() < 0.1
-    assert sampled.rows[:, alive].astype("float32").std(0) == pytest.approx(1, abs=0.15)
+    rows = sampled.rows.astype("float32")[:, sampled.spread > 0.3]
+    # All positions are there, so mean 0 and deviation 1 but for what was clipped.
+    assert abs(rows.mean(0)).max() < 0.05
+    assert abs(rows.std(0) - 1).max() < 0.2
+    assert abs(rows).max() <= 8
 
 
 def test_the_same_seed_gives_the_same_bytes(trained, paintings, vgg, tmp_path):
