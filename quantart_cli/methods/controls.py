@@ -110,7 +110,7 @@ class GatysControls(Controls):
 
     steps: int = control(300, "Iterations of L-BFGS.", low=1)
     content_weight: float = control(1.0, "Weight of the content loss (conv4_2).", low=0)
-    style_weight: float = control(10.0, "Weight of the style loss (Gram matrices, conv1_1 to conv5_1).", low=0)
+    style_weight: float = control(100.0, "Weight of the style loss (Gram matrices, conv1_1 to conv5_1).", low=0)
     tv_weight: float = control(1.0, "Weight of the total variation, which smooths noise away.", low=0)
 
 

@@ -153,7 +153,8 @@ def _cluster(
         state = {"centres": centres, "passes": torch.tensor(0), "residual": torch.tensor(math.inf, dtype=torch.float64)}
     while True:
         passes = int(state["passes"]) + 1
-        found = lloyd(features, components, state["centres"], report(f"k-means {passes}/{options.iterations}"))
+        stage = f"k-means {passes}/{options.iterations}" if passes <= options.iterations else "measuring"
+        found = lloyd(features, components, state["centres"], report(stage))
         gain = 1 - found.residual / float(state["residual"])
         settled = gain < _TOLERANCE and found.used == options.entries
         if settled or passes > options.iterations:

@@ -1,0 +1,133 @@
+"""Make the sheets in this folder again.
+
+    python examples/contact_sheets.py [--only fidelity|alpha-beta|gallery|methods] [--size 640]
+
+``fidelity.jpg``: three pairs from photograph to fully quantized. ``alpha-beta.jpg``: α × β of one pair.
+``gallery.jpg``: photographs × styles at the default. ``methods.jpg``: QuantArt, AdaIN and Gatys side by side (minutes).
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+import PIL.Image
+import PIL.ImageDraw
+import PIL.ImageFont
+
+import quantart_cli as quantart
+
+HERE = Path(__file__).resolve().parent
+PAIRS = (("boats", "starry-oil"), ("raccoon", "expressionist"), ("pagoda", "ink-wash"))
+PHOTOS = ("boats", "raccoon", "astronaut", "pagoda", "coffee")
+STYLES = ("starry-oil", "woodcut-wave", "pointillism", "neoplastic", "ink-wash", "expressionist")
+GAP, LABEL = 6, 26
+
+Cell = tuple[PIL.Image.Image, str]
+
+
+def photo(name: str) -> Path:
+    return HERE / "photos" / f"{name}.jpg"
+
+
+def style(name: str) -> Path:
+    return HERE / "styles" / f"{name}.jpg"
+
+
+def sheet(rows: list[list[Cell]], width: int) -> PIL.Image.Image:
+    """Rows of labelled pictures, every cell ``width`` wide, every row as high as its highest picture."""
+    font = PIL.ImageFont.load_default(size=17)
+    fitted = [[(_fit(image, width), label) for image, label in row] for row in rows]
+    heights = [max(image.height for image, _ in row) + LABEL for row in fitted]
+    columns = max(len(row) for row in rows)
+    page = PIL.Image.new("RGB", (columns * (width + GAP) + GAP, sum(heights) + GAP * (len(rows) + 1)), "white")
+    draw = PIL.ImageDraw.Draw(page)
+    top = GAP
+    for row, height in zip(fitted, heights, strict=True):
+        for column, (image, label) in enumerate(row):
+            left = GAP + column * (width + GAP)
+            page.paste(image, (left, top))
+            draw.text((left + 2, top + image.height + 3), label, fill="black", font=font)
+        top += height + GAP
+    return page
+
+
+def _fit(image: PIL.Image.Image, width: int) -> PIL.Image.Image:
+    return image.convert("RGB").resize((width, round(image.height * width / image.width)), PIL.Image.Resampling.LANCZOS)
+
+
+def fidelity(size: int) -> PIL.Image.Image:
+    model = quantart.load("quantart")
+    rows = []
+    for content_name, style_name in PAIRS:
+        encoded = model.encode_style(style(style_name))
+        row = [(PIL.Image.open(photo(content_name)), "photograph"), (PIL.Image.open(style(style_name)), "style")]
+        for alpha in (0.0, 0.5, 1.0):
+            row.append((model.stylize(photo(content_name), encoded, fidelity=alpha, size=size), f"fidelity {alpha:g}"))
+        rows.append(row)
+    return sheet(rows, 400)
+
+
+def alpha_beta(size: int) -> PIL.Image.Image:
+    model = quantart.load("quantart")
+    content_name, style_name = PAIRS[0]
+    encoded = model.encode_style(style(style_name))
+    return sheet(
+        [
+            [
+                (
+                    model.stylize(photo(content_name), encoded, fidelity=alpha, strength=beta, size=size),
+                    f"fidelity α = {alpha:g}, strength β = {beta:g}",
+                )
+                for alpha in (0.0, 0.35, 0.7, 1.0)
+            ]
+            for beta in (0.0, 0.5, 1.0)
+        ],
+        480,
+    )
+
+
+def gallery(size: int) -> PIL.Image.Image:
+    model = quantart.load("quantart")
+    encoded = {name: model.encode_style(style(name)) for name in STYLES}
+    blank = PIL.Image.new("RGB", (100, 75), "white")
+    rows: list[list[Cell]] = [[(blank, "")] + [(PIL.Image.open(style(name)), name) for name in STYLES]]
+    for content_name in PHOTOS:
+        row: list[Cell] = [(PIL.Image.open(photo(content_name)), content_name)]
+        row += [(model.stylize(photo(content_name), encoded[name], size=size), "") for name in STYLES]
+        rows.append(row)
+    return sheet(rows, 300)
+
+
+def methods(size: int) -> PIL.Image.Image:
+    rows = []
+    for content_name, style_name in PAIRS:
+        row: list[Cell] = [(PIL.Image.open(photo(content_name)), "photograph")]
+        for name in ("quantart", "adain", "gatys"):
+            row.append((quantart.load(name).stylize(photo(content_name), style(style_name), size=size), name))
+        rows.append(row)
+    return sheet(rows, 480)
+
+
+SHEETS: dict[str, Callable[[int], PIL.Image.Image]] = {
+    "fidelity": fidelity,
+    "alpha-beta": alpha_beta,
+    "gallery": gallery,
+    "methods": methods,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=SHEETS)
+    parser.add_argument("--size", type=int, default=768, help="long side at which pictures are painted")
+    arguments = parser.parse_args()
+    for name, make in SHEETS.items():
+        if arguments.only in (None, name):
+            make(arguments.size).save(HERE / f"{name}.jpg", quality=88)
+            print(HERE / f"{name}.jpg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What the README shows exists and runs."""
+
+import re
+import shlex
+from pathlib import Path
+
+import PIL.Image
+import pytest
+import safetensors
+import typer
+
+from quantart_cli.checkpoints.manifest import artefact, manifest
+from quantart_cli.cli.app import app
+from tests.conftest import scene
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+
+
+def commands() -> list[list[str]]:
+    """Every ``quantart …`` in the shell blocks, split into words."""
+    found = []
+    for line in "\n".join(blocks("bash")).splitlines():
+        for part in re.split(r"&&|\|", line):
+            words = shlex.split(part.split(">")[0], comments=True)
+            if words and Path(words[0]).name == "quantart":
+                found.append(words[1:])
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_command_is_understood(words):
+    command, path = typer.main.get_command(app), "quantart"
+    while hasattr(command, "commands"):
+        path, command, words = f"{path} {words[0]}", command.commands[words[0]], words[1:]
+    # Parsing alone: raises where a name, a value or a number of arguments is wrong.
+    assert command.make_context(path, list(words)).params is not None
+
+
+def test_there_are_commands_to_check():
+    assert len(commands()) >= 10
+
+
+def test_every_option_named_exists():
+    group = typer.main.get_command(app)
+    known = {name for command in group.commands.values() for parameter in command.params for name in parameter.opts}
+    named = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)", README))
+    assert named
+    assert named <= known
+
+
+def test_the_python_example_runs(tmp_path, monkeypatch):
+    PIL.Image.fromarray(scene(60, 40, 1)).save(tmp_path / "photo.jpg")
+    PIL.Image.fromarray(scene(50, 50, 2)).save(tmp_path / "painting.jpg")
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("python")
+    exec(compile(code, "README.md", "exec"), {})
+    assert PIL.Image.open("out.png").size == (60, 40)
+
+
+def test_every_picture_and_file_named_is_there():
+    for target in re.findall(r"\]\(([^)]+)\)", README):
+        assert (ROOT / target).exists(), target
+
+
+def test_numbers_about_the_weights():
+    total = sum(item.bytes for item in manifest().values()) / 1e6
+    assert f"{total:.0f} MB together" in README
+    with safetensors.safe_open(artefact("quantart-vgg19").path, "pt") as file:
+        entries = file.get_slice("entries").get_shape()[0]
+    assert f"codebook of {entries} entries" in README
+    for name in manifest():
+        assert f"`{name}`" in README
