@@ -3,7 +3,8 @@
     python examples/contact_sheets.py [--only fidelity|alpha-beta|gallery|methods] [--size 640]
 
 ``fidelity.jpg``: three pairs from photograph to fully quantized. ``alpha-beta.jpg``: α × β of one pair.
-``gallery.jpg``: photographs × styles at the default. ``methods.jpg``: QuantArt, AdaIN and Gatys side by side (minutes).
+``gallery.jpg``: photographs × styles at the default. ``methods.jpg``: QuantArt, AdaIN and Gatys side by side, the last
+at 512 pixels (it takes minutes).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 import PIL.Image
 import PIL.ImageDraw
 import PIL.ImageFont
+import PIL.ImageOps
 
 import quantart_cli as quantart
 
@@ -36,25 +38,22 @@ def style(name: str) -> Path:
 
 
 def sheet(rows: list[list[Cell]], width: int) -> PIL.Image.Image:
-    """Rows of labelled pictures, every cell ``width`` wide, every row as high as its highest picture."""
+    """Rows of labelled pictures, every cell ``width`` wide and cropped to the shape of its row's last picture."""
     font = PIL.ImageFont.load_default(size=17)
-    fitted = [[(_fit(image, width), label) for image, label in row] for row in rows]
-    heights = [max(image.height for image, _ in row) + LABEL for row in fitted]
+    heights = [round(width * row[-1][0].height / row[-1][0].width) for row in rows]
     columns = max(len(row) for row in rows)
-    page = PIL.Image.new("RGB", (columns * (width + GAP) + GAP, sum(heights) + GAP * (len(rows) + 1)), "white")
+    labels = [LABEL if any(label for _, label in row) else 0 for row in rows]
+    size = (columns * (width + GAP) + GAP, sum(heights) + sum(labels) + GAP * (len(rows) + 1))
+    page = PIL.Image.new("RGB", size, "white")
     draw = PIL.ImageDraw.Draw(page)
     top = GAP
-    for row, height in zip(fitted, heights, strict=True):
+    for row, height, label_height in zip(rows, heights, labels, strict=True):
         for column, (image, label) in enumerate(row):
             left = GAP + column * (width + GAP)
-            page.paste(image, (left, top))
-            draw.text((left + 2, top + image.height + 3), label, fill="black", font=font)
-        top += height + GAP
+            page.paste(PIL.ImageOps.fit(image.convert("RGB"), (width, height)), (left, top))
+            draw.text((left + 2, top + height + 3), label, fill="black", font=font)
+        top += height + label_height + GAP
     return page
-
-
-def _fit(image: PIL.Image.Image, width: int) -> PIL.Image.Image:
-    return image.convert("RGB").resize((width, round(image.height * width / image.width)), PIL.Image.Resampling.LANCZOS)
 
 
 def fidelity(size: int) -> PIL.Image.Image:
@@ -78,7 +77,7 @@ def alpha_beta(size: int) -> PIL.Image.Image:
             [
                 (
                     model.stylize(photo(content_name), encoded, fidelity=alpha, strength=beta, size=size),
-                    f"fidelity α = {alpha:g}, strength β = {beta:g}",
+                    f"fidelity {alpha:g}, strength {beta:g}",
                 )
                 for alpha in (0.0, 0.35, 0.7, 1.0)
             ]
@@ -91,10 +90,10 @@ def alpha_beta(size: int) -> PIL.Image.Image:
 def gallery(size: int) -> PIL.Image.Image:
     model = quantart.load("quantart")
     encoded = {name: model.encode_style(style(name)) for name in STYLES}
-    blank = PIL.Image.new("RGB", (100, 75), "white")
+    blank = PIL.Image.new("RGB", (4, 3), "white")
     rows: list[list[Cell]] = [[(blank, "")] + [(PIL.Image.open(style(name)), name) for name in STYLES]]
     for content_name in PHOTOS:
-        row: list[Cell] = [(PIL.Image.open(photo(content_name)), content_name)]
+        row: list[Cell] = [(PIL.Image.open(photo(content_name)), "")]
         row += [(model.stylize(photo(content_name), encoded[name], size=size), "") for name in STYLES]
         rows.append(row)
     return sheet(rows, 300)
@@ -104,8 +103,9 @@ def methods(size: int) -> PIL.Image.Image:
     rows = []
     for content_name, style_name in PAIRS:
         row: list[Cell] = [(PIL.Image.open(photo(content_name)), "photograph")]
-        for name in ("quantart", "adain", "gatys"):
-            row.append((quantart.load(name).stylize(photo(content_name), style(style_name), size=size), name))
+        for name, settings in (("quantart", {}), ("adain", {}), ("gatys", {"size": min(size, 512)})):
+            result = quantart.load(name).stylize(photo(content_name), style(style_name), **{"size": size, **settings})
+            row.append((result, name))
         rows.append(row)
     return sheet(rows, 480)
 

@@ -102,7 +102,8 @@ class Model:
             QuantArtError: a picture that cannot be read, or weights that do not fit the styles.
         """
         many = styles if isinstance(styles, (list, tuple)) else [styles]
-        pictures = tuple(resize(self._read(style), STYLE_SIZE if size is None else size, enlarge=False) for style in many)
+        limit = STYLE_SIZE if size is None else size
+        pictures = tuple(resize(self._read(style), limit, enlarge=False) for style in many)
         normalised = normalise_weights(weights, len(pictures))
         for picture in pictures:
             check_memory(picture.width * picture.height, self.machine, self.method, picture.name)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from quantart_cli.methods.controls import AdaINControls
-from quantart_cli.methods.features import Features, Statistics, adaptive_instance_norm, encode
+from quantart_cli.methods.features import Features, Statistics, adaptive_instance_norm, encode, style_statistics
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
 
@@ -31,13 +31,8 @@ class AdaIN:
         self.decoder = decoder
 
     def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> Statistics:
-        """μ and σ of the blended styles.
-
-        Args:
-            styles: pictures (1, 3, H, W) float32 in [0, 1], each with its opacity (1, 1, H, W) or None.
-            weights: one a style, summing to 1.
-        """
-        return Statistics.blend([encode(self.vgg, *style).statistics for style in styles], list(weights))
+        """μ and σ of the blended styles; arguments as in :func:`style_statistics`."""
+        return style_statistics(self.vgg, styles, weights)
 
     def stylize(
         self, content: Tensor, style: Statistics, controls: AdaINControls, coverage: Tensor | None = None

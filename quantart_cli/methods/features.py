@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -40,7 +41,7 @@ class Statistics:
         return Statistics(mean, (variance + _EPSILON).sqrt())
 
     @staticmethod
-    def blend(parts: list[Statistics], weights: list[float]) -> Statistics:
+    def blend(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
         """Weighted mean of statistics: AdaIN is linear in them, so this interpolates its outputs exactly."""
         mean = sum(w * part.mean for w, part in zip(weights, parts, strict=True))
         std = sum(w * part.std for w, part in zip(weights, parts, strict=True))
@@ -74,6 +75,19 @@ def encode(vgg: VGG19, image: Tensor, coverage: Tensor | None = None) -> Feature
     """
     z = vgg(extend(image, SMALLEST), ["relu4_1"])["relu4_1"].float()
     return Features(z, coverage_of(coverage, z, SMALLEST))
+
+
+def style_statistics(
+    vgg: VGG19, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]
+) -> Statistics:
+    """μ and σ of the blended styles' relu4_1.
+
+    Args:
+        vgg: the encoder.
+        styles: pictures (1, 3, H, W) float32 in [0, 1], each with its opacity (1, 1, H, W) or None.
+        weights: one a style, summing to 1.
+    """
+    return Statistics.blend([encode(vgg, *style).statistics for style in styles], weights)
 
 
 def coverage_of(coverage: Tensor | None, z: Tensor, least: int) -> Tensor | None:

@@ -56,7 +56,7 @@ class Gatys:
 
     def __init__(self, vgg: VGG19) -> None:
         self.vgg = vgg
-        vgg.pool = F.avg_pool2d  # "replacing max-pooling by average pooling yields slightly more appealing results"
+        vgg.pool = F.avg_pool2d  # the paper finds it more appealing for synthesis (section 2)
 
     @torch.no_grad()
     def encode_style(

@@ -7,9 +7,10 @@ With hats for quantized, c content, s style, y stylized, and a ⊕p b = p·a + (
     z     = (ẑ_y ⊕β ẑ_c) ⊕α (z_y ⊕β z_c)
     image = D(z)
 
-α is visual fidelity, β style strength (section 3.4). Here, on the VGG-19 backbone: E is VGG-19 to relu4_1, T and T̂ are
-AdaIN, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder for both ends; α = 0 is AdaIN with β as
-its α. It departs from the paper in its backbone, in transfer blocks without parameters, and in VQ:
+α is visual fidelity, β style strength, both chosen when a picture is painted. Here, on the VGG-19 backbone: E is VGG-19
+to relu4_1, T and T̂ are AdaIN, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder for both ends;
+α = 0 is AdaIN with β as its α. It departs from the paper in its backbone, in transfer blocks without parameters, and
+in VQ:
 
     VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entry at every position
 
@@ -27,7 +28,7 @@ from torch import Tensor
 
 from quantart_cli.methods.adain import transfer
 from quantart_cli.methods.controls import QuantArtControls
-from quantart_cli.methods.features import Features, Statistics, adaptive_instance_norm, encode
+from quantart_cli.methods.features import Features, Statistics, adaptive_instance_norm, encode, style_statistics
 from quantart_cli.nets.codebook import Codebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
@@ -44,13 +45,8 @@ class QuantArt:
         self.decoder = decoder
 
     def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> Statistics:
-        """μ and σ of the blended styles, those of z_s and ẑ_s alike.
-
-        Args:
-            styles: pictures (1, 3, H, W) float32 in [0, 1], each with its opacity (1, 1, H, W) or None.
-            weights: one a style, summing to 1.
-        """
-        return Statistics.blend([encode(self.vgg, *style).statistics for style in styles], list(weights))
+        """μ and σ of the blended styles, those of z_s and ẑ_s alike; arguments as in :func:`style_statistics`."""
+        return style_statistics(self.vgg, styles, weights)
 
     def stylize(
         self, content: Tensor, style: Statistics, controls: QuantArtControls, coverage: Tensor | None = None

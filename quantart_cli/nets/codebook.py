@@ -1,6 +1,6 @@
 """A codebook of art: vector quantization of VGG features (van den Oord et al. 2017, section 3.1).
 
-In QuantArt (Huang et al. 2023, section 3.2) the codebook is learned from real artworks alone, so that a quantized
+In QuantArt (Huang et al. 2023) the codebook is learned from real artworks alone, so that a quantized
 latent is made of pieces of paintings. What it is asked for is what it was trained on: see methods/quantart.py.
 """
 

@@ -1,4 +1,4 @@
-"""The AdaIN decoder: VGG-19 to relu4_1 in a mirror (Huang and Belongie 2017, section 5)."""
+"""The AdaIN decoder: VGG-19 to relu4_1 in a mirror (Huang and Belongie 2017, section 6.1)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """A codebook of art for the vgg19 backbone: principal components of relu4_1, then k-means.
 
-QuantArt (Huang et al. 2023, section 3.2) learns its codebook with an autoencoder; here the encoder is VGG-19 and
+QuantArt (Huang et al. 2023) learns its codebook with an autoencoder; here the encoder is VGG-19 and
 fixed, and what is left of vector quantization's objective (van den Oord et al. 2017, equation 3, second term) is
 k-means. Features are standardised painting by painting; a channel weighs as much as it usually varies.
 """
