@@ -78,8 +78,6 @@ def _check_options(values: dict[str, Any]) -> list[float] | None:
             raise QuantArtError(f"--{name.replace('_', '-')} must be at least {least}, not {values[name]}")
     if values["quality"] > 100:
         raise QuantArtError(f"--quality must be at most 100, not {values['quality']}")
-    if values["size"] is not None and values["size"] ** 2 > values["max_pixels"] * 100:
-        raise QuantArtError(f"--size {values['size']} is far above --max-pixels {values['max_pixels']}")
     if values["output"] == "-" and values["json"]:
         raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
     if [values["content"], *values["styles"]].count("-") > 1:
@@ -97,10 +95,13 @@ def _check_options(values: dict[str, Any]) -> list[float] | None:
 
 def _read(values: dict[str, Any]) -> tuple[Picture, list[Picture]]:
     """The content at the size to paint it, and the styles at their own."""
-    limit = values["max_pixels"]
+    limit, size = values["max_pixels"], values["size"]
     content = read_picture(values["content"], max_pixels=limit)
-    if values["size"] is not None:
-        content = resize(content, values["size"], enlarge=True)
+    if size is not None:
+        short = min(content.size) * size // max(content.size)
+        if size * short > limit:
+            raise QuantArtError(f"--size {size} makes {size * short / 1e6:.0f} megapixels: raise --max-pixels for that")
+        content = resize(content, size, enlarge=True)
     return content, [read_picture(style, max_pixels=limit) for style in values["styles"]]
 
 
