@@ -58,12 +58,12 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     # So that a temporary file is removed when the process is told to end.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
     try:
-        status = app(arguments, standalone_mode=False)
+        status = app(arguments, prog_name="quantart", standalone_mode=False)
     except _ClickException as error:
-        message = " ".join(error.format_message().split())
-        if not message and not (arguments or sys.argv[1:]):  # the help was shown instead
-            sys.exit(USER_ERROR)
-        say(f"quantart: {message}")
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())
+            sys.exit(0)
+        say(f"quantart: {' '.join(error.format_message().split())}")
         sys.exit(USER_ERROR)
     except QuantArtError as error:
         say(f"quantart: {error}")

@@ -28,7 +28,7 @@ _POSITIONAL: dict[str, tuple[Any, Any]] = {
         inspect.Parameter.empty,
     ),
     "styles": (
-        Annotated[list[str], typer.Argument(metavar="STYLE...", help="One or several pictures in the style to take.")],
+        Annotated[list[str], typer.Argument(metavar="STYLE", help="One or several pictures in the style to take.")],
         inspect.Parameter.empty,
     ),
     "output": (

@@ -58,7 +58,9 @@ def test_version(run):
     assert run("--version")[:2] == (0, f"quantart {__version__}\n".encode())
 
 
-def test_no_arguments_shows_the_help(run):
-    status, out, err = run()
-    assert "stylize" in out.decode() + err
-    assert status in (0, 2)
+@pytest.mark.parametrize(("arguments", "named"), [((), "stylize"), (("train",), "codebook")])
+def test_no_arguments_shows_the_help(run, arguments, named):
+    status, out, err = run(*arguments)
+    assert (status, err) == (0, "")
+    assert "Usage: quantart" in out.decode()
+    assert f"\n  {named} " in out.decode()
