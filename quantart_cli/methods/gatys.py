@@ -23,6 +23,7 @@ from torch import Tensor
 
 from quantart_cli.methods.controls import GatysControls
 from quantart_cli.methods.features import coverage_of, extend
+from quantart_cli.methods.lbfgs import LBFGS
 from quantart_cli.nets.vgg import VGG19
 
 CONTENT_LAYER = "relu4_2"
@@ -93,37 +94,22 @@ class Gatys:
         start = extend(content, _SMALLEST)
         with torch.no_grad():
             target = self.vgg(start, [CONTENT_LAYER])[CONTENT_LAYER].float()
-        image = start.clone().requires_grad_()
         losses = _Losses(self.vgg, target, style, controls, coverage)
-        # torch's thresholds are absolute, and losses here are means: they are scaled up to sums over the image.
-        scale = image.numel()
-        optimizer = torch.optim.LBFGS([image], max_iter=1, max_eval=5, history_size=20, tolerance_grad=0,
-                                      tolerance_change=0, line_search_fn="strong_wolfe")  # fmt: skip
-        latest: dict[str, float] = {}
-
-        def closure() -> Tensor:
-            optimizer.zero_grad()
-            parts = losses(image)
-            total = sum(parts.values()) * scale
-            total.backward()
-            image.grad = image.grad.contiguous()  # channels_last from the network; L-BFGS wants it flat
-            latest.update({name: part.item() for name, part in parts.items()})
-            return total
-
-        step, kept = 0, start
+        step, descent = 0, None
         try:
+            descent = LBFGS(start, losses.evaluate)
             for step in range(1, controls.steps + 1):
-                kept = image.detach().clone()
-                optimizer.step(closure)
-                progress(Record(step, controls.steps, dict(latest)))
+                if not descent.step():
+                    break
+                progress(Record(step, controls.steps, losses.latest))
         except KeyboardInterrupt:
-            # The image may be in the middle of a line search: the one before it is whole.
-            raise Stopped(kept[:, :, :height, :width], step) from None
-        return image.detach()[:, :, :height, :width]
+            reached = start if descent is None else descent.x
+            raise Stopped(reached[:, :, :height, :width], step) from None
+        return descent.x[:, :, :height, :width]
 
 
 class _Losses:
-    """The weighted losses of an image, by name."""
+    """The weighted losses of an image, by name; ``latest`` keeps those of the last image evaluated."""
 
     def __init__(
         self,
@@ -134,6 +120,16 @@ class _Losses:
         coverage: Tensor | None,
     ) -> None:
         self.vgg, self.target, self.style, self.controls, self.coverage = vgg, target, style, controls, coverage
+        self.latest: dict[str, float] = {}
+
+    def evaluate(self, image: Tensor) -> tuple[float, Tensor]:
+        """The total and its gradient."""
+        image = image.detach().requires_grad_()
+        losses = self(image)
+        total = sum(losses.values())
+        (gradient,) = torch.autograd.grad(total, image)
+        self.latest = {name: loss.item() for name, loss in losses.items()}
+        return total.item(), gradient.contiguous()
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
         features = self.vgg(image, [*STYLE_LAYERS, CONTENT_LAYER])

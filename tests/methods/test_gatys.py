@@ -65,6 +65,18 @@ def test_it_descends_towards_the_style(method, parity):
     assert distance(found) < 0.5 * distance(before)
 
 
+@pytest.mark.parametrize("weight", [1e-2, 1e2, 1e6])
+def test_it_stays_finite_and_descends_whatever_the_weights(method, parity, weight):
+    content = parity["content"][..., :48, :48]
+    encoded = method.encode_style([(parity["style_2"], None)], [1.0])
+    totals = []
+    controls = GatysControls(steps=10, style_weight=weight)
+    image = method.stylize(content, encoded, controls, progress=lambda r: totals.append(sum(r.losses.values())))
+    assert image.isfinite().all()
+    assert totals == sorted(totals, reverse=True)
+    assert totals[-1] < totals[0]
+
+
 def test_interrupt_keeps_the_image_reached(method, parity):
     content = parity["content"][..., :40, :33]
     encoded = method.encode_style([(parity["style_1"][..., :40, :40], None)], [1.0])
