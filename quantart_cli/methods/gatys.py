@@ -14,6 +14,7 @@ Vedaldi 2015), which smooths noise away; and in weights of transparency: what ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -85,7 +86,7 @@ class Gatys:
         coverage: Tensor | None = None,
         progress: Callable[[Record], None] = lambda _: None,
     ) -> Tensor:
-        """(1, 3, H, W) float32 in [0, 1] -> the same shape, not clamped.
+        """(1, 3, H, W) float32 in [0, 1] -> the same shape, not clamped; nan where the precision overflows.
 
         Raises:
             Stopped: on Ctrl-C, with the image reached.
@@ -98,6 +99,8 @@ class Gatys:
         step, descent = 0, None
         try:
             descent = LBFGS(start, losses.evaluate)
+            if not math.isfinite(descent.value):
+                return content * math.nan  # as any network that overflows: the caller computes again in fp32
             for step in range(1, controls.steps + 1):
                 if not descent.step():
                     break

@@ -77,6 +77,12 @@ def test_it_stays_finite_and_descends_whatever_the_weights(method, parity, weigh
     assert totals[-1] < totals[0]
 
 
+def test_an_overflow_is_told(method, parity):
+    content = parity["content"][..., :32, :32]
+    encoded = {layer: g * float("inf") for layer, g in method.encode_style([(content, None)], [1.0]).items()}
+    assert method.stylize(content, encoded, GatysControls(steps=2)).isnan().all()
+
+
 def test_interrupt_keeps_the_image_reached(method, parity):
     content = parity["content"][..., :40, :33]
     encoded = method.encode_style([(parity["style_1"][..., :40, :40], None)], [1.0])
