@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from quantart_cli.methods.adain import AdaIN
+from quantart_cli.methods.adain import AdaIN, transfer
 from quantart_cli.methods.controls import AdaINControls, QuantArtControls
 from quantart_cli.methods.features import Features, Statistics, encode
 from quantart_cli.methods.quantart import QuantArt
@@ -76,6 +76,17 @@ def test_quantization_takes_entries_and_keeps_statistics(method, codebook, vgg, 
         same = quantized.z[0, :, indices == entry]
         assert torch.equal(same, same[:, :1].expand_as(same))
     assert (quantized.z - features.z).abs().amax(1).min() > 0.1
+
+
+@torch.inference_mode()
+def test_quantizing_again_finds_the_same_entries(method, codebook, vgg, style, parity):
+    def entries(z):
+        own = Statistics.of(z)
+        return codebook.indices((z - own.mean) / own.std)
+
+    c_hat = method.quantize(encode(vgg, parity["content"]))
+    dressed = transfer(c_hat, style, 1.0)  # T̂(ẑ_c, ẑ_s)
+    assert (entries(dressed) == entries(encode(vgg, parity["content"]).z)).float().mean() > 0.98
 
 
 @torch.inference_mode()
