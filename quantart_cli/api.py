@@ -8,7 +8,6 @@ picture = model.stylize("content.jpg", style, fidelity=0.7)
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -22,12 +21,12 @@ from torch import Tensor
 from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.color import keep_chroma, match_color
 from quantart_cli.engine.build import METHODS, build
-from quantart_cli.engine.choices import PRESERVE_COLOR, STYLE_SIZE
+from quantart_cli.engine.choices import PRESERVE_COLOR, STYLE_SIZE, normalise_weights
 from quantart_cli.engine.device import Machine, choose
 from quantart_cli.engine.memory import check_memory, out_of_memory
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
-from quantart_cli.methods.controls import Controls
+from quantart_cli.methods.controls import CONTROLS, Controls
 from quantart_cli.methods.gatys import Record, Stopped
 
 Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
@@ -88,6 +87,11 @@ class Model:
         """sha256 of each file of weights in use, by its name."""
         return {name: artefact(name).sha256 for name in METHODS[self.method][1].values()}
 
+    @property
+    def optimises(self) -> bool:
+        """Whether a picture is found by optimisation, in many steps that can be watched, and not by one pass."""
+        return self._net.optimises
+
     def encode_style(
         self, styles: Source | Sequence[Source], *, weights: Sequence[float] | None = None, size: int | None = None
     ) -> Style:
@@ -139,7 +143,7 @@ class Model:
             QuantArtError: a picture that cannot be read, or a control that does not exist or is out of range.
             KeyboardInterrupt: on Ctrl-C; :meth:`paint` keeps what an optimisation had reached.
         """
-        chosen = METHODS[self.method][0].Controls.of(controls)
+        chosen = CONTROLS[self.method].of(controls)
         picture = self._read(content)
         if size is not None:
             picture = resize(picture, size, enlarge=True)
@@ -166,7 +170,7 @@ class Model:
             raise QuantArtError("the style was encoded by another model: encode it with this one")
         check_memory(content.width * content.height, self.machine, self.method, content.name)
         torch.manual_seed(seed)
-        extra = {"progress": progress} if progress is not None and self.method == "gatys" else {}
+        extra = {"progress": progress} if progress is not None and self.optimises else {}
         notes: tuple[str, ...] = ()
         precision, stopped = self.machine.precision, False
         try:
@@ -202,14 +206,14 @@ class Model:
         if preserve_color == "match" or encode_again:
             reference = content if preserve_color == "match" else None
             encoded = self._encode(net, style.pictures, style.weights, reference)
-        with torch.inference_mode(self.method != "gatys"), out_of_memory(content.name):
+        with torch.inference_mode(not self.optimises), out_of_memory(content.name):
             return net.stylize(image, encoded, controls, coverage=coverage, **extra)
 
     def _encode(
         self, net: Any, pictures: Sequence[Picture], weights: Sequence[float], reference: Picture | None = None
     ) -> Any:
         """The method's encoding of styles, recoloured to ``reference`` if there is one."""
-        with torch.inference_mode(self.method != "gatys"), out_of_memory(pictures[0].name):
+        with torch.inference_mode(not self.optimises), out_of_memory(pictures[0].name):
             return net.encode_style([self._tensors(picture, reference) for picture in pictures], weights)
 
     def _tensors(self, picture: Picture, reference: Picture | None = None) -> tuple[Tensor, Tensor | None]:
@@ -225,21 +229,6 @@ class Model:
 
     def _read(self, source: Source) -> Picture:
         return source if isinstance(source, Picture) else read_picture(source, max_pixels=self.max_pixels)
-
-
-def normalise_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
-    """Style weights that sum to 1; all alike when none are given.
-
-    Raises:
-        QuantArtError: another number of weights than styles, a negative or non-finite one, or all of them 0.
-    """
-    if weights is None:
-        return (1 / count,) * count
-    if len(weights) != count:
-        raise QuantArtError(f"{len(weights)} style weights for {count} styles: give one weight a style")
-    if any(not math.isfinite(weight) or weight < 0 for weight in weights) or sum(weights) == 0:
-        raise QuantArtError("style weights must be numbers that are not negative, and not all of them 0")
-    return tuple(weight / sum(weights) for weight in weights)
 
 
 def _visible(picture: Picture) -> np.ndarray:

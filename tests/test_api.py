@@ -10,6 +10,7 @@ import torch
 import quantart_cli as quantart
 from quantart_cli.api import normalise_weights
 from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.controls import AdaINControls
 from tests.conftest import scene
 
 CONTENT, STYLE = scene(61, 47, 1), scene(64, 48, 2)
@@ -185,7 +186,7 @@ def test_an_overflow_is_computed_again_in_fp32(monkeypatch):
     style = reduced.encode_style(STYLE)
     broken = reduced._net.stylize
     monkeypatch.setattr(reduced._net, "stylize", lambda *a, **k: broken(*a, **k) * torch.tensor(float("inf")))
-    painted = reduced.paint(quantart_picture(CONTENT), style, reduced._net.Controls())
+    painted = reduced.paint(quantart_picture(CONTENT), style, AdaINControls())
     assert painted.precision == "fp32"
     assert "bf16 overflowed" in painted.notes[0]
     assert np.array_equal(painted.picture.rgb, exact)

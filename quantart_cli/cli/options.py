@@ -13,10 +13,6 @@ from quantart_cli.cli.console import INTERRUPTED, say
 from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR, STYLE_SIZE
 from quantart_cli.images import DEFAULT_MAX_PIXELS, writable_formats
 
-_STYLES = "Styles and size"
-_OUTPUT = "Output"
-_MACHINE = "Machine"
-
 
 def _either(names: tuple[str, ...]) -> str:
     return "|".join(names)
@@ -46,57 +42,51 @@ _POSITIONAL: dict[str, tuple[Any, Any]] = {
 }
 
 
-def _option(kind: Any, default: Any, panel: str, help: str, metavar: str | None = None, flag: str | None = None) -> Any:
+def _option(kind: Any, default: Any, help: str, metavar: str | None = None, flag: str | None = None) -> Any:
     names = (flag,) if flag else ()
-    return Annotated[kind, typer.Option(*names, help=help, metavar=metavar, rich_help_panel=panel)], default
+    return Annotated[kind, typer.Option(*names, help=help, metavar=metavar)], default
 
 
 _SHARED: dict[str, tuple[Any, Any]] = {
-    "style_weights": _option(str | None, None, _STYLES, "Weights of several styles, e.g. 0.3,0.7.", "W,W,…"),
-    "size": _option(int | None, None, _STYLES, "Long side of the result in pixels. Default: the content's.", "N"),
+    "style_weights": _option(str | None, None, "Weights of several styles, e.g. 0.3,0.7.", "W,W,…"),
+    "size": _option(int | None, None, "Long side of the result in pixels. Default: the content's.", "N"),
     "style_size": _option(
         int | None,
         None,
-        _STYLES,
         f"Long side of the styles in pixels, never enlarged. Default: their own, at most {STYLE_SIZE}.",
         "N",
     ),
     "preserve_color": _option(
         str,
         PRESERVE_COLOR[0],
-        _STYLES,
         "luma: the content's colours, only brightness is painted; match: the style recoloured to the content first.",
         _either(PRESERVE_COLOR),
     ),
-    "format": _option(
-        str | None, None, _OUTPUT, "Format of the output, whatever its suffix.", _either(writable_formats())
-    ),
-    "quality": _option(int, 95, _OUTPUT, "Quality of JPEG, WebP and AVIF, 1 to 100.", "N"),
+    "format": _option(str | None, None, "Format of the output, whatever its suffix.", _either(writable_formats())),
+    "quality": _option(int, 95, "Quality of JPEG, WebP and AVIF, 1 to 100.", "N"),
     "background": _option(
-        str | None, None, _OUTPUT, "Colour behind transparency, for formats without it: white, #20304a.", "COLOR"
+        str | None, None, "Colour behind transparency, for formats without it: white, #20304a.", "COLOR"
     ),
-    "strip_metadata": _option(bool, False, _OUTPUT, "Drop EXIF, XMP, comments and the like.", flag="--strip-metadata"),
-    "json": _option(bool, False, _OUTPUT, "Print one JSON object about the run on stdout.", flag="--json"),
-    "quiet": _option(bool, False, _OUTPUT, "Say nothing but errors.", flag="--quiet"),
-    "device": _option(str, DEVICES[0], _MACHINE, "Where to compute.", _either(DEVICES)),
-    "precision": _option(
-        str, PRECISIONS[0], _MACHINE, "auto is bf16 where the hardware has it, else fp32.", _either(PRECISIONS)
-    ),
-    "seed": _option(int, 0, _MACHINE, "Seed of all random numbers.", "N"),
-    "max_pixels": _option(int, DEFAULT_MAX_PIXELS, _MACHINE, "Refuse pictures with more pixels than this.", "N"),
+    "strip_metadata": _option(bool, False, "Drop EXIF, XMP, comments and the like.", flag="--strip-metadata"),
+    "json": _option(bool, False, "Print one JSON object about the run on stdout.", flag="--json"),
+    "quiet": _option(bool, False, "Say nothing but errors.", flag="--quiet"),
+    "device": _option(str, DEVICES[0], "Where to compute.", _either(DEVICES)),
+    "precision": _option(str, PRECISIONS[0], "auto is bf16 where the hardware has it, else fp32.", _either(PRECISIONS)),
+    "seed": _option(int, 0, "Seed of all random numbers.", "N"),
+    "max_pixels": _option(int, DEFAULT_MAX_PIXELS, "Refuse pictures with more pixels than this.", "N"),
 }
 
 MACHINE = {name: _SHARED[name] for name in ("device", "precision", "json")}
 """Options of commands that paint nothing."""
 
 
-def from_controls(controls: type, panel: str | None) -> dict[str, tuple[Any, Any]]:
+def from_controls(controls: type) -> dict[str, tuple[Any, Any]]:
     """A controls dataclass as options: its field names and aliases, ranges in the help, defaults from nowhere else."""
     hints = get_type_hints(controls)
-    return {item.name: _from_field(item, hints[item.name], panel) for item in fields(controls)}
+    return {item.name: _from_field(item, hints[item.name]) for item in fields(controls)}
 
 
-def _from_field(item: Field[Any], kind: Any, panel: str | None) -> tuple[Any, Any]:
+def _from_field(item: Field[Any], kind: Any) -> tuple[Any, Any]:
     assert item.default is not MISSING
     rules = item.metadata
     names = [f"--{name.replace('_', '-')}" for name in (item.name, *rules["aliases"])]
@@ -105,13 +95,13 @@ def _from_field(item: Field[Any], kind: Any, panel: str | None) -> tuple[Any, An
         metavar = _either(rules["choices"])
     elif rules["low"] is not None and rules["high"] is not None:
         metavar = f"{rules['low']:g}..{rules['high']:g}"
-    option = typer.Option(*names, help=rules["help"], metavar=metavar, rich_help_panel=panel)
+    option = typer.Option(*names, help=rules["help"], metavar=metavar)
     return Annotated[kind, option], item.default
 
 
-def painting(controls: type, panel: str) -> dict[str, tuple[Any, Any]]:
+def painting(controls: type) -> dict[str, tuple[Any, Any]]:
     """All parameters of a command that paints."""
-    return {**_POSITIONAL, **from_controls(controls, panel), **_SHARED}
+    return {**_POSITIONAL, **from_controls(controls), **_SHARED}
 
 
 def with_parameters(

@@ -7,15 +7,23 @@ import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from quantart_cli import __version__
 from quantart_cli.cli.console import INTERRUPTED, progress_bar, say, waiting
-from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR
+from quantart_cli.cli.options import painting, with_parameters
+from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR, normalise_weights
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
 from quantart_cli.methods.controls import CONTROLS, Controls
 
 if TYPE_CHECKING:
     from quantart_cli.api import Model, Painted
+
+
+def register(app: typer.Typer, command: str, method: str, doc: str) -> None:
+    """Give the application a command that paints with a method; ``doc`` is its help."""
+    app.command(command)(with_parameters(lambda values: run(method, values), doc, painting(CONTROLS[method])))
 
 
 def run(method: str, values: dict[str, Any]) -> int:
@@ -44,9 +52,8 @@ def run(method: str, values: dict[str, Any]) -> int:
         background=values["background"],
     )
     with waiting("Loading", values["quiet"]):
-        from quantart_cli.api import load, normalise_weights
+        from quantart_cli.api import load
 
-        weights = normalise_weights(weights, len(styles))
         model = load(method, device=values["device"], precision=values["precision"])
     painted = _paint(model, content, styles, weights, controls, values)
     save_picture(
@@ -68,8 +75,8 @@ def run(method: str, values: dict[str, Any]) -> int:
     return INTERRUPTED if painted.stopped else 0
 
 
-def _check_options(values: dict[str, Any]) -> list[float] | None:
-    """Check the shared options; returns the style weights as given."""
+def _check_options(values: dict[str, Any]) -> tuple[float, ...]:
+    """Check the shared options; returns the style weights, normalised."""
     check_choice("--preserve-color", values["preserve_color"], PRESERVE_COLOR)
     check_choice("--device", values["device"], DEVICES)
     check_choice("--precision", values["precision"], PRECISIONS)
@@ -82,15 +89,16 @@ def _check_options(values: dict[str, Any]) -> list[float] | None:
         raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
     if [values["content"], *values["styles"]].count("-") > 1:
         raise QuantArtError("stdin holds one picture: give - once")
+    count = len(values["styles"])
     if values["style_weights"] is None:
-        return None
+        return normalise_weights(None, count)
     try:
         weights = [float(part) for part in values["style_weights"].split(",")]
     except ValueError:
         raise QuantArtError(f"--style-weights {values['style_weights']!r} is no list of numbers: 0.3,0.7") from None
-    if len(weights) != len(values["styles"]):
-        raise QuantArtError(f"--style-weights has {len(weights)} for {len(values['styles'])} styles: give one a style")
-    return weights
+    if len(weights) != count:
+        raise QuantArtError(f"--style-weights has {len(weights)} for {count} styles: give one a style")
+    return normalise_weights(weights, count)
 
 
 def _read(values: dict[str, Any]) -> tuple[Picture, list[Picture]]:
@@ -117,7 +125,7 @@ def _paint(
     with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", quiet):
         style = model.encode_style(styles, weights=weights, size=values["style_size"])
     chosen = {"preserve_color": values["preserve_color"], "seed": values["seed"]}
-    if model.method != "gatys":
+    if not model.optimises:
         with waiting("Painting", quiet):
             return model.paint(content, style, controls, **chosen)
     with progress_bar("Painting", quiet) as bar:

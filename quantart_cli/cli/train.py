@@ -44,7 +44,7 @@ _OWN: dict[str, tuple[Any, Any]] = {
 
 def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
-    parameters = {**_REQUIRED, **from_controls(CodebookOptions, None), **_OWN, **MACHINE}
+    parameters = {**_REQUIRED, **from_controls(CodebookOptions), **_OWN, **MACHINE}
     group.command("codebook")(with_parameters(_codebook, _DOC, parameters))
     app.add_typer(group, name="train")
 

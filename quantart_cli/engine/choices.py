@@ -1,4 +1,11 @@
-"""Names a person can choose from, for the command line and the API alike. No torch in here."""
+"""What a person can choose, for the command line and the API alike. No torch in here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from quantart_cli.errors import QuantArtError
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -6,3 +13,18 @@ PRESERVE_COLOR = ("none", "luma", "match")
 
 STYLE_SIZE = 1024
 """Long side in pixels above which a style is reduced unless its size is given."""
+
+
+def normalise_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
+    """Style weights that sum to 1; all alike when none are given.
+
+    Raises:
+        QuantArtError: another number of weights than styles, a negative or non-finite one, or all of them 0.
+    """
+    if weights is None:
+        return (1 / count,) * count
+    if len(weights) != count:
+        raise QuantArtError(f"{len(weights)} style weights for {count} styles: give one weight a style")
+    if any(not math.isfinite(weight) or weight < 0 for weight in weights) or sum(weights) == 0:
+        raise QuantArtError("style weights must be numbers that are not negative, and not all of them 0")
+    return tuple(weight / sum(weights) for weight in weights)

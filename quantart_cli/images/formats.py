@@ -11,7 +11,7 @@ HEAD_BYTES = 4096  # enough to recognise everything below, an SVG behind its pre
 
 # Pillow's format name: the name a person reads.
 _READ = {"JPEG": "JPEG", "PNG": "PNG", "WEBP": "WebP", "TIFF": "TIFF", "BMP": "BMP", "GIF": "GIF", "AVIF": "AVIF"}
-_SUFFIXES = {
+SUFFIXES = {
     ".jpg": "jpeg",
     ".jpeg": "jpeg",
     ".png": "png",
@@ -72,7 +72,7 @@ def readable_formats() -> tuple[str, ...]:
 
 def writable_formats() -> tuple[str, ...]:
     """Normalised names of the formats that are written here: jpeg, png, webp, tiff, bmp, gif, avif."""
-    return tuple(dict.fromkeys(name for name in _SUFFIXES.values() if _available(name.upper())))
+    return tuple(dict.fromkeys(name for name in SUFFIXES.values() if _available(name.upper())))
 
 
 def format_name(given: str) -> str:
@@ -80,7 +80,7 @@ def format_name(given: str) -> str:
 
     Raises QuantArtError when it is not known or this Pillow cannot write it.
     """
-    known = {suffix[1:]: name for suffix, name in _SUFFIXES.items() if _available(name.upper())}
+    known = {suffix[1:]: name for suffix, name in SUFFIXES.items() if _available(name.upper())}
     folded = given.lower().removeprefix(".")
     check_choice("format", folded, known)
     return known[folded]
@@ -97,13 +97,13 @@ def format_for(target: str, format: str | None) -> str:
         return "png"
     base = target.replace("\\", "/").rpartition("/")[2]
     suffix = "." + base.rpartition(".")[2].lower() if "." in base.lstrip(".") else ""
-    valid = [known for known, name in _SUFFIXES.items() if _available(name.upper())]
+    valid = [known for known, name in SUFFIXES.items() if _available(name.upper())]
     if not suffix:
         raise QuantArtError(f"{printable(target)} has no suffix that names a picture format: {suggest('', valid)}")
     if suffix not in valid:
         shown = printable(suffix)
         raise QuantArtError(f"{printable(target)}: {shown} pictures cannot be written: {suggest(suffix, valid)}")
-    return _SUFFIXES[suffix]
+    return SUFFIXES[suffix]
 
 
 def sniff(head: bytes) -> str | None:

@@ -24,7 +24,7 @@ from quantart_cli.nets.vgg import VGG19
 class AdaIN:
     """Feed-forward style transfer by channel statistics."""
 
-    Controls = AdaINControls
+    optimises = False
 
     def __init__(self, vgg: VGG19, decoder: Decoder) -> None:
         self.vgg = vgg

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,7 @@ class Features:
     z: Tensor
     coverage: Tensor | None = None
 
-    @property
+    @cached_property
     def statistics(self) -> Statistics:
         return Statistics.of(self.z, self.coverage)
 

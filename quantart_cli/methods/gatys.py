@@ -54,7 +54,7 @@ class Stopped(KeyboardInterrupt):
 class Gatys:
     """Style transfer by optimisation."""
 
-    Controls = GatysControls
+    optimises = True
 
     def __init__(self, vgg: VGG19) -> None:
         self.vgg = vgg

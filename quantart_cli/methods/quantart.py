@@ -38,7 +38,7 @@ from quantart_cli.nets.vgg import VGG19
 class QuantArt:
     """Style transfer pulled towards a codebook of real artworks."""
 
-    Controls = QuantArtControls
+    optimises = False
 
     def __init__(self, vgg: VGG19, codebook: Codebook, decoder: Decoder) -> None:
         self.vgg = vgg

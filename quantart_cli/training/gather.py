@@ -19,6 +19,7 @@ from torchvision.transforms import v2
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
+from quantart_cli.images.formats import SUFFIXES
 from quantart_cli.images.output import write_atomically
 from quantart_cli.methods.features import encode
 from quantart_cli.nets.vgg import VGG19
@@ -26,7 +27,6 @@ from quantart_cli.nets.vgg import VGG19
 CHANNELS = 512
 # Standardised features further out than this are clipped: 1 in 3000, but k-means would spend its entries on them.
 _FAR = 8.0
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".avif"})
 
 
 def pictures_below(folder: Path, hold_out: float = 0.0) -> list[Path]:
@@ -44,12 +44,12 @@ def pictures_below(folder: Path, hold_out: float = 0.0) -> list[Path]:
     found = sorted(
         path
         for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES
+        if path.suffix.lower() in SUFFIXES
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
         and name_hash(path.name) >= hold_out
     )
     if not found:
-        raise QuantArtError(f"{folder} holds no pictures: quantart looks for {', '.join(sorted(_SUFFIXES))}")
+        raise QuantArtError(f"{folder} holds no pictures: quantart looks for {', '.join(sorted(SUFFIXES))}")
     return found
 
 
@@ -97,8 +97,9 @@ def gather(
     each = max(1, samples // len(paintings))
     device = next(vgg.parameters()).device
     path, ledger = partial / "features.f16", partial / "gathered.json"
-    state = json.loads(ledger.read_text()) if ledger.exists() else None
-    state = state or {"paintings": 0, "rows": 0, "unreadable": [], "stds": [0.0] * CHANNELS}
+    state = {"paintings": 0, "rows": 0, "unreadable": [], "stds": [0.0] * CHANNELS}
+    if ledger.exists():
+        state = json.loads(ledger.read_text())
     with path.open("r+b" if path.exists() else "w+b") as file:
         # What was written after the last ledger entry is written again.
         file.truncate(state["rows"] * CHANNELS * 2)
@@ -125,8 +126,10 @@ def gather(
 
 
 @torch.inference_mode()
-def _sample(vgg: VGG19, path: Path, count: int, smallest_scale: float, seed: int, device: torch.device) -> np.ndarray:
-    """(count, 512) float16 features at random positions of one painting."""
+def _sample(
+    vgg: VGG19, path: Path, count: int, smallest_scale: float, seed: int, device: torch.device
+) -> tuple[np.ndarray, list[float]]:
+    """(count, 512) float16 standardised features at random positions of one painting, and its standard deviations."""
     rgb = torch.from_numpy(read_picture(path).rgb).permute(2, 0, 1)  # (3, H, W) uint8
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
