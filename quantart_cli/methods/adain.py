@@ -25,6 +25,7 @@ class AdaIN:
     """Feed-forward style transfer by channel statistics."""
 
     optimises = False
+    backbone = "vgg19"
 
     def __init__(self, vgg: VGG19, decoder: Decoder) -> None:
         self.vgg = vgg

@@ -101,11 +101,18 @@ def coverage_of(coverage: Tensor | None, z: Tensor, least: int) -> Tensor | None
     return F.interpolate(extend(coverage, least), size=z.shape[2:], mode="area")
 
 
-def extend(image: Tensor, least: int) -> Tensor:
-    """Mirror a picture, (1, C, H, W), to the right and below until both sides have at least ``least`` pixels."""
+def extend(image: Tensor, least: int, multiple: int = 1) -> Tensor:
+    """Mirror a picture, (1, C, H, W), to the right and below until both sides have ``least`` pixels or more.
+
+    Args:
+        image: the picture.
+        least: fewest pixels a side.
+        multiple: the sides become multiples of it as well.
+    """
     for axis in (2, 3):
         size = image.shape[axis]
-        if size < least:
-            wave = torch.arange(least, device=image.device) % (2 * size)
+        wanted = -(-max(size, least) // multiple) * multiple
+        if size < wanted:
+            wave = torch.arange(wanted, device=image.device) % (2 * size)
             image = image.index_select(axis, torch.minimum(wave, 2 * size - 1 - wave))
     return image

@@ -55,6 +55,7 @@ class Gatys:
     """Style transfer by optimisation."""
 
     optimises = True
+    backbone = "vgg19"
 
     def __init__(self, vgg: VGG19) -> None:
         self.vgg = vgg

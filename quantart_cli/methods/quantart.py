@@ -39,6 +39,7 @@ class QuantArt:
     """Style transfer pulled towards a codebook of real artworks."""
 
     optimises = False
+    backbone = "vgg19"
 
     def __init__(self, vgg: VGG19, codebook: Codebook, decoder: Decoder) -> None:
         self.vgg = vgg

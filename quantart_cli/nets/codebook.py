@@ -6,13 +6,33 @@ latent is made of pieces of paintings. What it is asked for is what it was train
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 # Rows compared with the codebook at a time: bounds the (rows, K) similarities to 64 MB for K = 4096.
 _ROWS = 4096
+
+
+def nearest(rows: Tensor, entries: Tensor, project: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+    """Index of the nearest entry by Euclidean distance, computed a few thousand rows at a time.
+
+    Args:
+        rows: (n, C).
+        entries: (K, D).
+        project: from C to D channels, where these differ.
+
+    Returns:
+        (n,) int64 in [0, K).
+    """
+    # argmin |p - e|² = argmax p·e - |e|²/2
+    half_norms = entries.square().sum(1) / 2  # (K,)
+    found = []
+    for part in rows.split(_ROWS):
+        p = part if project is None else project(part)
+        found.append((p @ entries.T - half_norms).argmax(1))
+    return torch.cat(found)
 
 
 class Codebook(nn.Module):
@@ -41,10 +61,7 @@ class Codebook(nn.Module):
     def indices(self, z: Tensor) -> Tensor:
         """Nearest entry by Euclidean distance: (B, C, h, w) features -> (B, h, w) int64 in [0, K)."""
         rows = z.movedim(1, -1).reshape(-1, z.shape[1]).to(self.entries.dtype)  # (B·h·w, C)
-        # argmin |p - e|² = argmax p·e - |e|²/2
-        half_norms = self.entries.square().sum(1) / 2  # (K,)
-        nearest = [(self.project(part) @ self.entries.T - half_norms).argmax(1) for part in rows.split(_ROWS)]
-        return torch.cat(nearest).view(z.shape[0], *z.shape[2:])
+        return nearest(rows, self.entries, self.project).view(z.shape[0], *z.shape[2:])
 
     def lookup(self, indices: Tensor) -> Tensor:
         """(B, h, w) int64 -> (B, C, h, w) features of those entries."""

@@ -1,0 +1,141 @@
+"""QuantArt on its authors' own networks (Huang et al., CVPR 2023): the VQGAN f16 autoencoder and their checkpoints.
+
+With hats for quantized, c content, s style, y stylized, and a ⊕p b = p·a + (1 - p)·b:
+
+    ẑ_c = VQ(Ê(c))     ẑ_s = VQ_art(Ê_art(s))     ẑ_y = VQ_art(T̂(ẑ_c, ẑ_s))     the quantized checkpoint
+    z_c = E(c)         z_s = E_art(s)             z_y = T(z_c, z_s)              the continuous checkpoint
+    z     = (ẑ_y ⊕β ẑ_c) ⊕α (z_y ⊕β z_c)
+    image = D_α(z)                                                               D_α = D̂ ⊕α D, its weights interpolated
+
+α is visual fidelity, β style strength. Both ends are whole networks of their own; what only one of them needs is not
+computed where the other is asked for alone. The authors published no code for α and β. Several styles: the weighted
+mean of their T, quantized once. Two departures: a picture whose sides are not multiples of the stride is mirrored to
+them and cropped back, and what is transparent in a style is not looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.controls import QuantArtControls
+from quantart_cli.methods.features import extend
+from quantart_cli.nets.vqgan import StyleVQGAN
+
+_BACK = ("post_quant_conv.", "decoder.")
+
+
+class QuantArtVQGAN:
+    """Style transfer pulled towards a codebook of real artworks, by the authors' networks.
+
+    Args:
+        quantized: their quantized checkpoint, or None: then only α = 0 can be asked for.
+        continuous: their continuous checkpoint, or None: then only α = 1 can be asked for.
+    """
+
+    optimises = False
+    backbone = "vqgan"
+
+    def __init__(self, quantized: StyleVQGAN | None, continuous: StyleVQGAN | None) -> None:
+        self.quantized = quantized
+        self.continuous = continuous
+
+    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> _Styles:
+        """The styles, their latents computed once by each network that is asked for them.
+
+        Args:
+            styles: pictures (1, 3, H, W) float32 in [0, 1], each with its opacity (1, 1, H, W) or None.
+            weights: one a style, summing to 1.
+        """
+        return _Styles(styles, weights)
+
+    def stylize(
+        self, content: Tensor, style: _Styles, controls: QuantArtControls, coverage: Tensor | None = None
+    ) -> Tensor:
+        """(1, 3, H, W) float32 in [0, 1] -> the same shape, about [0, 1], not clamped.
+
+        Raises:
+            QuantArtError: α asks for a network whose checkpoint is not there.
+        """
+        alpha, beta = controls.fidelity, controls.strength
+        self._check(alpha)
+        z = None
+        if alpha < 1:
+            z = self._latent(self.continuous, content, style, beta)  # z_y ⊕β z_c
+        if alpha > 0:
+            z_hat = self._latent(self.quantized, content, style, beta)  # ẑ_y ⊕β ẑ_c
+            z = z_hat if z is None else z.lerp(z_hat, alpha)
+        image = self._decode(z, alpha)[:, :, : content.shape[2], : content.shape[3]]
+        return image.add_(1).div_(2)
+
+    def _check(self, alpha: float) -> None:
+        for network, end, other, only in (
+            (self.quantized, "quantized", "continuous", 0),
+            (self.continuous, "continuous", "quantized", 1),
+        ):
+            if network is None and alpha != only:
+                raise QuantArtError(
+                    f"this model holds the {other} checkpoint alone, which paints at fidelity {only}; fidelity "
+                    f"{alpha:g} needs the {end} one too: convert both into one model, or ask for --fidelity {only}"
+                )
+
+    def _latent(self, network: StyleVQGAN, content: Tensor, style: _Styles, beta: float) -> Tensor:
+        """y ⊕β c of one network: (1, embed_dim, h, w) float32."""
+        z_c = network.encode_content(_prepare(content, network.config.stride))
+        if network.quantized:
+            z_c = network.quantize_enc(z_c)
+        if beta == 0:
+            return z_c.float()
+        parts = zip(style.weights, style.latents(network), strict=True)
+        z_y = sum(weight * network.transfer(z_c, z_s) for weight, z_s in parts)
+        if network.quantized:
+            z_y = network.quantize_dec(z_y)
+        return z_c.float().lerp(z_y.float(), beta)
+
+    def _decode(self, z: Tensor, alpha: float) -> Tensor:
+        """D_α(z)."""
+        if alpha in (0, 1):
+            return (self.quantized if alpha else self.continuous)(z)
+        quantized = dict(self.quantized.named_parameters())
+        between = {
+            name: weight.lerp(quantized[name], alpha)
+            for name, weight in self.continuous.named_parameters()
+            if name.startswith(_BACK)
+        }
+        return functional_call(self.continuous, between, (z,))
+
+
+class _Styles:
+    """Styles and their latents, each (1, embed_dim, h', w'), or (1, embed_dim, 1, n) of its visible positions."""
+
+    def __init__(self, pictures: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> None:
+        self.pictures = pictures
+        self.weights = weights
+        self._known: dict[StyleVQGAN, list[Tensor]] = {}
+
+    def latents(self, network: StyleVQGAN) -> list[Tensor]:
+        """Those of one network; encoded when first asked for, since α may never ask."""
+        if network not in self._known:
+            self._known[network] = [_encode_style(network, *picture) for picture in self.pictures]
+        return self._known[network]
+
+
+def _encode_style(network: StyleVQGAN, image: Tensor, coverage: Tensor | None) -> Tensor:
+    z = network.encode_style(_prepare(image, network.config.stride))
+    if network.quantized:
+        z = network.quantize_dec(z)
+    if coverage is None or not coverage.any():
+        return z
+    stride = network.config.stride
+    visible = F.avg_pool2d(extend(coverage, stride, stride), stride)[0, 0]  # (h', w')
+    # T treats a style as a set of positions, so those that show nothing can be left out.
+    return z[:, :, visible >= min(0.5, float(visible.max()))][:, :, None]
+
+
+def _prepare(image: Tensor, stride: int) -> Tensor:
+    """[0, 1] to [-1, 1], mirrored to multiples of the stride."""
+    return extend(image, stride, stride) * 2 - 1
