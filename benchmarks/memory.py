@@ -30,9 +30,10 @@ def measure(method: str, precision: str, side: int) -> dict[str, float]:
     encoded = model.encode_style(style, size=256)
     before = _peak()
     settings = {"steps": 2} if method == "gatys" else {}
-    model.stylize(content, encoded, **settings)
+    model.stylize(content, encoded, tile="none", **settings)
     pixels = side * side * 3 // 4
-    return {"bytes": _peak() - before, "pixels": pixels, "predicted": needed(pixels, model.machine, method)}
+    predicted = needed(pixels, model.machine, gradients=model.optimises)
+    return {"bytes": _peak() - before, "pixels": pixels, "predicted": predicted}
 
 
 def _peak() -> int:

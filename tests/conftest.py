@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,12 @@ import safetensors.torch
 import torch
 
 import quantart_cli as quantart
+from quantart_cli.checkpoints.convert import convert
+from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.engine.build import build_network
 from quantart_cli.engine.device import Machine
+from quantart_cli.nets.vqgan import StyleVQGAN
+from tests.fill import fill
 
 DATA = Path(__file__).with_name("data")
 EXACT = Machine("cpu", "fp32", "tests")
@@ -95,3 +100,34 @@ def run(capfdbinary):
         return leaving.value.code, captured.out, captured.err.decode()
 
     return call
+
+
+@pytest.fixture(scope="session")
+def tiny_ends():
+    """The two ends of a small QuantArt model on VQGAN, with the weights its numbers were recorded with."""
+    ends = {}
+    for end in ("quantized", "continuous"):
+        case = json.loads((DATA / f"quantart_tiny_{end}.json").read_text())
+        ends[end] = fill_strictly(StyleVQGAN.like, fill(case["state_dict"], case["salt"]), f"tiny {end}")
+    return ends
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoints(tmp_path_factory):
+    """The same two as their authors store them: Lightning checkpoints, with tensors of a loss beside the model's."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    paths = {}
+    for end in ("quantized", "continuous"):
+        case = json.loads((DATA / f"quantart_tiny_{end}.json").read_text())
+        state = {**fill(case["state_dict"], case["salt"]), "loss.discriminator.main.0.weight": torch.zeros(2, 3, 4, 4)}
+        paths[end] = folder / f"{end}.ckpt"
+        torch.save({"epoch": 3, "global_step": 7, "state_dict": state}, paths[end])
+    return paths
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_checkpoints, tmp_path_factory):
+    """One model file of both, made by ``quantart convert``'s own function."""
+    target = tmp_path_factory.mktemp("model") / "tiny.safetensors"
+    convert(tiny_checkpoints["quantized"], target, continuous=tiny_checkpoints["continuous"])
+    return target

@@ -9,7 +9,7 @@ import pytest
 import safetensors
 import typer
 
-from quantart_cli.checkpoints.manifest import artefact, manifest
+from quantart_cli.checkpoints.manifest import artefact, embedded
 from quantart_cli.cli.app import app
 from tests.conftest import scene
 
@@ -68,10 +68,10 @@ def test_every_picture_and_file_named_is_there():
 
 
 def test_numbers_about_the_weights():
-    total = sum(item.bytes for item in manifest().values()) / 1e6
+    total = sum(item.bytes for item in embedded().values()) / 1e6
     assert f"{total:.0f} MB together" in README
     with safetensors.safe_open(artefact("quantart-vgg19").path, "pt") as file:
         entries = file.get_slice("entries").get_shape()[0]
     assert f"codebook of {entries} entries" in README
-    for name in manifest():
+    for name in embedded():
         assert f"`{name}`" in README

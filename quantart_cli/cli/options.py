@@ -56,6 +56,12 @@ _SHARED: dict[str, tuple[Any, Any]] = {
         f"Long side of the styles in pixels, never enlarged. Default: their own, at most {STYLE_SIZE}.",
         "N",
     ),
+    "tile": _option(
+        str,
+        "auto",
+        "Paint in tiles of at most N pixels a side; the result is the same. auto: by what is fast and fits.",
+        "auto|none|N",
+    ),
     "preserve_color": _option(
         str,
         PRESERVE_COLOR[0],
@@ -68,6 +74,14 @@ _SHARED: dict[str, tuple[Any, Any]] = {
         str | None, None, "Colour behind transparency, for formats without it: white, #20304a.", "COLOR"
     ),
     "strip_metadata": _option(bool, False, "Drop EXIF, XMP, comments and the like.", flag="--strip-metadata"),
+    "model": _option(
+        str | None,
+        None,
+        "Other weights: a name of quantart download-weights --list, a .safetensors file, or "
+        "hf://owner/repo/file.safetensors. Default: those that come with quantart.",
+        "MODEL",
+    ),
+    "download": _option(bool, False, "Download the model if it is not here yet.", flag="--download"),
     "json": _option(bool, False, "Print one JSON object about the run on stdout.", flag="--json"),
     "quiet": _option(bool, False, "Say nothing but errors.", flag="--quiet"),
     "device": _option(str, DEVICES[0], "Where to compute.", _either(DEVICES)),

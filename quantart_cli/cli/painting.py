@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.console import INTERRUPTED, progress_bar, say, waiting
+from quantart_cli.cli.console import INTERRUPTED, bytes_bar, progress_bar, say, waiting
 from quantart_cli.cli.options import painting, with_parameters
-from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR, normalise_weights
+from quantart_cli.engine.choices import ACCEPTS, DEVICES, PRECISIONS, PRESERVE_COLOR, normalise_weights, parse_tile
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
 from quantart_cli.methods.controls import CONTROLS, Controls
 
 if TYPE_CHECKING:
     from quantart_cli.api import Model, Painted
+    from quantart_cli.checkpoints.models import ModelFile
 
 
 def register(app: typer.Typer, command: str, method: str, doc: str) -> None:
@@ -51,10 +52,15 @@ def run(method: str, values: dict[str, Any]) -> int:
         has_alpha=content.alpha is not None,
         background=values["background"],
     )
+    file = _find_model(method, values)
     with waiting("Loading", values["quiet"]):
-        from quantart_cli.api import load
+        from quantart_cli.api import Model
+        from quantart_cli.engine.allocator import keep_memory
+        from quantart_cli.engine.device import choose
 
-        model = load(method, device=values["device"], precision=values["precision"])
+        model = Model(method, choose(values["device"], values["precision"]), model=file)
+        if model.tileable:  # where the work comes in large blocks of many sizes, keeping them costs more than it brings
+            keep_memory()
     painted = _paint(model, content, styles, weights, controls, values)
     save_picture(
         painted.picture,
@@ -80,6 +86,7 @@ def _check_options(values: dict[str, Any]) -> tuple[float, ...]:
     check_choice("--preserve-color", values["preserve_color"], PRESERVE_COLOR)
     check_choice("--device", values["device"], DEVICES)
     check_choice("--precision", values["precision"], PRECISIONS)
+    parse_tile(values["tile"])
     for name, least in (("size", 1), ("style_size", 1), ("max_pixels", 1), ("quality", 1), ("seed", 0)):
         if values[name] is not None and values[name] < least:
             raise QuantArtError(f"--{name.replace('_', '-')} must be at least {least}, not {values[name]}")
@@ -99,6 +106,22 @@ def _check_options(values: dict[str, Any]) -> tuple[float, ...]:
     if len(weights) != count:
         raise QuantArtError(f"--style-weights has {len(weights)} for {count} styles: give one a style")
     return normalise_weights(weights, count)
+
+
+def _find_model(method: str, values: dict[str, Any]) -> ModelFile | None:
+    """The weights asked for; None means quantart's own."""
+    if values["model"] is None:
+        if values["download"]:
+            raise QuantArtError("--download needs --model: quantart's own weights are here already")
+        return None
+    from quantart_cli.checkpoints.models import find_model
+
+    wanted, accepts, quiet = values["model"], ACCEPTS[method], values["quiet"]
+    if not values["download"]:
+        return find_model(wanted, accepts)
+    with bytes_bar(quiet) as bar:
+        tell = None if quiet else bar.say
+        return find_model(wanted, accepts, download=True, tell=tell, progress=bar.of(wanted))
 
 
 def _read(values: dict[str, Any]) -> tuple[Picture, list[Picture]]:
@@ -124,7 +147,7 @@ def _paint(
     quiet = values["quiet"]
     with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", quiet):
         style = model.encode_style(styles, weights=weights, size=values["style_size"])
-    chosen = {"preserve_color": values["preserve_color"], "seed": values["seed"]}
+    chosen = {"preserve_color": values["preserve_color"], "tile": values["tile"], "seed": values["seed"]}
     if not model.optimises:
         with waiting("Painting", quiet):
             return model.paint(content, style, controls, **chosen)

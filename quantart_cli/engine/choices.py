@@ -11,8 +11,36 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PRESERVE_COLOR = ("none", "luma", "match")
 
+VQGAN_MODEL = "quantart-vqgan"
+ACCEPTS: dict[str, tuple[str, ...]] = {
+    "quantart": ("quantart-vgg19", VQGAN_MODEL),
+    "adain": ("adain-decoder",),
+    "gatys": ("vgg19-normalised",),
+}
+"""Method name -> the kinds of model it takes instead of its own."""
+
 STYLE_SIZE = 1024
 """Long side in pixels above which a style is reduced unless its size is given."""
+
+
+SMALLEST_TILE = 64
+"""Pixels a side; smaller tiles would be all border."""
+
+
+def parse_tile(tile: str | int | None) -> int | str | None:
+    """A tile as people write it: "auto", "none" (or None), or a number of pixels a side.
+
+    Returns:
+        "auto", None, or pixels, a multiple of 8.
+
+    Raises:
+        QuantArtError: anything else, or fewer than 64 pixels.
+    """
+    if tile in ("auto", "none", None):
+        return "auto" if tile == "auto" else None
+    if not str(tile).isascii() or not str(tile).isdigit() or int(tile) < SMALLEST_TILE:
+        raise QuantArtError(f"--tile must be auto, none or at least {SMALLEST_TILE} pixels, not {tile}")
+    return int(tile) // 8 * 8
 
 
 def normalise_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:

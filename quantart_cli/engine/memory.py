@@ -12,16 +12,68 @@ import torch
 from quantart_cli.engine.device import Machine
 from quantart_cli.errors import QuantArtError
 
-# Bytes a pixel at the peak by bytes of the dtype, measured with benchmarks/memory.py: feature maps of 64 channels at
-# full resolution decide it, a few alive at once in a forward pass, all of them where gradients are taken.
-_FORWARD = {2: 480, 4: 870}
+# Bytes a pixel at the peak by bytes of the dtype, measured with benchmarks/memory.py: feature maps at full resolution
+# decide it, of 64 channels in VGG-19 and 128 in VQGAN, a few alive at once in a forward pass, all of them where
+# gradients are taken.
+_FORWARD = {"vgg19": {2: 480, 4: 870}, "vqgan": {2: 1150, 4: 1800}}
 _GRADIENTS = {2: 2700, 4: 3900}
+_BORDER = 32  # around each tile
+# The fastest on a CPU: smaller ones are more border, larger ones more than its caches and its allocator like.
+_TILE = 1024
+_LEAST_TILE = 256
+_SHARE = 0.8  # of the free memory is planned with
 
 
-def needed(pixels: int, machine: Machine, method: str) -> int:
-    """Predicted peak, in bytes, of what a picture of this many pixels takes beside the weights."""
-    table = _GRADIENTS if method == "gatys" else _FORWARD
+def needed(pixels: int, machine: Machine, backbone: str = "vgg19", gradients: bool = False) -> int:
+    """Predicted peak, in bytes, of what a picture takes beside the weights.
+
+    Args:
+        pixels: of the picture.
+        machine: where it is painted.
+        backbone: "vgg19" or "vqgan".
+        gradients: whether the picture is optimised.
+    """
+    table = _GRADIENTS if gradients else _FORWARD[backbone]
     return pixels * table[machine.dtype.itemsize]
+
+
+def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine) -> int:
+    """Predicted peak, in bytes, of a picture painted in tiles by a method that knows them.
+
+    Args:
+        width: of the picture.
+        height: of the picture.
+        side: of the tiles; None: it is painted whole.
+        machine: where it is painted.
+    """
+    rows, columns = (size if side is None else min(size, side + 2 * _BORDER) for size in (height, width))
+    # Beside the work on one tile: the pixels read, those painted, and relu4_1 of all, 512 channels at stride 8.
+    return width * height * (6 + 8 * machine.dtype.itemsize) + needed(rows * columns, machine)
+
+
+def choose_tile(width: int, height: int, tile: int | str | None, machine: Machine) -> int | None:
+    """The side of the tiles, None for the whole picture.
+
+    On a CPU tiles are faster even where memory is plenty: what they work on stays near, and is used again instead of
+    given back. On a GPU the whole is, as long as it fits.
+
+    Args:
+        width: of the picture.
+        height: of the picture.
+        tile: "auto", pixels a side, or None for the whole: as :func:`quantart_cli.engine.choices.parse_tile` gives it.
+        machine: where it is painted.
+    """
+    if tile != "auto":
+        assert not isinstance(tile, str)
+        return tile if tile is not None and tile < max(width, height) else None
+    free = available(machine)
+    side = _TILE if machine.device == "cpu" and max(width, height) > _TILE else None
+    while free is not None and needed_in_tiles(width, height, side, machine) > _SHARE * free:
+        smaller = max(width, height) // 2 if side is None else side // 2
+        if smaller < _LEAST_TILE:
+            break
+        side = smaller // 8 * 8
+    return side
 
 
 def available(machine: Machine) -> int | None:
@@ -39,13 +91,18 @@ def available(machine: Machine) -> int | None:
         return None
 
 
-def check_memory(pixels: int, machine: Machine, method: str, name: str) -> None:
+def check_memory(wanted: int, machine: Machine, name: str) -> None:
     """Refuse a picture that cannot fit.
+
+    Args:
+        wanted: bytes, from :func:`needed` or :func:`needed_in_tiles`.
+        machine: where it is painted.
+        name: what the message calls it.
 
     Raises:
         QuantArtError: with the sizes, and a way out.
     """
-    free, wanted = available(machine), needed(pixels, machine, method)
+    free = available(machine)
     if free is not None and wanted > free:
         raise QuantArtError(
             f"{name} needs about {wanted / 1e9:.1f} GB to paint and {free / 1e9:.1f} GB are free: reduce it with --size"
@@ -57,13 +114,17 @@ def out_of_memory(name: str) -> Iterator[None]:
     """Turn torch's out-of-memory errors into one line."""
     try:
         yield
-    except torch.cuda.OutOfMemoryError:
-        pass
-    except RuntimeError as error:
-        if "not enough memory" not in str(error) and "can't allocate memory" not in str(error):
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
             raise
-    except MemoryError:
-        pass
     else:
         return
     raise QuantArtError(f"memory ran out on {name}: reduce it with --size") from None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory ran out; torch has several ways to say so."""
+    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+        return True
+    words = str(error)
+    return isinstance(error, RuntimeError) and ("not enough memory" in words or "can't allocate memory" in words)

@@ -155,7 +155,7 @@ def _try_folder(path: str, real: str, exists: bool) -> None:
             os.close(os.open(real, os.O_WRONLY | getattr(os, "O_NONBLOCK", 0)))
         except OSError as error:
             raise QuantArtError(f"{printable(path)} is there and cannot be replaced: {reason(error)}") from error
-    probe = _beside(real)
+    probe = beside(real)
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
@@ -175,19 +175,19 @@ def _no_folder(path: str, folder: str) -> str:
     return f"{printable(path)} cannot be written: make the folder {printable(folder)} first, it does not exist"
 
 
-def _beside(real: str) -> str:
+def beside(real: str) -> str:
     """A new name in the folder of ``real``, short so that it fits where the target's own name does."""
     return os.path.join(os.path.dirname(real), f".quantart-{os.urandom(8).hex()}.tmp")
 
 
 def _replace(real: str, mode: int | None, data: bytes) -> None:
-    temporary = _beside(real)
+    temporary = beside(real)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(temporary, flags, 0o666), "wb") as file:
             file.write(data)
             file.flush()
-            _fsync(file.fileno())
+            fsync(file.fileno())
         if mode is not None:
             os.chmod(temporary, stat.S_IMODE(mode))
         os.replace(temporary, real)
@@ -195,10 +195,11 @@ def _replace(real: str, mode: int | None, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
-    _sync_folder(os.path.dirname(real))
+    sync_folder(os.path.dirname(real))
 
 
-def _fsync(descriptor: int) -> None:
+def fsync(descriptor: int) -> None:
+    """Bring a file's bytes to the disk, where the file system can."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -206,7 +207,7 @@ def _fsync(descriptor: int) -> None:
             raise
 
 
-def _sync_folder(folder: str) -> None:
+def sync_folder(folder: str) -> None:
     """Bring the new name to the disk; where folders cannot be opened (Windows) the system does so in its own time."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

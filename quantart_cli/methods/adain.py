@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from quantart_cli.engine.tiling import WHOLE, Tiles, Window
 from quantart_cli.methods.controls import AdaINControls
-from quantart_cli.methods.features import Features, Statistics, adaptive_instance_norm, encode, style_statistics
+from quantart_cli.methods.features import Put, Statistics, adaptive_instance_norm, decode, encode, style_statistics
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
 
@@ -26,27 +27,51 @@ class AdaIN:
 
     optimises = False
     backbone = "vgg19"
+    tileable = True
 
     def __init__(self, vgg: VGG19, decoder: Decoder) -> None:
         self.vgg = vgg
         self.decoder = decoder
 
-    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> Statistics:
+    def encode_style(
+        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles = WHOLE
+    ) -> Statistics:
         """μ and σ of the blended styles; arguments as in :func:`style_statistics`."""
-        return style_statistics(self.vgg, styles, weights)
+        return style_statistics(self.vgg, styles, weights, tiles)
 
     def stylize(
-        self, content: Tensor, style: Statistics, controls: AdaINControls, coverage: Tensor | None = None
-    ) -> Tensor:
-        """(1, 3, H, W) float32 in [0, 1] -> the same shape, about [0, 1], not clamped."""
-        c = encode(self.vgg, content, coverage)
-        z = transfer(c, style, controls.alpha)
-        return self.decoder(z)[:, :, : content.shape[2], : content.shape[3]]
+        self,
+        content: Tensor,
+        style: Statistics,
+        controls: AdaINControls,
+        coverage: Tensor | None = None,
+        tiles: Tiles = WHOLE,
+        put: Put | None = None,
+    ) -> Tensor | None:
+        """Paint a picture.
+
+        Args:
+            content: (1, 3, H, W) sRGB, float32 in [0, 1] or uint8.
+            style: from :meth:`encode_style`.
+            controls: α.
+            coverage: (1, 1, H, W) in [0, 1], the content's opacity, or None.
+            tiles: the windows it is computed in; they do not change the result.
+            put: takes the painted windows.
+
+        Returns:
+            (1, 3, H, W) float32, about [0, 1], not clamped; None when ``put`` has it.
+        """
+        c = encode(self.vgg, content, coverage, tiles)
+
+        def z(window: Window) -> Tensor:
+            return transfer(c.at(window), c.statistics, style, controls.alpha)
+
+        return decode(self.decoder, z, c.grid, tuple(content.shape[2:]), tiles, put)
 
 
-def transfer(c: Features, style: Statistics, alpha: float) -> Tensor:
-    """(1 - α) f(c) + α AdaIN(f(c), f(s)), (1, 512, h, w)."""
+def transfer(z: Tensor, own: Statistics, style: Statistics, alpha: float) -> Tensor:
+    """(1 - α) f(c) + α AdaIN(f(c), f(s)), (1, 512, h, w), where f(c) has the statistics ``own``."""
     if alpha == 0:
-        return c.z
-    t = adaptive_instance_norm(c.z, c.statistics, style)
-    return t if alpha == 1 else c.z.lerp(t, alpha)
+        return z
+    t = adaptive_instance_norm(z, own, style)
+    return t if alpha == 1 else z.lerp(t, alpha)

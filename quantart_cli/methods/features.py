@@ -1,8 +1,13 @@
-"""What the feed-forward methods share: features with a coverage, their statistics, and pictures of any size."""
+"""What the feed-forward methods share: features with a coverage, their statistics, and pictures of any size.
+
+A picture is encoded and decoded window by window (see engine/tiling.py), and what lies between is a function of one
+position and of statistics of all, so that the result does not depend on the windows: each is computed with a border as
+wide as the network looks, which is then thrown away, and reflection happens at true borders alone.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,11 +15,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantart_cli.nets.vgg import VGG19
+from quantart_cli.engine.tiling import WHOLE, Tiles, Window
+from quantart_cli.nets.decoder import REACH as DECODER_REACH
+from quantart_cli.nets.decoder import Decoder
+from quantart_cli.nets.vgg import REACH, STRIDE, VGG19
 
 # relu4_1 has stride 8 and its reflection padding needs two positions a side.
 SMALLEST = 16
 _EPSILON = 1e-5  # of the AdaIN reference, added to the variance
+# Positions whose statistics are summed at a time: in double precision, which would double the memory of all.
+_POSITIONS = 16384
+
+Put = Callable[[Window, Tensor], None]
+"""Takes the pixels of a window, (1, 3, h, w) float32, about [0, 1]."""
 
 
 @dataclass(frozen=True)
@@ -29,17 +42,22 @@ class Statistics:
         """Statistics of (1, C, h, w) features; unbiased variance plus 1e-5, as in the AdaIN reference.
 
         Args:
-            z: features, float32.
+            z: features of any precision; summed in float64.
             coverage: (1, 1, h, w) in [0, 1], how much of each position counts; None counts all alike.
         """
-        if coverage is None:
-            variance, mean = torch.var_mean(z, dim=(2, 3), keepdim=True)
-        else:
-            total = coverage.sum()
-            mean = (z * coverage).sum((2, 3), keepdim=True) / total
-            squares = ((z - mean).square() * coverage).sum((2, 3), keepdim=True)
-            variance = squares / (total - 1).clamp(min=0.5)
-        return Statistics(mean, (variance + _EPSILON).sqrt())
+        exact = torch.float32 if z.device.type == "mps" else torch.float64  # Apple's GPUs have no other
+        total = torch.zeros((), dtype=exact, device=z.device)
+        sums = torch.zeros(2, z.shape[1], dtype=exact, device=z.device)
+        for rows in bands(z):
+            part = z[0, :, rows].flatten(1).to(exact)  # (C, n)
+            weights = part.new_ones(part.shape[1]) if coverage is None else coverage[0, 0, rows].flatten().to(exact)
+            total += weights.sum()
+            sums[0] += part @ weights
+            sums[1] += part.square_() @ weights
+        mean = sums[0] / total
+        variance = (sums[1] - total * mean.square()).clamp(min=0) / (total - 1).clamp(min=0.5)
+        std = (variance + _EPSILON).sqrt()
+        return Statistics(mean.float().view(1, -1, 1, 1), std.float().view(1, -1, 1, 1))
 
     @staticmethod
     def blend(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
@@ -56,7 +74,8 @@ def adaptive_instance_norm(z: Tensor, own: Statistics, other: Statistics) -> Ten
 
 @dataclass(frozen=True)
 class Features:
-    """relu4_1 of a picture: ``z`` (1, 512, h, w) float32, ``coverage`` (1, 1, h, w) or None where all is opaque."""
+    """relu4_1 of a picture: ``z`` (1, 512, h, w) in the network's precision, ``coverage`` (1, 1, h, w) or None where
+    all is opaque."""
 
     z: Tensor
     coverage: Tensor | None = None
@@ -65,30 +84,119 @@ class Features:
     def statistics(self) -> Statistics:
         return Statistics.of(self.z, self.coverage)
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.z.shape[2], self.z.shape[3]
 
-def encode(vgg: VGG19, image: Tensor, coverage: Tensor | None = None) -> Features:
+    def at(self, window: Window) -> Tensor:
+        """Those of a window of positions, (1, 512, h', w') float32."""
+        rows, columns = window.slices
+        return self.z[:, :, rows, columns].float()
+
+
+def encode(vgg: VGG19, image: Tensor, coverage: Tensor | None = None, tiles: Tiles = WHOLE) -> Features:
     """E(image): relu4_1 of a picture of any size from 1×1 up.
 
     Args:
         vgg: the encoder.
-        image: (1, 3, H, W) float32, sRGB in [0, 1].
+        image: (1, 3, H, W), sRGB, float32 in [0, 1] or uint8, on any device.
         coverage: (1, 1, H, W) in [0, 1], the picture's opacity, or None.
+        tiles: the windows it is computed in.
     """
-    z = vgg(extend(image, SMALLEST), ["relu4_1"])["relu4_1"].float()
+    weight = vgg.conv1_1.weight
+    image = extend(image, SMALLEST)
+    height, width = image.shape[2:]
+    z: Tensor | None = None
+
+    def work(window: Window) -> None:
+        nonlocal z
+        outer = window.grown(REACH, height, width)
+        rows, columns = outer.slices
+        part = vgg(floats(image[:, :, rows, columns], weight.device))["relu4_1"]
+        if (window.height, window.width) == (height, width):
+            z = part
+            return
+        if z is None:
+            size = (1, part.shape[1], -(-height // STRIDE), -(-width // STRIDE))
+            z = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+        rows, columns = window.shrunk(STRIDE).slices
+        inner_rows, inner_columns = window.within(outer).shrunk(STRIDE).slices
+        z[:, :, rows, columns] = part[:, :, inner_rows, inner_columns]
+
+    tiles.run(height, width, work)
+    assert z is not None
     return Features(z, coverage_of(coverage, z, SMALLEST))
 
 
+def decode(
+    decoder: Decoder,
+    latent: Callable[[Window], Tensor],
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    tiles: Tiles = WHOLE,
+    put: Put | None = None,
+) -> Tensor | None:
+    """D(z): a picture from its latents.
+
+    Args:
+        decoder: the decoder.
+        latent: gives z at a window of positions, (1, 512, h', w') float32.
+        grid: (h, w) of all positions.
+        size: (H, W) of the picture, at most 8 times the grid.
+        tiles: the windows it is computed in.
+        put: takes each window of the picture; None: the picture is returned as one tensor.
+
+    Returns:
+        (1, 3, H, W) float32, about [0, 1], not clamped; None when ``put`` has it.
+    """
+    image: Tensor | None = None
+
+    def assemble(window: Window, part: Tensor) -> None:
+        nonlocal image
+        if (window.height, window.width) == size:
+            image = part
+            return
+        image = part.new_empty((1, 3, *size)) if image is None else image
+        rows, columns = window.slices
+        image[:, :, rows, columns] = part
+
+    def work(window: Window) -> None:
+        positions = window.shrunk(STRIDE)
+        outer = positions.grown(DECODER_REACH, *grid)
+        part = decoder(latent(outer))
+        top, left = window.top - outer.top * STRIDE, window.left - outer.left * STRIDE
+        (put or assemble)(window, part[:, :, top : top + window.height, left : left + window.width])
+
+    tiles.run(*size, work)
+    return image
+
+
 def style_statistics(
-    vgg: VGG19, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]
+    vgg: VGG19, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles = WHOLE
 ) -> Statistics:
     """μ and σ of the blended styles' relu4_1.
 
     Args:
         vgg: the encoder.
-        styles: pictures (1, 3, H, W) float32 in [0, 1], each with its opacity (1, 1, H, W) or None.
+        styles: pictures as :func:`encode` takes them, each with its opacity (1, 1, H, W) or None.
         weights: one a style, summing to 1.
+        tiles: the windows they are computed in.
     """
-    return Statistics.blend([encode(vgg, *style).statistics for style in styles], weights)
+    return Statistics.blend([encode(vgg, *style, tiles).statistics for style in styles], weights)
+
+
+def floats(image: Tensor, device: torch.device | str) -> Tensor:
+    """A picture as networks take it: float32 in [0, 1] on their device; uint8 travels there as it is."""
+    image = image.to(device)
+    return image.float().div_(255) if image.dtype == torch.uint8 else image
+
+
+def bands(z: Tensor) -> Iterator[slice]:
+    """Rows of (1, C, h, w), some thousands of positions at a time; the same whatever windows z was computed in."""
+    step = max(1, _POSITIONS // z.shape[3])
+    for top in range(0, z.shape[2], step):
+        yield slice(top, top + step)
 
 
 def coverage_of(coverage: Tensor | None, z: Tensor, least: int) -> Tensor | None:

@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.methods.controls import GatysControls
-from quantart_cli.methods.features import coverage_of, extend
+from quantart_cli.methods.features import coverage_of, extend, floats
 from quantart_cli.methods.lbfgs import LBFGS
 from quantart_cli.nets.vgg import VGG19
 
@@ -56,6 +56,7 @@ class Gatys:
 
     optimises = True
     backbone = "vgg19"
+    tileable = False
 
     def __init__(self, vgg: VGG19) -> None:
         self.vgg = vgg
@@ -73,7 +74,7 @@ class Gatys:
         """
         blended: dict[str, Tensor] = {}
         for weight, (image, coverage) in zip(weights, styles, strict=True):
-            features = self.vgg(extend(image, _SMALLEST), STYLE_LAYERS)
+            features = self.vgg(extend(floats(image, self.vgg.conv1_1.weight.device), _SMALLEST), STYLE_LAYERS)
             for layer, z in features.items():
                 own = weight * gram(z.float(), coverage_of(coverage, z, _SMALLEST))
                 blended[layer] = blended[layer] + own if layer in blended else own
@@ -93,6 +94,7 @@ class Gatys:
             Stopped: on Ctrl-C, with the image reached.
         """
         height, width = content.shape[2:]
+        content = floats(content, self.vgg.conv1_1.weight.device)
         start = extend(content, _SMALLEST)
         with torch.no_grad():
             target = self.vgg(start, [CONTENT_LAYER])[CONTENT_LAYER].float()

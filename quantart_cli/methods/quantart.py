@@ -24,12 +24,24 @@ ones again (at 99.9 % of the positions of real photographs) and is not asked a s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
+from quantart_cli.engine.tiling import WHOLE, Tiles, Window
 from quantart_cli.methods.adain import transfer
 from quantart_cli.methods.controls import QuantArtControls
-from quantart_cli.methods.features import Features, Statistics, adaptive_instance_norm, encode, style_statistics
+from quantart_cli.methods.features import (
+    Features,
+    Put,
+    Statistics,
+    adaptive_instance_norm,
+    bands,
+    decode,
+    encode,
+    style_statistics,
+)
 from quantart_cli.nets.codebook import Codebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
@@ -40,32 +52,71 @@ class QuantArt:
 
     optimises = False
     backbone = "vgg19"
+    tileable = True
 
     def __init__(self, vgg: VGG19, codebook: Codebook, decoder: Decoder) -> None:
         self.vgg = vgg
         self.codebook = codebook
         self.decoder = decoder
 
-    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> Statistics:
+    def encode_style(
+        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles = WHOLE
+    ) -> Statistics:
         """μ and σ of the blended styles, those of z_s and ẑ_s alike; arguments as in :func:`style_statistics`."""
-        return style_statistics(self.vgg, styles, weights)
+        return style_statistics(self.vgg, styles, weights, tiles)
 
     def stylize(
-        self, content: Tensor, style: Statistics, controls: QuantArtControls, coverage: Tensor | None = None
-    ) -> Tensor:
-        """(1, 3, H, W) float32 in [0, 1] -> the same shape, about [0, 1], not clamped."""
+        self,
+        content: Tensor,
+        style: Statistics,
+        controls: QuantArtControls,
+        coverage: Tensor | None = None,
+        tiles: Tiles = WHOLE,
+        put: Put | None = None,
+    ) -> Tensor | None:
+        """Paint a picture; arguments and result as in :meth:`quantart_cli.methods.adain.AdaIN.stylize`."""
         alpha, beta = controls.fidelity, controls.strength
-        c = encode(self.vgg, content, coverage)
-        if alpha == 0:
-            z = transfer(c, style, beta)  # z_y ⊕β z_c
-        else:
-            z = transfer(self.quantize(c), style, beta)  # ẑ_y ⊕β ẑ_c
-            if alpha < 1:
-                z = transfer(c, style, beta).lerp(z, alpha)
-        return self.decoder(z)[:, :, : content.shape[2], : content.shape[3]]
+        c = encode(self.vgg, content, coverage, tiles)
+        c_hat = self.quantize(c) if alpha > 0 else None
 
-    def quantize(self, features: Features) -> Features:
+        def z(window: Window) -> Tensor:
+            if c_hat is None:
+                return transfer(c.at(window), c.statistics, style, beta)  # z_y ⊕β z_c
+            z_hat = transfer(c_hat.at(window), c_hat.statistics, style, beta)  # ẑ_y ⊕β ẑ_c
+            return z_hat if alpha == 1 else transfer(c.at(window), c.statistics, style, beta).lerp(z_hat, alpha)
+
+        return decode(self.decoder, z, c.grid, tuple(content.shape[2:]), tiles, put)
+
+    def quantize(self, features: Features) -> Quantized:
         """VQ(z): nearest entries of the standardised features, with the statistics of z."""
         own = features.statistics
-        entries = Features(self.codebook((features.z - own.mean) / own.std), features.coverage)
-        return Features(adaptive_instance_norm(entries.z, entries.statistics, own), features.coverage)
+        found = []
+        for rows in bands(features.z):
+            found.append(self.codebook.indices((features.z[:, :, rows].float() - own.mean) / own.std))
+        indices = torch.cat(found, dim=1)  # (1, h, w)
+        weights = None if features.coverage is None else features.coverage.flatten().double()
+        entries = self.codebook.table.T[None, :, :, None]  # (1, 512, K, 1)
+        # A position is one of K entries, so how often each occurs is all there is to know of their statistics.
+        often = torch.bincount(indices.flatten(), weights, minlength=entries.shape[2]).view(1, 1, -1, 1)
+        dressed = adaptive_instance_norm(entries, Statistics.of(entries, often), own)
+        return Quantized(indices, dressed[0, :, :, 0].T.contiguous(), Statistics.of(dressed, often))
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """ẑ as the entries it is made of.
+
+    Attributes:
+        indices: (1, h, w) int64 in [0, K).
+        entries: (K, 512) float32, each as it stands in ẑ.
+        statistics: of ẑ; those of z but for channels that hardly vary.
+    """
+
+    indices: Tensor
+    entries: Tensor
+    statistics: Statistics
+
+    def at(self, window: Window) -> Tensor:
+        """Those of a window of positions, (1, 512, h', w') float32."""
+        rows, columns = window.slices
+        return self.entries[self.indices[:, rows, columns]].movedim(-1, 1)

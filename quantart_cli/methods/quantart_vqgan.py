@@ -23,7 +23,7 @@ from torch.func import functional_call
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.controls import QuantArtControls
-from quantart_cli.methods.features import extend
+from quantart_cli.methods.features import extend, floats
 from quantart_cli.nets.vqgan import StyleVQGAN
 
 _BACK = ("post_quant_conv.", "decoder.")
@@ -39,6 +39,7 @@ class QuantArtVQGAN:
 
     optimises = False
     backbone = "vqgan"
+    tileable = False
 
     def __init__(self, quantized: StyleVQGAN | None, continuous: StyleVQGAN | None) -> None:
         self.quantized = quantized
@@ -85,7 +86,7 @@ class QuantArtVQGAN:
 
     def _latent(self, network: StyleVQGAN, content: Tensor, style: _Styles, beta: float) -> Tensor:
         """y ⊕β c of one network: (1, embed_dim, h, w) float32."""
-        z_c = network.encode_content(_prepare(content, network.config.stride))
+        z_c = network.encode_content(_prepare(content, network))
         if network.quantized:
             z_c = network.quantize_enc(z_c)
         if beta == 0:
@@ -125,7 +126,7 @@ class _Styles:
 
 
 def _encode_style(network: StyleVQGAN, image: Tensor, coverage: Tensor | None) -> Tensor:
-    z = network.encode_style(_prepare(image, network.config.stride))
+    z = network.encode_style(_prepare(image, network))
     if network.quantized:
         z = network.quantize_dec(z)
     if coverage is None or not coverage.any():
@@ -136,6 +137,7 @@ def _encode_style(network: StyleVQGAN, image: Tensor, coverage: Tensor | None) -
     return z[:, :, visible >= min(0.5, float(visible.max()))][:, :, None]
 
 
-def _prepare(image: Tensor, stride: int) -> Tensor:
-    """[0, 1] to [-1, 1], mirrored to multiples of the stride."""
-    return extend(image, stride, stride) * 2 - 1
+def _prepare(image: Tensor, network: StyleVQGAN) -> Tensor:
+    """To [-1, 1] on the network's device, mirrored to multiples of its stride."""
+    stride = network.config.stride
+    return extend(floats(image, network.quant_conv.weight.device), stride, stride) * 2 - 1

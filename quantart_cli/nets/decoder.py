@@ -20,6 +20,9 @@ _CONVOLUTIONS = (
 )
 _UPSAMPLE_AFTER = frozenset({"conv4_1", "conv3_1", "conv2_1"})
 
+REACH = 4
+"""Positions beyond a window that pixels inside it depend on: 30 pixels, eight to a position."""
+
 
 class Decoder(nn.Module):
     """Features of relu4_1 back to an image: reflection padding and nearest upsampling, so no checkerboard."""

@@ -18,6 +18,11 @@ _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (1, 512))
 LAYERS = tuple(f"relu{b}_{i}" for b, (n, _) in enumerate(_BLOCKS, 1) for i in range(1, n + 1))
 """Names of the layers one can ask for, shallow to deep: relu1_1 … relu5_1."""
 
+STRIDE = 8
+"""Pixels a side of one position of relu4_1."""
+REACH = 32
+"""Pixels beyond a window that relu4_1 inside it depends on: 30, up to the next multiple of the stride."""
+
 # RGB means of the Caffe training set over 255; the factor 255 and the BGR order live in conv1_1's weights.
 _MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 

@@ -64,7 +64,7 @@ class VQGANConfig:
 
         def count(name: str) -> int:
             number = 0
-            while name.format(number) in tensors:
+            while number < _MOST and name.format(number) in tensors:
                 number += 1
             return number
 
@@ -83,6 +83,8 @@ class VQGANConfig:
         )
 
 
+# Levels, blocks of a level, style-guided blocks: so many that a file made to have millions is not built, but refused.
+_MOST = 32
 _CODEBOOKS = ("quantize_enc.embedding.weight", "quantize_dec.embedding.weight", "quantize.embedding.weight")
 
 

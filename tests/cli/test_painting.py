@@ -227,7 +227,7 @@ def test_ctrl_c_before_anything_is_painted_writes_nothing(run, monkeypatch, cont
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quantart_cli.api.load", interrupt)
+    monkeypatch.setattr("quantart_cli.api.Model", interrupt)
     status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "o.png")
     assert status == 130
     assert "nothing was written" in err

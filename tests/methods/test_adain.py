@@ -1,19 +1,16 @@
 """AdaIN: recorded parity first, then its formula by hand."""
 
-import os
-from pathlib import Path
-
 import pytest
 import torch
 
-from quantart_cli.checkpoints.loading import fill_strictly
-from quantart_cli.checkpoints.published import decoder_from_published, vgg19_from_published
+from quantart_cli.checkpoints import cache
+from quantart_cli.checkpoints.models import find_model
 from quantart_cli.color import match_color
+from quantart_cli.engine.build import build_network
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.adain import AdaIN
 from quantart_cli.methods.controls import AdaINControls
-from quantart_cli.nets.decoder import Decoder
-from quantart_cli.nets.vgg import VGG19
+from tests.conftest import EXACT
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +31,14 @@ def test_parity_with_the_reference(method, parity, recorded, weights, alpha):
     assert (image - parity[recorded]).abs().max() < 1e-2
 
 
-@pytest.mark.skipif("QUANTART_PUBLISHED" not in os.environ, reason="the folder of the published files is not given")
 @torch.inference_mode()
 def test_parity_with_the_published_float32_weights(parity):
-    folder = Path(os.environ["QUANTART_PUBLISHED"])
-    state = {name: torch.load(folder / f"{name}.pth", weights_only=True) for name in ("vgg_normalised", "decoder")}
-    method = AdaIN(
-        fill_strictly(lambda _: VGG19(), vgg19_from_published(state["vgg_normalised"]), "vgg_normalised"),
-        fill_strictly(lambda _: Decoder(), decoder_from_published(state["decoder"]), "decoder"),
-    )
+    files = {}
+    for part, name in (("vgg", "vgg19-normalised-fp32"), ("decoder", "adain-decoder-fp32")):
+        if cache.find(name) is None:
+            pytest.skip(f"quantart download-weights {name} was not run")
+        files[part] = find_model(name, ("vgg19-normalised", "adain-decoder"))
+    method = AdaIN(**{part: build_network(part, file, EXACT) for part, file in files.items()})
     style = method.encode_style([(parity["style_1"], None), (parity["style_2"], None)], [0.3, 0.7])
     image = method.stylize(parity["content"], style, AdaINControls())
     assert (image - parity["interpolate_0.3_0.7"]).abs().max() < 1e-4

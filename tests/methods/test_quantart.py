@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from quantart_cli.engine.tiling import Window
 from quantart_cli.methods.adain import AdaIN, transfer
 from quantart_cli.methods.controls import AdaINControls, QuantArtControls
 from quantart_cli.methods.features import Features, Statistics, encode
@@ -18,6 +19,10 @@ def method(vgg, codebook, decoder):
 def style(method, parity):
     with torch.inference_mode():
         return method.encode_style([(parity["style_1"], None)], [1.0])
+
+
+def whole(features):
+    return Window(0, 0, *features.grid)
 
 
 @pytest.mark.parametrize("beta", [0.0, 0.35, 1.0])
@@ -72,10 +77,13 @@ def test_quantization_takes_entries_and_keeps_statistics(method, codebook, vgg, 
     # Equal entries are equal positions, and no position stays what it was.
     indices = codebook.indices((features.z - before.mean) / before.std)[0]
     assert 10 < len(indices.unique()) < indices.numel()
+    assert torch.equal(indices, quantized.indices[0])
+    z_hat = quantized.at(whole(features))
     for entry in indices.unique():
-        same = quantized.z[0, :, indices == entry]
+        same = z_hat[0, :, indices == entry]
         assert torch.equal(same, same[:, :1].expand_as(same))
-    assert (quantized.z - features.z).abs().amax(1).min() > 0.1
+    assert (z_hat - features.z).abs().amax(1).min() > 0.1
+    assert torch.allclose(quantized.statistics.std, Statistics.of(z_hat).std, rtol=1e-4, atol=1e-5)
 
 
 @torch.inference_mode()
@@ -85,7 +93,7 @@ def test_quantizing_again_finds_the_same_entries(method, codebook, vgg, style, p
         return codebook.indices((z - own.mean) / own.std)
 
     c_hat = method.quantize(encode(vgg, parity["content"]))
-    dressed = transfer(c_hat, style, 1.0)  # T̂(ẑ_c, ẑ_s)
+    dressed = transfer(c_hat.at(whole(encode(vgg, parity["content"]))), c_hat.statistics, style, 1.0)  # T̂(ẑ_c, ẑ_s)
     # 0.97 of the 192 positions of this made-up picture; 0.999 of photographs at 640 × 480.
     assert (entries(dressed) == entries(encode(vgg, parity["content"]).z)).float().mean() > 0.95
 
@@ -94,7 +102,8 @@ def test_quantizing_again_finds_the_same_entries(method, codebook, vgg, style, p
 def test_quantization_does_not_see_palette_and_contrast(method, parity, vgg):
     features = encode(vgg, parity["content"])
     other = Features(features.z * 3 + 5)
-    assert torch.allclose(method.quantize(other).z, method.quantize(features).z * 3 + 5, rtol=1e-3, atol=0.05)
+    found, expected = (method.quantize(each).at(whole(features)) for each in (other, features))
+    assert torch.allclose(found, expected * 3 + 5, rtol=1e-3, atol=0.05)
 
 
 @torch.inference_mode()

@@ -43,14 +43,14 @@ def test_one_checkpoint_paints_its_own_end(tiny_ends, recorded):
 @pytest.mark.parametrize("alpha", [0, 0.7])
 def test_the_quantized_end_alone_refuses_the_rest_with_the_reason(tiny_ends, recorded, alpha):
     alone = QuantArtVQGAN(tiny_ends["quantized"], None)
-    with pytest.raises(QuantArtError, match="quantized checkpoint alone.*needs the continuous one.*--fidelity 1"):
+    with pytest.raises(QuantArtError, match=r"quantized checkpoint alone.*needs the continuous one.*--fidelity 1"):
         paint(alone, recorded["content"], [(recorded["style"], None)], fidelity=alpha)
 
 
 @pytest.mark.parametrize("alpha", [1, 0.7])
 def test_the_continuous_end_alone_refuses_the_rest_with_the_reason(tiny_ends, recorded, alpha):
     alone = QuantArtVQGAN(None, tiny_ends["continuous"])
-    with pytest.raises(QuantArtError, match="continuous checkpoint alone.*needs the quantized one.*--fidelity 0"):
+    with pytest.raises(QuantArtError, match=r"continuous checkpoint alone.*needs the quantized one.*--fidelity 0"):
         paint(alone, recorded["content"], [(recorded["style"], None)], fidelity=alpha)
 
 

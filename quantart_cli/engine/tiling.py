@@ -1,0 +1,122 @@
+"""Work done window by window: pictures larger than memory, and memory that runs out in the middle."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+
+from quantart_cli.engine.memory import is_out_of_memory
+
+# Windows begin at multiples of it: the stride of relu4_1, so that pooling falls on the same pixels in every window.
+GRAIN = 8
+SMALLEST = 64
+"""Windows are not made smaller than this when memory runs out."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of rows and columns, in pixels or in positions of features."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Rows and columns, for indexing."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def grown(self, by: int, height: int, width: int) -> Window:
+        """With a border of its surroundings, as far as the whole, (height, width), has any."""
+        return Window(
+            max(self.top - by, 0), max(self.left - by, 0), min(self.bottom + by, height), min(self.right + by, width)
+        )
+
+    def within(self, outer: Window) -> Window:
+        """The same place counted from the corner of another window."""
+        top, left = outer.top, outer.left
+        return Window(self.top - top, self.left - left, self.bottom - top, self.right - left)
+
+    def shrunk(self, stride: int) -> Window:
+        """Positions of features of that stride that lie in it; its own corner is a multiple of the stride."""
+        bottom, right = -(-self.bottom // stride), -(-self.right // stride)
+        return Window(self.top // stride, self.left // stride, bottom, right)
+
+
+class Tiles:
+    """How a picture is cut into windows, and what is done when one does not fit into memory.
+
+    Args:
+        side: windows are at most this high and wide, in pixels; None: the whole picture is one window.
+        notice: told one line when memory runs out for the first time.
+    """
+
+    def __init__(self, side: int | None = None, notice: Callable[[str], None] = lambda _: None) -> None:
+        self.side = side
+        self.notice = notice
+
+    def run(self, height: int, width: int, work: Callable[[Window], None]) -> None:
+        """Do the work on every window of a picture.
+
+        When memory runs out the window is cut into halves and so are those that follow; what ``work`` did not finish it
+        must not have pasted anywhere.
+
+        Raises:
+            the error of the memory, when windows of 64 pixels do not fit either.
+        """
+        waiting = [Window(0, 0, height, width)]
+        while waiting:
+            window = waiting.pop()
+            if self.side is not None and max(window.height, window.width) > self.side:
+                waiting.extend(reversed(list(_cut(window, self.side))))
+                continue
+            try:
+                work(window)
+            except (RuntimeError, MemoryError) as error:
+                largest = max(window.height, window.width)
+                if not is_out_of_memory(error) or largest <= SMALLEST:
+                    raise
+                self._halve(largest)
+                waiting.append(window)
+            # Out of the handler, where the error still held on to what did not fit.
+            if waiting and waiting[-1] is window and torch.cuda.is_initialized():
+                torch.cuda.empty_cache()
+
+    def _halve(self, largest: int) -> None:
+        before = self.side
+        self.side = max(SMALLEST, math.ceil(largest / 2 / GRAIN) * GRAIN)
+        if not getattr(self, "_told", False):
+            self._told = True
+            what = "the whole picture" if before is None else f"tiles of {before}"
+            self.notice(f"memory ran out on {what}: going on with tiles of {self.side}")
+
+
+WHOLE = Tiles()
+"""One window, and smaller ones only when memory runs out."""
+
+
+def _cut(window: Window, side: int) -> Iterator[Window]:
+    """Windows of nearly the same size, ``side`` at most, all cuts at multiples of the grain."""
+    rows, columns = _cuts(window.top, window.bottom, side), _cuts(window.left, window.right, side)
+    for top, bottom in itertools.pairwise(rows):
+        for left, right in itertools.pairwise(columns):
+            yield Window(top, left, bottom, right)
+
+
+def _cuts(start: int, end: int, side: int) -> list[int]:
+    count = math.ceil((end - start) / side)
+    step = min(math.ceil((end - start) / count / GRAIN) * GRAIN, side)
+    return [*range(start, end, step), end]
