@@ -23,9 +23,10 @@ from quantart_cli.checkpoints.loading import sha256_of
 from quantart_cli.checkpoints.models import ModelFile, find_model
 from quantart_cli.color import match_color
 from quantart_cli.engine.build import METHODS, build, weights_of
-from quantart_cli.engine.canvas import Canvas
+from quantart_cli.engine.canvas import Canvas, Painted
 from quantart_cli.engine.choices import ACCEPTS, PRESERVE_COLOR, STYLE_SIZE, normalise_weights, parse_tile
-from quantart_cli.engine.device import Machine, choose
+from quantart_cli.engine.device import choose
+from quantart_cli.engine.machine import Machine
 from quantart_cli.engine.memory import check_memory, choose_tile, needed, needed_in_tiles, out_of_memory
 from quantart_cli.engine.tiling import Tiles
 from quantart_cli.errors import QuantArtError, check_choice
@@ -44,19 +45,6 @@ class Style:
     pictures: tuple[Picture, ...]
     weights: tuple[float, ...]
     encoded: Any
-
-
-@dataclass(frozen=True)
-class Painted:
-    """What :meth:`Model.paint` gives: the picture, and how it came about."""
-
-    picture: Picture
-    precision: str
-    """That of the result: fp32 where the chosen precision overflowed."""
-    notes: tuple[str, ...] = ()
-    """Remarks for a person, one line each."""
-    stopped: bool = False
-    """Ctrl-C ended an optimisation early; the picture is what it had reached."""
 
 
 def load(

@@ -15,7 +15,7 @@ import quantart_cli as quantart
 from quantart_cli.checkpoints.convert import convert
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.engine.build import build_network
-from quantart_cli.engine.device import Machine
+from quantart_cli.engine.machine import Machine
 from quantart_cli.nets.vqgan import StyleVQGAN
 from tests.fill import fill
 

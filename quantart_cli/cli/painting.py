@@ -18,8 +18,9 @@ from quantart_cli.images import Picture, check_output, read_picture, resize, sav
 from quantart_cli.methods.controls import CONTROLS, Controls
 
 if TYPE_CHECKING:
-    from quantart_cli.api import Model, Painted
+    from quantart_cli.api import Model
     from quantart_cli.checkpoints.models import ModelFile
+    from quantart_cli.engine.canvas import Painted
 
 
 def register(app: typer.Typer, command: str, method: str, doc: str) -> None:

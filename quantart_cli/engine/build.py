@@ -13,7 +13,7 @@ from quantart_cli.checkpoints.loading import fill_strictly, load_tensors, open_t
 from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.checkpoints.models import ModelFile, embedded_model
 from quantart_cli.engine.choices import VQGAN_MODEL
-from quantart_cli.engine.device import Machine
+from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.adain import AdaIN
 from quantart_cli.methods.gatys import Gatys

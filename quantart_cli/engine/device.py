@@ -2,33 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 
 from quantart_cli.engine.choices import DEVICES, PRECISIONS
+from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError, check_choice
-
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-@dataclass(frozen=True)
-class Machine:
-    """Where networks run.
-
-    Attributes:
-        device: as torch names it, ``cpu``, ``cuda`` or ``mps``.
-        precision: ``fp32``, ``bf16`` or ``fp16``.
-        why: one line, for people.
-    """
-
-    device: str
-    precision: str
-    why: str
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return _DTYPES[self.precision]
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Machine:

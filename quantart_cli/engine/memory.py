@@ -1,15 +1,14 @@
-"""Memory: refused before the work begins rather than killed in the middle of it."""
+"""Memory: refused before the work begins rather than killed in the middle of it. No torch unless it is there."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
-
-from quantart_cli.engine.device import Machine
+from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
 
 # Bytes a pixel at the peak by bytes of the dtype, measured with benchmarks/memory.py: feature maps at full resolution
@@ -34,7 +33,7 @@ def needed(pixels: int, machine: Machine, backbone: str = "vgg19", gradients: bo
         gradients: whether the picture is optimised.
     """
     table = _GRADIENTS if gradients else _FORWARD[backbone]
-    return pixels * table[machine.dtype.itemsize]
+    return pixels * table[machine.bytes]
 
 
 def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine) -> int:
@@ -48,7 +47,7 @@ def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine)
     """
     rows, columns = (size if side is None else min(size, side + 2 * _BORDER) for size in (height, width))
     # Beside the work on one tile: the pixels read, those painted, and relu4_1 of all, 512 channels at stride 8.
-    return width * height * (6 + 8 * machine.dtype.itemsize) + needed(rows * columns, machine)
+    return width * height * (6 + 8 * machine.bytes) + needed(rows * columns, machine)
 
 
 def choose_tile(width: int, height: int, tile: int | str | None, machine: Machine) -> int | None:
@@ -79,6 +78,8 @@ def choose_tile(width: int, height: int, tile: int | str | None, machine: Machin
 def available(machine: Machine) -> int | None:
     """Free memory of the device in bytes; None where that is not known."""
     if machine.device == "cuda":
+        import torch
+
         return torch.cuda.mem_get_info()[0]
     if machine.device == "mps":
         return None
@@ -124,7 +125,9 @@ def out_of_memory(name: str) -> Iterator[None]:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error says that memory ran out; torch has several ways to say so."""
-    if isinstance(error, (MemoryError, torch.cuda.OutOfMemoryError)):
+    torch = sys.modules.get("torch")
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.cuda.OutOfMemoryError)):
         return True
     words = str(error)
-    return isinstance(error, RuntimeError) and ("not enough memory" in words or "can't allocate memory" in words)
+    said = ("not enough memory", "can't allocate memory", "bad_alloc", "bad alloc", "Cannot allocate memory")
+    return isinstance(error, RuntimeError) and any(part in words for part in said)

@@ -1,13 +1,12 @@
-"""Work done window by window: pictures larger than memory, and memory that runs out in the middle."""
+"""Work done window by window: pictures larger than memory, and memory that runs out in the middle. No torch in here."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-
-import torch
 
 from quantart_cli.engine.memory import is_out_of_memory
 
@@ -92,7 +91,7 @@ class Tiles:
                 self._halve(largest)
                 waiting.append(window)
             # Out of the handler, where the error still held on to what did not fit.
-            if waiting and waiting[-1] is window and torch.cuda.is_initialized():
+            if waiting and waiting[-1] is window and (torch := sys.modules.get("torch")) is not None:
                 torch.cuda.empty_cache()
 
     def _halve(self, largest: int) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from quantart_cli.engine import memory
-from quantart_cli.engine.device import Machine
+from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
 
 MACHINE = Machine("cpu", "fp32", "tests")

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quantart_cli.engine.device import Machine
+from quantart_cli.engine.machine import Machine
 from quantart_cli.engine.memory import choose_tile, needed_in_tiles
 from quantart_cli.engine.tiling import GRAIN, SMALLEST, Tiles, Window
 from quantart_cli.methods.adain import AdaIN
