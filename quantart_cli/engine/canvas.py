@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantart_cli.color import keep_chroma
+from quantart_cli.engine.allocator import apart
 from quantart_cli.engine.tiling import Window
 from quantart_cli.images import Picture
 
@@ -43,7 +44,7 @@ class Canvas:
     def __init__(self, content: Picture, keeps_chroma: bool = False) -> None:
         self.content = content
         self.keeps_chroma = keeps_chroma
-        self.rgb = np.zeros(content.rgb.shape, np.uint8)
+        self.rgb = apart(content.rgb.shape, np.uint8)
         self.finite = True
 
     def put(self, window: Window, image: Tensor | np.ndarray) -> None:

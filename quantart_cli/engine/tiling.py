@@ -18,12 +18,19 @@ SMALLEST = 64
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of rows and columns, in pixels or in positions of features."""
+    """A rectangle of rows and columns, in pixels or in positions of features.
+
+    Attributes:
+        top: first row; ``bottom`` is the row after the last.
+        left: first column; ``right`` is the column after the last.
+        usual: height and width of most windows it was cut with, the last of which are smaller; () for its own.
+    """
 
     top: int
     left: int
     bottom: int
     right: int
+    usual: tuple[int, ...] = ()
 
     @property
     def height(self) -> int:
@@ -38,11 +45,22 @@ class Window:
         """Rows and columns, for indexing."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
 
-    def grown(self, by: int, height: int, width: int) -> Window:
-        """With a border of its surroundings, as far as the whole, (height, width), has any."""
-        return Window(
-            max(self.top - by, 0), max(self.left - by, 0), min(self.bottom + by, height), min(self.right + by, width)
-        )
+    def grown(self, by: int, height: int, width: int, grain: int = 1) -> Window:
+        """With a border of its surroundings, as far as the whole, (height, width), has any.
+
+        Where it has none on one side the border is wider on the other: windows of one size ask for blocks of memory of
+        one size, which then fit where those of the window before were, and networks prepare for one size.
+
+        Args:
+            by: width of the border, at least; a multiple of the grain.
+            height: of the whole.
+            width: of the whole.
+            grain: the corner lies on a multiple of it.
+        """
+        usual = self.usual or (self.height, self.width)
+        top, bottom = _grown(self.top, self.bottom, usual[0] + 2 * by, by, height, grain)
+        left, right = _grown(self.left, self.right, usual[1] + 2 * by, by, width, grain)
+        return Window(top, left, bottom, right)
 
     def within(self, outer: Window) -> Window:
         """The same place counted from the corner of another window."""
@@ -52,7 +70,8 @@ class Window:
     def shrunk(self, stride: int) -> Window:
         """Positions of features of that stride that lie in it; its own corner is a multiple of the stride."""
         bottom, right = -(-self.bottom // stride), -(-self.right // stride)
-        return Window(self.top // stride, self.left // stride, bottom, right)
+        usual = tuple(-(-length // stride) for length in self.usual)
+        return Window(self.top // stride, self.left // stride, bottom, right, usual)
 
 
 class Tiles:
@@ -112,7 +131,13 @@ def _cut(window: Window, side: int) -> Iterator[Window]:
     rows, columns = _cuts(window.top, window.bottom, side), _cuts(window.left, window.right, side)
     for top, bottom in itertools.pairwise(rows):
         for left, right in itertools.pairwise(columns):
-            yield Window(top, left, bottom, right)
+            yield Window(top, left, bottom, right, (rows[1] - rows[0], columns[1] - columns[0]))
+
+
+def _grown(start: int, end: int, length: int, by: int, size: int, grain: int) -> tuple[int, int]:
+    """One axis of :meth:`Window.grown`."""
+    first = max(0, min(start - by, (size - length) // grain * grain))
+    return first, min(size, max(first + length, end + by))
 
 
 def _cuts(start: int, end: int, side: int) -> list[int]:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quantart_cli.engine.allocator import apart
 from quantart_cli.engine.tiling import WHOLE, Tiles, Window
 from quantart_cli.nets.decoder import REACH as DECODER_REACH
 from quantart_cli.nets.decoder import Decoder
@@ -24,7 +26,7 @@ from quantart_cli.nets.vgg import REACH, STRIDE, VGG19
 SMALLEST = 16
 _EPSILON = 1e-5  # of the AdaIN reference, added to the variance
 # Positions whose statistics are summed at a time: in double precision, which would double the memory of all.
-_POSITIONS = 16384
+_POSITIONS = 4096
 
 Put = Callable[[Window, Tensor], None]
 """Takes the pixels of a window, (1, 3, h, w) float32, about [0, 1]."""
@@ -111,15 +113,14 @@ def encode(vgg: VGG19, image: Tensor, coverage: Tensor | None = None, tiles: Til
 
     def work(window: Window) -> None:
         nonlocal z
-        outer = window.grown(REACH, height, width)
+        outer = window.grown(REACH, height, width, STRIDE)
         rows, columns = outer.slices
         part = vgg(floats(image[:, :, rows, columns], weight.device))["relu4_1"]
         if (window.height, window.width) == (height, width):
             z = part
             return
         if z is None:
-            size = (1, part.shape[1], -(-height // STRIDE), -(-width // STRIDE))
-            z = torch.empty(size, dtype=part.dtype, device=part.device, memory_format=torch.channels_last)
+            z = _store((-(-height // STRIDE), -(-width // STRIDE), part.shape[1]), part)
         rows, columns = window.shrunk(STRIDE).slices
         inner_rows, inner_columns = window.within(outer).shrunk(STRIDE).slices
         z[:, :, rows, columns] = part[:, :, inner_rows, inner_columns]
@@ -127,6 +128,14 @@ def encode(vgg: VGG19, image: Tensor, coverage: Tensor | None = None, tiles: Til
     tiles.run(height, width, work)
     assert z is not None
     return Features(z, coverage_of(coverage, z, SMALLEST))
+
+
+def _store(shape: tuple[int, int, int], like: Tensor) -> Tensor:
+    """Room for the features of all windows, (1, C, h, w) channels last, of the type and device of one window's."""
+    if like.device.type != "cpu":
+        return like.new_empty((1, *shape)).permute(0, 3, 1, 2)
+    pages = torch.from_numpy(apart((*shape, like.itemsize), np.uint8))
+    return pages.view(like.dtype)[None, :, :, :, 0].permute(0, 3, 1, 2)
 
 
 def decode(

@@ -90,10 +90,9 @@ class QuantArt:
     def quantize(self, features: Features) -> Quantized:
         """VQ(z): nearest entries of the standardised features, with the statistics of z."""
         own = features.statistics
-        found = []
+        indices = torch.empty((1, *features.grid), dtype=torch.int64, device=features.z.device)
         for rows in bands(features.z):
-            found.append(self.codebook.indices((features.z[:, :, rows].float() - own.mean) / own.std))
-        indices = torch.cat(found, dim=1)  # (1, h, w)
+            indices[:, rows] = self.codebook.indices((features.z[:, :, rows].float() - own.mean) / own.std)
         weights = None if features.coverage is None else features.coverage.flatten().double()
         entries = self.codebook.table.T[None, :, :, None]  # (1, 512, K, 1)
         # A position is one of K entries, so how often each occurs is all there is to know of their statistics.

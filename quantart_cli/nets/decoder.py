@@ -39,7 +39,8 @@ class Decoder(nn.Module):
         """
         x = z.to(self.conv4_1.weight.dtype).contiguous(memory_format=torch.channels_last)
         for name, _, fan_out in _CONVOLUTIONS:
-            x = self.get_submodule(name)(F.pad(x, (1, 1, 1, 1), mode="reflect"))
+            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # in a step of its own, so that the old x is let go
+            x = self.get_submodule(name)(x)
             if fan_out != 3:
                 x = F.relu_(x)
             if name in _UPSAMPLE_AFTER:

@@ -62,7 +62,8 @@ class VGG19(nn.Module):
             block, i = name.removeprefix("relu").split("_")
             if i == "1" and block != "1":
                 x = self.pool(x, 2, 2, ceil_mode=True)
-            x = F.relu_(self.get_submodule(f"conv{block}_{i}")(F.pad(x, (1, 1, 1, 1), mode="reflect")))
+            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # in a step of its own, so that the old x is let go
+            x = F.relu_(self.get_submodule(f"conv{block}_{i}")(x))
             if name in wanted:
                 found[name] = x
                 if len(found) == len(wanted):

@@ -42,6 +42,24 @@ def test_windows_cover_every_pixel_once_and_begin_on_the_grain(height, width, si
     assert covered.min() == covered.max() == 1
 
 
+@given(height=st.integers(1, 900), width=st.integers(1, 900), side=st.integers(8, 60).map(lambda n: n * 8))
+@settings(deadline=None, max_examples=200)
+def test_windows_with_their_borders_are_of_one_size(height, width, side):
+    sizes = set()
+    for window in windows(height, width, side):
+        outer = window.grown(32, height, width, GRAIN)
+        assert outer.top % GRAIN == outer.left % GRAIN == 0
+        for inner, border in ((window.top, outer.top), (window.left, outer.left)):
+            assert border <= max(0, inner - 32)
+        assert outer.bottom >= min(height, window.bottom + 32)
+        assert outer.right >= min(width, window.right + 32)
+        sizes.add((outer.height // GRAIN, outer.width // GRAIN))
+    # One, and where a side is no multiple of the grain one row or column more at its end.
+    heights, widths = ({size[axis] for size in sizes} for axis in (0, 1))
+    assert max(heights) - min(heights) <= 1
+    assert max(widths) - min(widths) <= 1
+
+
 def test_windows_are_of_nearly_one_size():
     sizes = [window.width for window in windows(100, 1280, 1024)]
     assert sizes == [640, 640]
@@ -176,6 +194,8 @@ def test_auto_takes_the_whole_when_small_and_less_when_memory_is_short(monkeypat
 
 def test_a_window_among_others():
     window = Window(64, 0, 128, 40)
-    assert window.grown(32, 130, 50) == Window(32, 0, 130, 50)
-    assert window.within(window.grown(32, 130, 50)) == Window(32, 0, 96, 40)
+    assert window.grown(32, 130, 50) == Window(2, 0, 130, 50)  # the border it lacks below it has above
+    assert window.grown(32, 130, 50, 8) == Window(0, 0, 130, 50)
+    assert window.grown(32, 500, 500) == Window(32, 0, 160, 104)
+    assert window.within(window.grown(32, 500, 500)) == Window(32, 0, 96, 40)
     assert Window(64, 0, 130, 50).shrunk(8) == Window(8, 0, 17, 7)

@@ -1,0 +1,247 @@
+"""methods/features.py and the quantization of methods/quantart.py for arrays of numpy; the papers are told there.
+
+What is arithmetic they share, in methods/arithmetic.py. Here is what an array does differently from a tensor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+
+from quantart_cli.engine.allocator import apart
+from quantart_cli.engine.tiling import GRAIN, Tiles, Window
+from quantart_cli.fast.networks import Network
+from quantart_cli.methods.arithmetic import adaptive_instance_norm
+
+# As in nets/ and methods/features.py, which import torch.
+REACH, DECODER_REACH, SMALLEST = 32, 4, 16
+_EPSILON = 1e-5
+_POSITIONS, _CHANNELS = 4096, 64  # summed at a time
+_ROWS = 512  # positions compared with the codebook at a time: 8 MB of similarities, which stay in the cache
+
+Put = Callable[[Window, np.ndarray], None]
+"""Takes the pixels of a window, (1, 3, h, w) float32, about [0, 1]."""
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Channel-wise mean and standard deviation over positions, each (1, C, 1, 1) float32."""
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @staticmethod
+    def of(z: np.ndarray, coverage: np.ndarray | None = None) -> Statistics:
+        """Statistics of (1, C, h, w) features; unbiased variance plus 1e-5, summed in float64.
+
+        Args:
+            z: float32, or bf16 as :func:`halves` keeps it.
+            coverage: (h, w), how much of each position counts; None counts all alike.
+        """
+        flat = z.reshape(z.shape[1], -1)  # (C, n)
+        count = flat.shape[1]
+        weights = np.ones(count) if coverage is None else coverage.reshape(-1).astype(np.float64)
+        sums = np.zeros((2, len(flat), 1))
+        for left, top in product(range(0, count, _POSITIONS), range(0, len(flat), _CHANNELS)):
+            rows, columns = slice(top, top + _CHANNELS), slice(left, left + _POSITIONS)
+            part = floats(flat[rows, columns]).astype(np.float64)
+            sums[0, rows, 0] += part @ weights[columns]
+            sums[1, rows, 0] += np.square(part, out=part) @ weights[columns]
+        total = weights.sum()
+        mean = sums[0] / total
+        variance = (sums[1] - total * np.square(mean)).clip(min=0) / max(total - 1, 0.5)
+        std = np.sqrt(variance + _EPSILON)
+        return Statistics(mean.astype(np.float32)[None, :, :, None], std.astype(np.float32)[None, :, :, None])
+
+    @staticmethod
+    def blend(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
+        """Weighted mean of statistics."""
+        pairs = list(zip(np.float32(weights), parts, strict=True))
+        return Statistics(sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs))
+
+
+@dataclass(frozen=True)
+class Features:
+    """relu4_1 of a picture: ``z`` (1, 512, h, w), float32 or halves, ``coverage`` (h, w) or None: all is opaque."""
+
+    z: np.ndarray
+    coverage: np.ndarray | None = None
+
+    @cached_property
+    def statistics(self) -> Statistics:
+        return Statistics.of(self.z, self.coverage)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(h, w)."""
+        return self.z.shape[2], self.z.shape[3]
+
+    def at(self, window: Window) -> np.ndarray:
+        """Those of a window of positions, (1, 512, h', w') float32."""
+        rows, columns = window.slices
+        return floats(self.z[:, :, rows, columns])
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """ẑ as the entries it is made of.
+
+    Attributes:
+        indices: (h, w) into ``entries``.
+        entries: (1, 512, 1, K') float32, those that occur, each as it stands in ẑ.
+        statistics: of ẑ.
+    """
+
+    indices: np.ndarray
+    entries: np.ndarray
+    statistics: Statistics
+
+
+def quantize(scores: Network, entries: Network, features: Features) -> Quantized:
+    """VQ(z): nearest entries of the standardised features, with the statistics of z."""
+    own = features.statistics
+    flat = features.z.reshape(1, features.z.shape[1], 1, -1)
+    found = []
+    for left in range(0, flat.shape[3], _ROWS):
+        part = np.ascontiguousarray(floats(flat[..., left : left + _ROWS]))
+        found.append(scores(part, own.mean, own.std).argmax(-1).ravel())
+    indices = np.concatenate(found)
+    # A position is one of the entries, so how often each occurs is all there is to know of their statistics.
+    weights = None if features.coverage is None else features.coverage.ravel().astype(np.float64)
+    occurring = np.flatnonzero(np.bincount(indices))
+    often = np.bincount(indices, weights)[occurring][None]  # (1, K')
+    place = np.zeros(occurring[-1] + 1, np.int32)
+    place[occurring] = np.arange(len(occurring), dtype=np.int32)
+    z = np.ascontiguousarray(entries(occurring).T)[None, :, None]  # (1, 512, 1, K')
+    dressed = adaptive_instance_norm(z, Statistics.of(z, often), own)
+    return Quantized(place[indices].reshape(features.grid), dressed, Statistics.of(dressed, often))
+
+
+def take(entries: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """Entries (1, C, 1, K) by indices (h, w): (1, C, h, w)."""
+    return np.take(entries[:, :, 0], indices, axis=2)
+
+
+def encode(vgg: Network, image: np.ndarray, alpha: np.ndarray | None, tiles: Tiles, bf16: bool = False) -> Features:
+    """E(image): relu4_1 of a picture of any size from 1×1 up; valid until the network is called again.
+
+    Args:
+        vgg: the encoder.
+        image: (H, W, 3), sRGB, uint8 or float32 in about [0, 1].
+        alpha: (H, W) uint8, the picture's opacity, or None.
+        tiles: the windows it is computed in.
+        bf16: whether to round to that, as torch does, which takes half the memory.
+    """
+    image = extend(image, SMALLEST)
+    height, width = image.shape[:2]
+    grid = -(-height // GRAIN), -(-width // GRAIN)
+    z: np.ndarray | None = None
+
+    def work(window: Window) -> None:
+        nonlocal z
+        outer = window.grown(REACH, height, width, GRAIN)
+        part = vgg(_planes(image[outer.slices]))
+        if (window.height, window.width) == (height, width):
+            z = rounded(part) if bf16 else part
+            return
+        if z is None:
+            z = apart((1, part.shape[1], *grid), np.uint16 if bf16 else np.float32)
+        rows, columns = window.shrunk(GRAIN).slices
+        inner_rows, inner_columns = window.within(outer).shrunk(GRAIN).slices
+        inner = part[:, :, inner_rows, inner_columns]
+        z[:, :, rows, columns] = halves(inner) if bf16 else inner
+
+    tiles.run(height, width, work)
+    assert z is not None
+    if tiles.side is not None:
+        vgg.release()  # as much as the decoder needs now
+    return Features(z, _coverage(alpha, grid))
+
+
+def decode(
+    decoder: Network,
+    latent: Callable[[Window], np.ndarray],
+    grid: tuple[int, int],
+    size: tuple[int, int],
+    tiles: Tiles,
+    put: Put,
+) -> None:
+    """D(z): a picture from its latents.
+
+    Args:
+        decoder: the decoder.
+        latent: gives z at a window of positions, (1, 512, h', w') float32.
+        grid: (h, w) of all positions.
+        size: (H, W) of the picture, at most 8 times the grid.
+        tiles: the windows it is computed in.
+        put: takes each window of the picture.
+    """
+
+    def work(window: Window) -> None:
+        outer = window.shrunk(GRAIN).grown(DECODER_REACH, *grid)
+        part = decoder(np.ascontiguousarray(latent(outer)))
+        top, left = window.top - outer.top * GRAIN, window.left - outer.left * GRAIN
+        put(window, part[:, :, top : top + window.height, left : left + window.width])
+
+    tiles.run(*size, work)
+    if tiles.side is not None:
+        decoder.release()
+
+
+def rounded(values: np.ndarray) -> np.ndarray:
+    """float32 brought to the nearest number that bf16 has, in place: infinities stay, and so does NaN."""
+    bits = values.view(np.uint32)
+    bits += 0x8000  # half of the last bit that stays
+    bits &= 0xFFFF0000
+    return values
+
+
+def halves(values: np.ndarray) -> np.ndarray:
+    """float32 as bf16, for which numpy has no other name than uint16: the upper half of :func:`rounded`."""
+    return (rounded(np.array(values, order="C")).view(np.uint32) >> 16).astype(np.uint16)
+
+
+def floats(values: np.ndarray) -> np.ndarray:
+    """float32 as it is, bf16 as :func:`halves` keeps it widened."""
+    return values if values.dtype == np.float32 else (values.astype(np.uint32) << 16).view(np.float32)
+
+
+def extend(image: np.ndarray, least: int) -> np.ndarray:
+    """Mirror a picture, (H, W[, 3]), to the right and below until both sides have ``least`` pixels or more."""
+    for axis in (0, 1):
+        size = image.shape[axis]
+        if size < least:
+            image = np.take(image, list(_mirrored(size, least)), axis)
+    return image
+
+
+def _mirrored(size: int, wanted: int) -> Iterator[int]:
+    for position in range(wanted):
+        yield min(position % (2 * size), 2 * size - 1 - position % (2 * size))
+
+
+def _planes(image: np.ndarray) -> np.ndarray:
+    """(h, w, 3) as the network takes it, (1, 3, h, w) float32 in [0, 1]."""
+    planes = np.array(image.transpose(2, 0, 1)[None], np.float32, order="C")
+    return np.divide(planes, 255, out=planes) if image.dtype == np.uint8 else planes
+
+
+def _coverage(alpha: np.ndarray | None, grid: tuple[int, int]) -> np.ndarray | None:
+    """Opacity of a picture (H, W) uint8 at the positions of its features: (h, w) float32, means over their areas.
+
+    None where all is opaque, and where nothing is: a picture with nothing visible counts as a whole.
+    """
+    if alpha is None or not alpha.any():
+        return None
+    alpha = extend(alpha, SMALLEST)
+    rows = np.stack([alpha[part].mean(0, dtype=np.float32) for part in _areas(alpha.shape[0], grid[0])])
+    return np.stack([rows[:, part].mean(1) for part in _areas(alpha.shape[1], grid[1])], axis=1) / 255
+
+
+def _areas(size: int, count: int) -> Iterator[slice]:
+    for i in range(count):
+        yield slice(i * size // count, -(-(i + 1) * size // count))

@@ -1,0 +1,36 @@
+"""Formulas that are plain arithmetic, the same for tensors of torch and arrays of numpy. No torch in here."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, TypeVar
+
+Array = TypeVar("Array", bound=Any)
+"""(1, C, h, w) float32, of torch or numpy."""
+
+
+class Moments(Protocol):
+    """Channel-wise mean and standard deviation, each (1, C, 1, 1) float32."""
+
+    @property
+    def mean(self) -> Any: ...
+
+    @property
+    def std(self) -> Any: ...
+
+
+def adaptive_instance_norm(z: Array, own: Moments, other: Moments) -> Array:
+    """AdaIN(x, y) = σ(y) (x - μ(x)) / σ(x) + μ(y)  (Huang and Belongie 2017, equation 8)."""
+    return (z - own.mean) * (other.std / own.std) + other.mean
+
+
+def transfer(z: Array, own: Moments, style: Moments, alpha: float) -> Array:
+    """(1 - α) f(c) + α AdaIN(f(c), f(s)), (1, C, h, w), where f(c) has the statistics ``own``."""
+    if alpha == 0:
+        return z
+    t = adaptive_instance_norm(z, own, style)
+    return t if alpha == 1 else mix(t, z, alpha)
+
+
+def mix(a: Array, b: Array, p: float) -> Array:
+    """a ⊕p b = p·a + (1 - p)·b."""
+    return b + p * (a - b)
