@@ -22,6 +22,7 @@ from torch import Tensor
 from quantart_cli.checkpoints.loading import sha256_of
 from quantart_cli.checkpoints.models import ModelFile, find_model
 from quantart_cli.color import match_color
+from quantart_cli.engine import style_cache
 from quantart_cli.engine.build import METHODS, build, weights_of
 from quantart_cli.engine.canvas import Canvas, Painted
 from quantart_cli.engine.choices import ACCEPTS, PRESERVE_COLOR, STYLE_SIZE, normalise_weights, parse_tile
@@ -32,6 +33,7 @@ from quantart_cli.engine.tiling import Tiles
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
 from quantart_cli.methods.controls import CONTROLS, Controls
+from quantart_cli.methods.features import Statistics
 from quantart_cli.methods.gatys import Record, Stopped
 
 Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
@@ -86,11 +88,13 @@ class Model:
         machine: Machine,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         model: ModelFile | None = None,
+        remember_styles: bool = False,
     ) -> None:
         self.method = method
         self.machine = machine
         self.max_pixels = max_pixels
         self._model = model
+        self._remember_styles = remember_styles
         self._net = build(method, machine, model)
 
     @property
@@ -103,6 +107,11 @@ class Model:
     def tileable(self) -> bool:
         """Whether pictures can be painted in tiles."""
         return self._net.tileable
+
+    @property
+    def backbone(self) -> str:
+        """ "vgg19" or "vqgan"."""
+        return self._net.backbone
 
     @property
     def optimises(self) -> bool:
@@ -259,7 +268,21 @@ class Model:
         largest = None if any(each.side is None for each in tiles) else min(each.side for each in tiles)
         extra = (Tiles(largest),) if net.tileable else ()
         with torch.inference_mode(not self.optimises), out_of_memory(pictures[0].name):
+            if self._remember_styles and net is self._net and net.tileable and reference is None:
+                return Statistics.blend([self._remembered(picture, *extra) for picture in pictures], weights)
             return net.encode_style([self._tensors(picture, reference) for picture in pictures], weights, *extra)
+
+    def _remembered(self, picture: Picture, tiles: Tiles) -> Statistics:
+        """Statistics of one style, from the cache on the disk if they are there."""
+        encoder = weights_of(self.method, self._model)["vgg"]
+        made_with = (encoder.sha256 or sha256_of(encoder.path), self.machine.precision, self.machine.device)
+        key = style_cache.key_of(picture, *made_with)
+        known = style_cache.recall(key)
+        if known is not None:
+            return Statistics(*(torch.from_numpy(value).to(self.machine.device) for value in known))
+        found = self._net.encode_style([self._tensors(picture)], (1.0,), tiles)
+        style_cache.remember(key, found.mean.cpu().numpy(), found.std.cpu().numpy())
+        return found
 
     def _tensors(self, picture: Picture, reference: Picture | None = None) -> tuple[Tensor, Tensor | None]:
         """Image (1, 3, H, W), hidden colour replaced, and opacity (1, 1, H, W) float32 or None.

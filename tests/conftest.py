@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,16 @@ from quantart_cli.nets.vqgan import StyleVQGAN
 from tests.fill import fill
 
 DATA = Path(__file__).with_name("data")
+PERSONS_CACHE = os.environ.get("QUANTART_CACHE", "")
 EXACT = Machine("cpu", "fp32", "tests")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory):
+    """Nothing is written into a person's cache; it is read where a test says so."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("QUANTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")

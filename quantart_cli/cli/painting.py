@@ -59,9 +59,12 @@ def run(method: str, values: dict[str, Any]) -> int:
         from quantart_cli.engine.allocator import keep_memory
         from quantart_cli.engine.device import choose
 
-        model = Model(method, choose(values["device"], values["precision"]), model=file)
+        machine = choose(values["device"], values["precision"])
+        model = Model(method, machine, model=file, remember_styles=True)
         if model.tileable:  # where the work comes in large blocks of many sizes, keeping them costs more than it brings
             keep_memory()
+    if values["dry_run"]:
+        return _predict(method, model, content, styles, weights, controls, values)
     painted = _paint(model, content, styles, weights, controls, values)
     save_picture(
         painted.picture,
@@ -159,6 +162,33 @@ def _paint(
             bar(record.step, record.steps, words)
 
         return model.paint(content, style, controls, progress=tell, **chosen)
+
+
+def _predict(
+    method: str,
+    model: Model,
+    content: Picture,
+    styles: list[Picture],
+    weights: tuple[float, ...],
+    controls: Controls,
+    values: dict[str, Any],
+) -> int:
+    """Say what painting would take, and write nothing."""
+    from quantart_cli.engine.prediction import predict
+
+    with waiting("Painting a sample", values["quiet"]):
+        style = model.encode_style(styles, weights=weights, size=values["style_size"])
+        found = predict(model, content, style, controls, values["tile"])
+    if not values["quiet"]:
+        tiles = "whole" if found.tile is None else f"in tiles of {found.tile}"
+        say(
+            f"{values['output']} would be {content.width} × {content.height}, {method}, painted {tiles}: "
+            f"about {found.bytes / 1e9:.1f} GB of memory and {found.seconds:.0f} s; nothing was written"
+        )
+    if values["json"]:
+        facts = {"dry_run": True, "method": method, "width": content.width, "height": content.height}
+        print(json.dumps({**facts, "bytes": found.bytes, "seconds": round(found.seconds, 2), "tile": found.tile}))
+    return 0
 
 
 def _report(

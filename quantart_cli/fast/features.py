@@ -20,7 +20,8 @@ from quantart_cli.methods.arithmetic import adaptive_instance_norm
 # As in nets/ and methods/features.py, which import torch.
 REACH, DECODER_REACH, SMALLEST = 32, 4, 16
 _EPSILON = 1e-5
-_POSITIONS, _CHANNELS = 4096, 64  # summed at a time
+_DEPTH = 512  # channels of relu4_1
+_POSITIONS, _CHANNELS = 4096, 64  # worked on at a time
 _ROWS = 512  # positions compared with the codebook at a time: 8 MB of similarities, which stay in the cache
 
 Put = Callable[[Window, np.ndarray], None]
@@ -57,6 +58,10 @@ class Statistics:
         std = np.sqrt(variance + _EPSILON)
         return Statistics(mean.astype(np.float32)[None, :, :, None], std.astype(np.float32)[None, :, :, None])
 
+    def __getitem__(self, channels: slice) -> Statistics:
+        """Those of some channels."""
+        return Statistics(self.mean[:, channels], self.std[:, channels])
+
     @staticmethod
     def blend(parts: Sequence[Statistics], weights: Sequence[float]) -> Statistics:
         """Weighted mean of statistics."""
@@ -80,10 +85,9 @@ class Features:
         """(h, w)."""
         return self.z.shape[2], self.z.shape[3]
 
-    def at(self, window: Window) -> np.ndarray:
-        """Those of a window of positions, (1, 512, h', w') float32."""
-        rows, columns = window.slices
-        return floats(self.z[:, :, rows, columns])
+    def at(self, window: Window, channels: slice) -> np.ndarray:
+        """Those of a window of positions and some channels, (1, C', h', w') float32."""
+        return floats(self.z[(slice(None), channels, *window.slices)])
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,23 @@ class Quantized:
     indices: np.ndarray
     entries: np.ndarray
     statistics: Statistics
+
+    def at(self, window: Window, channels: slice) -> np.ndarray:
+        """Those of a window of positions and some channels, (1, C', h', w') float32."""
+        return np.take(self.entries[:, channels, 0], self.indices[window.slices], axis=2)
+
+
+def by_channels(some: Callable[[Window, slice], np.ndarray]) -> Callable[[Window], np.ndarray]:
+    """All channels at a window from some at a time: what is made on the way to them stays in the processor's cache."""
+
+    def z(window: Window) -> np.ndarray:
+        found = np.empty((1, _DEPTH, window.height, window.width), np.float32)
+        for top in range(0, _DEPTH, _CHANNELS):
+            channels = slice(top, top + _CHANNELS)
+            found[:, channels] = some(window, channels)
+        return found
+
+    return z
 
 
 def quantize(scores: Network, entries: Network, features: Features) -> Quantized:
@@ -119,11 +140,6 @@ def quantize(scores: Network, entries: Network, features: Features) -> Quantized
     z = np.ascontiguousarray(entries(occurring).T)[None, :, None]  # (1, 512, 1, K')
     dressed = adaptive_instance_norm(z, Statistics.of(z, often), own)
     return Quantized(place[indices].reshape(features.grid), dressed, Statistics.of(dressed, often))
-
-
-def take(entries: np.ndarray, indices: np.ndarray) -> np.ndarray:
-    """Entries (1, C, 1, K) by indices (h, w): (1, C, h, w)."""
-    return np.take(entries[:, :, 0], indices, axis=2)
 
 
 def encode(vgg: Network, image: np.ndarray, alpha: np.ndarray | None, tiles: Tiles, bf16: bool = False) -> Features:
@@ -183,7 +199,7 @@ def decode(
 
     def work(window: Window) -> None:
         outer = window.shrunk(GRAIN).grown(DECODER_REACH, *grid)
-        part = decoder(np.ascontiguousarray(latent(outer)))
+        part = decoder(latent(outer))
         top, left = window.top - outer.top * GRAIN, window.left - outer.left * GRAIN
         put(window, part[:, :, top : top + window.height, left : left + window.width])
 

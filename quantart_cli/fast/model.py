@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,13 +16,11 @@ from quantart_cli.engine.machine import Machine
 from quantart_cli.engine.memory import check_memory, choose_tile, needed_in_tiles, out_of_memory
 from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.errors import QuantArtError, check_choice
-from quantart_cli.fast.features import Features, Statistics, decode, encode, quantize, take
+from quantart_cli.fast.features import Features, Statistics, by_channels, decode, encode, quantize
 from quantart_cli.fast.networks import Network, load
 from quantart_cli.images import Picture, fill_transparent, resize
 from quantart_cli.methods.arithmetic import mix, transfer
 from quantart_cli.methods.controls import AdaINControls, Controls, QuantArtControls
-
-Latent = tuple[np.ndarray, ...]
 
 
 @dataclass(frozen=True)
@@ -152,23 +150,27 @@ class FastModel:
         return encode(networks["vgg"], image, picture.alpha, tiles, bf16)
 
 
-def _latent(networks: Mapping[str, Network], c: Features, style: Statistics, controls: Controls):
+def _latent(
+    networks: Mapping[str, Network], c: Features, style: Statistics, controls: Controls
+) -> Callable[[Window], np.ndarray]:
     """z at a window of positions, as in methods/adain.py and methods/quantart.py."""
     if isinstance(controls, AdaINControls):
-        return lambda window: transfer(c.at(window), c.statistics, style, controls.alpha)
-    assert isinstance(controls, QuantArtControls)
-    alpha, beta = controls.fidelity, controls.strength
+        alpha, beta = 0.0, controls.alpha
+    else:
+        assert isinstance(controls, QuantArtControls)
+        alpha, beta = controls.fidelity, controls.strength
+
+    def z_y(window: Window, part: slice) -> np.ndarray:  # z_y ⊕β z_c
+        return transfer(c.at(window, part), c.statistics[part], style[part], beta)
+
     if alpha == 0:
-        return lambda window: transfer(c.at(window), c.statistics, style, beta)  # z_y ⊕β z_c
+        return by_channels(z_y)
     c_hat = quantize(networks["scores"], networks["entries"], c)
-    # ẑ_y ⊕β ẑ_c of every entry that occurs: fewer than positions.
-    entries = transfer(c_hat.entries, c_hat.statistics, style, beta)
-
-    def z(window: Window) -> np.ndarray:
-        z_hat = take(entries, c_hat.indices[window.slices])
-        return z_hat if alpha == 1 else mix(z_hat, transfer(c.at(window), c.statistics, style, beta), alpha)
-
-    return z
+    # ẑ_y ⊕β ẑ_c, of the entries that occur: they are fewer than the positions.
+    y_hat = replace(c_hat, entries=transfer(c_hat.entries, c_hat.statistics, style, beta))
+    if alpha == 1:
+        return by_channels(y_hat.at)
+    return by_channels(lambda window, part: mix(y_hat.at(window, part), z_y(window, part), alpha))
 
 
 def _floats(values: np.ndarray | None) -> np.ndarray | None:

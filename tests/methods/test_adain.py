@@ -10,7 +10,7 @@ from quantart_cli.engine.build import build_network
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.adain import AdaIN
 from quantart_cli.methods.controls import AdaINControls
-from tests.conftest import EXACT
+from tests.conftest import EXACT, PERSONS_CACHE
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,8 @@ def test_parity_with_the_reference(method, parity, recorded, weights, alpha):
 
 
 @torch.inference_mode()
-def test_parity_with_the_published_float32_weights(parity):
+def test_parity_with_the_published_float32_weights(parity, monkeypatch):
+    monkeypatch.setenv("QUANTART_CACHE", PERSONS_CACHE)
     files = {}
     for part, name in (("vgg", "vgg19-normalised-fp32"), ("decoder", "adain-decoder-fp32")):
         if cache.find(name) is None:

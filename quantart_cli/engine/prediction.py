@@ -1,0 +1,99 @@
+"""What painting a picture will take, found out without painting it. No torch unless it is there."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass, replace
+from typing import Any
+
+from quantart_cli.engine.choices import parse_tile
+from quantart_cli.engine.memory import choose_tile, needed, needed_in_tiles
+from quantart_cli.engine.tiling import GRAIN, Tiles
+from quantart_cli.images import Picture
+
+# A sample as large as this is painted, twice: the first time everything is prepared for its size.
+_SAMPLE, _SLOW_SAMPLE = 512, 256
+_STEPS = 3
+_BORDER = 32
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What it will take.
+
+    Attributes:
+        bytes: of memory at the peak, the program and its networks included; of the GPU's where there is one.
+        seconds: from the picture read to the picture painted.
+        tile: side of the tiles in pixels; None: the whole picture.
+    """
+
+    bytes: int
+    seconds: float
+    tile: int | None
+
+
+def predict(model: Any, content: Picture, style: Any, controls: Any, tile: str | int | None = "auto") -> Prediction:
+    """Memory by the tables of engine/memory.py, time by painting a sample from the middle of the picture.
+
+    Args:
+        model: that will paint.
+        content: the picture, at the size to be painted.
+        style: encoded by the model.
+        controls: of its method.
+        tile: as :func:`quantart_cli.engine.choices.parse_tile` takes it.
+    """
+    width, height = content.size
+    side = choose_tile(width, height, parse_tile(tile), model.machine) if model.tileable else None
+    if model.tileable:
+        room = needed_in_tiles(width, height, side, model.machine)
+    else:
+        room = needed(width * height, model.machine, model.backbone, model.optimises)
+    taken = _taken(model.machine.device)
+    sample = _middle(content, _SAMPLE if model.tileable else _SLOW_SAMPLE)
+    if model.optimises:
+        some = replace(controls, steps=min(_STEPS, controls.steps))
+        seconds = _seconds(model, sample, style, some) * controls.steps / some.steps
+    else:
+        _seconds(model, sample, style, controls)
+        seconds = _seconds(model, sample, style, controls)
+    return Prediction(taken + room, seconds * _area(width, height, side) / (sample.width * sample.height), side)
+
+
+def _seconds(model: Any, sample: Picture, style: Any, controls: Any) -> float:
+    start = time.perf_counter()
+    model.paint(sample, style, controls)
+    return time.perf_counter() - start
+
+
+def _middle(content: Picture, side: int) -> Picture:
+    top, left = (max(0, (length - side) // 2) for length in (content.height, content.width))
+    part = (slice(top, top + side), slice(left, left + side))
+    return replace(content, rgb=content.rgb[part].copy(), alpha=None)
+
+
+def _area(width: int, height: int, side: int | None) -> int:
+    """Pixels that are computed, the borders of the tiles included."""
+    pixels = 0
+
+    def add(window: Any) -> None:
+        nonlocal pixels
+        outer = window.grown(_BORDER, height, width, GRAIN)
+        pixels += outer.height * outer.width
+
+    Tiles(side).run(height, width, add)
+    return pixels
+
+
+def _taken(device: str) -> int:
+    """Bytes in use now: of the GPU by torch, else of this process."""
+    if device == "cuda":
+        return sys.modules["torch"].cuda.memory_allocated()
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) * 1024
+    with contextlib.suppress(ImportError):  # neither is on Windows, where the program itself is left out
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return 0
