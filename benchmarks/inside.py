@@ -14,7 +14,8 @@ import random
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,6 @@ from quantart_cli.methods.features import decode, encode
 
 CONTENT, STYLE = "512x512-1.png", "512x512-2.png"
 _RUNS, _WARM = 15, 3
-_DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def tensor(picture: np.ndarray | PIL.Image.Image, device: str = "cpu") -> Tensor:
@@ -60,6 +60,18 @@ def timed(work: Callable[[], Any], runs: int = _RUNS, device: str = "cpu") -> fl
     return statistics.median(seconds)
 
 
+def in_turns(works: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+    """Median seconds of several calls that take turns, after one each that does not count: all see one machine."""
+    seconds: dict[str, list[float]] = {name: [] for name in works}
+    for i in range(runs + 1):
+        for name, work in works.items():
+            start = time.perf_counter()
+            work()
+            if i > 0:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(each) for name, each in seconds.items()}
+
+
 def flops(network: nn.Module, *shape: int) -> int:
     """Floating-point operations, two a multiplication with its addition, of a network on an input of that shape."""
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -74,16 +86,17 @@ def published_flops(height: int, width: int) -> dict[str, int]:
     return {"encoder": flops(encoder, 1, 3, height, width), "decoder": flops(baseline.decoder(), *z)}
 
 
-def peak_flops(machine: Machine) -> float:
-    """FLOP/s of a machine: on a CPU of the convolution of 256 channels at 128², on a GPU of a product of matrices."""
-    dtype = _DTYPES[machine.precision]
-    with torch.inference_mode():
-        if machine.device == "cuda":
-            a = torch.randn(8192, 8192, device="cuda", dtype=dtype)
-            return 2 * 8192**3 / timed(lambda: a @ a, 50, "cuda")
-        x = torch.randn(1, 256, 128, 128, dtype=dtype).contiguous(memory_format=torch.channels_last)
-        layer = nn.Conv2d(256, 256, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
-        return 2 * 9 * 256 * 256 * 128 * 128 / timed(lambda: layer(x), 40)
+def convolution(dtype: torch.dtype) -> tuple[Callable[[], Any], int]:
+    """What a CPU's peak is measured with, ten convolutions of 256 channels at 128², and its FLOPs."""
+    x = torch.randn(1, 256, 128, 128, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    layer = nn.Conv2d(256, 256, 3, padding=1).to(dtype).to(memory_format=torch.channels_last)
+    return lambda: [layer(x) for _ in range(10)], 10 * 2 * 9 * 256 * 256 * 128 * 128
+
+
+def product(dtype: torch.dtype) -> float:
+    """FLOP/s of a GPU in a product of matrices of 8192²."""
+    a = torch.randn(8192, 8192, device="cuda", dtype=dtype)
+    return 2 * 8192**3 / timed(lambda: a @ a, 50, "cuda")
 
 
 @torch.no_grad()
@@ -116,19 +129,20 @@ def share(folder: Path) -> dict[str, float]:
     """TFLOP/s of the encoder, of the decoder and of a whole picture at 512², and those of the machine."""
     keep_memory()
     machine = choose("cpu")
-    first = peak_flops(machine)
     method = build("adain", machine)
     content, style = (tensor(read(folder / name)) for name in (CONTENT, STYLE))
     encoded, controls = method.encode_style([(style, None)], [1.0]), CONTROLS["adain"]()
     features, count = encode(method.vgg, content), published_flops(512, 512)
     z = features.z.float()
-    found = {
-        "encoder": count["encoder"] / timed(lambda: encode(method.vgg, content)),
-        "decoder": count["decoder"] / timed(lambda: decode(method.decoder, lambda _: z, features.grid, (512, 512))),
-        "all": sum(count.values()) / timed(lambda: method.stylize(content, encoded, controls)),
+    peak, count["peak"] = convolution(machine.dtype)
+    count["all"] = count["encoder"] + count["decoder"]
+    works = {
+        "peak": peak,
+        "encoder": lambda: encode(method.vgg, content),
+        "decoder": lambda: decode(method.decoder, lambda _: z, features.grid, (512, 512)),
+        "all": lambda: method.stylize(content, encoded, controls),
     }
-    found["peak"] = max(first, peak_flops(machine))  # of a machine that may not be quiet all the time
-    return {name: value / 1e12 for name, value in found.items()}
+    return {name: count[name] / seconds / 1e12 for name, seconds in in_turns(works, _RUNS).items()}
 
 
 @torch.inference_mode()
@@ -152,17 +166,13 @@ def tiled(folder: Path) -> dict[str, float]:
 def methods(folder: Path) -> dict[str, float]:
     """Seconds of AdaIN and of QuantArt on a picture in memory, as the Python API paints it, at 512² and 2048²."""
     keep_memory()
-    found = {}
+    found: dict[str, float] = {}
     models = {name: api.load(name, device="cpu") for name in ("adain", "quantart")}
     styles = {name: model.encode_style(folder / STYLE) for name, model in models.items()}
     for side, rounds in ((512, 9), (2048, 3)):
-        content, seconds = read(folder / f"{side}x{side}-1.{'png' if side == 512 else 'jpg'}"), {}
-        for _ in range(rounds):  # in turns
-            for name, model in models.items():
-                start = time.perf_counter()
-                model.stylize(content, styles[name])
-                seconds.setdefault(name, []).append(time.perf_counter() - start)
-        found.update({f"{name}-{side}": statistics.median(each) for name, each in seconds.items()})
+        content = read(folder / f"{side}x{side}-1.{'png' if side == 512 else 'jpg'}")
+        works = {f"{name}-{side}": partial(model.stylize, content, styles[name]) for name, model in models.items()}
+        found |= in_turns(works, rounds)
     return found
 
 
@@ -172,7 +182,7 @@ def gpu(folder: Path) -> dict[str, Any]:
     if not torch.cuda.is_available():
         return {}
     machine = choose("cuda")
-    peak = peak_flops(machine)
+    peak = product(machine.dtype)
     found: dict[str, Any] = {"name": torch.cuda.get_device_name(), "peak": peak / 1e12, "cases": []}
     for name in ("adain", "quantart"):
         method, controls = build(name, machine), CONTROLS[name]()

@@ -20,10 +20,10 @@ import torch
 from torch import Tensor
 
 from quantart_cli.checkpoints.loading import sha256_of
-from quantart_cli.checkpoints.models import ModelFile, find_model
+from quantart_cli.checkpoints.models import ModelFile, find_model, weights_of
 from quantart_cli.color import match_color
 from quantart_cli.engine import style_cache
-from quantart_cli.engine.build import METHODS, build, weights_of
+from quantart_cli.engine.build import METHODS, build
 from quantart_cli.engine.canvas import Canvas, Painted
 from quantart_cli.engine.choices import ACCEPTS, PRESERVE_COLOR, STYLE_SIZE, normalise_weights, parse_tile
 from quantart_cli.engine.device import choose

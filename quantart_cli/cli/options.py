@@ -10,7 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from quantart_cli.cli.console import INTERRUPTED, say
-from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR, STYLE_SIZE
+from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR, RUNTIMES, STYLE_SIZE
 from quantart_cli.images import DEFAULT_MAX_PIXELS, writable_formats
 
 
@@ -89,6 +89,12 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "quiet": _option(bool, False, "Say nothing but errors.", flag="--quiet"),
     "device": _option(str, DEVICES[0], "Where to compute.", _either(DEVICES)),
     "precision": _option(str, PRECISIONS[0], "auto is bf16 where the hardware has it, else fp32.", _either(PRECISIONS)),
+    "runtime": _option(
+        str,
+        RUNTIMES[0],
+        "What computes; auto: OpenVINO on a CPU if it is installed, else torch.",
+        _either(RUNTIMES),
+    ),
     "seed": _option(int, 0, "Seed of all random numbers.", "N"),
     "max_pixels": _option(int, DEFAULT_MAX_PIXELS, "Refuse pictures with more pixels than this.", "N"),
 }

@@ -12,7 +12,16 @@ import typer
 from quantart_cli import __version__
 from quantart_cli.cli.console import INTERRUPTED, bytes_bar, progress_bar, say, waiting
 from quantart_cli.cli.options import painting, with_parameters
-from quantart_cli.engine.choices import ACCEPTS, DEVICES, PRECISIONS, PRESERVE_COLOR, normalise_weights, parse_tile
+from quantart_cli.cli.runtime import load_model
+from quantart_cli.engine.choices import (
+    ACCEPTS,
+    DEVICES,
+    PRECISIONS,
+    PRESERVE_COLOR,
+    RUNTIMES,
+    normalise_weights,
+    parse_tile,
+)
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
 from quantart_cli.methods.controls import CONTROLS, Controls
@@ -55,14 +64,7 @@ def run(method: str, values: dict[str, Any]) -> int:
     )
     file = _find_model(method, values)
     with waiting("Loading", values["quiet"]):
-        from quantart_cli.api import Model
-        from quantart_cli.engine.allocator import keep_memory
-        from quantart_cli.engine.device import choose
-
-        machine = choose(values["device"], values["precision"])
-        model = Model(method, machine, model=file, remember_styles=True)
-        if model.tileable:  # where the work comes in large blocks of many sizes, keeping them costs more than it brings
-            keep_memory()
+        model = load_model(method, values, file, (lambda _: None) if values["quiet"] else say)
     if values["dry_run"]:
         return _predict(method, model, content, styles, weights, controls, values)
     painted = _paint(model, content, styles, weights, controls, values)
@@ -90,6 +92,7 @@ def _check_options(values: dict[str, Any]) -> tuple[float, ...]:
     check_choice("--preserve-color", values["preserve_color"], PRESERVE_COLOR)
     check_choice("--device", values["device"], DEVICES)
     check_choice("--precision", values["precision"], PRECISIONS)
+    check_choice("--runtime", values["runtime"], RUNTIMES)
     parse_tile(values["tile"])
     for name, least in (("size", 1), ("style_size", 1), ("max_pixels", 1), ("quality", 1), ("seed", 0)):
         if values[name] is not None and values[name] < least:
@@ -218,6 +221,7 @@ def _report(
             "style_weights": list(weights),
         },
         "device": model.machine.device,
+        "runtime": model.machine.runtime,
         "precision": painted.precision,
         "seconds": round(seconds, 3),
         "weights": model.weights,

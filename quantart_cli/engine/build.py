@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from quantart_cli.checkpoints.kinds import ENDS
 from quantart_cli.checkpoints.loading import fill_strictly, load_tensors, open_tensors, read_verified, sha256_of
 from quantart_cli.checkpoints.manifest import artefact
-from quantart_cli.checkpoints.models import ModelFile, embedded_model
-from quantart_cli.engine.choices import VQGAN_MODEL
+from quantart_cli.checkpoints.models import ModelFile, embedded_model, weights_of
+from quantart_cli.engine.choices import PARTS, VQGAN_MODEL
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.adain import AdaIN
@@ -25,31 +25,17 @@ from quantart_cli.nets.vgg import VGG19
 from quantart_cli.nets.vqgan import StyleVQGAN
 
 METHODS: dict[str, tuple[type[Any], dict[str, str]]] = {
-    "quantart": (QuantArt, {"vgg": "vgg19-normalised", "codebook": "quantart-vgg19", "decoder": "adain-decoder"}),
-    "adain": (AdaIN, {"vgg": "vgg19-normalised", "decoder": "adain-decoder"}),
-    "gatys": (Gatys, {"vgg": "vgg19-normalised"}),
+    "quantart": (QuantArt, PARTS["quantart"]),
+    "adain": (AdaIN, PARTS["adain"]),
+    "gatys": (Gatys, PARTS["gatys"]),
 }
-"""Method name -> its class, and the weights its networks take, by parameter name. These weights are called as the kind
-of model they are, so that a model of that kind takes their place."""
+"""Method name -> its class, and the weights its networks take, by parameter name."""
 
 _NETWORKS: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "vgg": lambda _: VGG19(),
     "decoder": lambda _: Decoder(),
     "codebook": Codebook.like,
 }
-
-
-def weights_of(method: str, model: ModelFile | None = None) -> dict[str, ModelFile]:
-    """The files a method is built from, by parameter name.
-
-    Args:
-        method: its name.
-        model: a file in the place of the embedded one of its kind, or of all of them.
-    """
-    if model is not None and model.kind == VQGAN_MODEL:
-        return {"model": model}
-    parts = METHODS[method][1].items()
-    return {part: model if model is not None and model.kind == name else embedded_model(name) for part, name in parts}
 
 
 def build(method: str, machine: Machine, model: ModelFile | None = None) -> Any:

@@ -11,6 +11,16 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 PRESERVE_COLOR = ("none", "luma", "match")
 
+RUNTIMES = ("auto", "torch", "openvino")
+
+PARTS: dict[str, dict[str, str]] = {
+    "quantart": {"vgg": "vgg19-normalised", "codebook": "quantart-vgg19", "decoder": "adain-decoder"},
+    "adain": {"vgg": "vgg19-normalised", "decoder": "adain-decoder"},
+    "gatys": {"vgg": "vgg19-normalised"},
+}
+"""Method name -> the weights its networks take, by parameter name. These weights are called as the kind of model they
+are, so that a model of that kind takes their place."""
+
 VQGAN_MODEL = "quantart-vqgan"
 ACCEPTS: dict[str, tuple[str, ...]] = {
     "quantart": ("quantart-vgg19", VQGAN_MODEL),

@@ -14,11 +14,15 @@ from quantart_cli.errors import QuantArtError
 # Bytes a pixel at the peak by bytes of the dtype, measured with benchmarks/memory.py: feature maps at full resolution
 # decide it, of 64 channels in VGG-19 and 128 in VQGAN, a few alive at once in a forward pass, all of them where
 # gradients are taken.
-_FORWARD = {"vgg19": {2: 480, 4: 870}, "vqgan": {2: 1150, 4: 1800}}
+_FORWARD = {
+    ("torch", "vgg19"): {2: 480, 4: 870},
+    ("torch", "vqgan"): {2: 1150, 4: 1800},
+    ("openvino", "vgg19"): {2: 650, 4: 1200},
+}
 _GRADIENTS = {2: 2700, 4: 3900}
 _BORDER = 32  # around each tile
 # The fastest on a CPU: smaller ones are more border, larger ones more than its caches and its allocator like.
-_TILE = 1024
+_TILE = {"torch": 768, "openvino": 512}
 _LEAST_TILE = 256
 _SHARE = 0.8  # of the free memory is planned with
 
@@ -32,7 +36,7 @@ def needed(pixels: int, machine: Machine, backbone: str = "vgg19", gradients: bo
         backbone: "vgg19" or "vqgan".
         gradients: whether the picture is optimised.
     """
-    table = _GRADIENTS if gradients else _FORWARD[backbone]
+    table = _GRADIENTS if gradients else _FORWARD[machine.runtime, backbone]
     return pixels * table[machine.bytes]
 
 
@@ -66,7 +70,8 @@ def choose_tile(width: int, height: int, tile: int | str | None, machine: Machin
         assert not isinstance(tile, str)
         return tile if tile is not None and tile < max(width, height) else None
     free = available(machine)
-    side = _TILE if machine.device == "cpu" and max(width, height) > _TILE else None
+    fast = _TILE[machine.runtime]
+    side = fast if machine.device == "cpu" and max(width, height) > 1.5 * fast else None
     while free is not None and needed_in_tiles(width, height, side, machine) > _SHARE * free:
         smaller = max(width, height) // 2 if side is None else side // 2
         if smaller < _LEAST_TILE:

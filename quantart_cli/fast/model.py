@@ -10,6 +10,7 @@ import numpy as np
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.checkpoints.streams import sha256_of
 from quantart_cli.color import match_color
+from quantart_cli.engine import style_cache
 from quantart_cli.engine.canvas import Canvas, Painted
 from quantart_cli.engine.choices import PRESERVE_COLOR, STYLE_SIZE, normalise_weights, parse_tile
 from quantart_cli.engine.machine import Machine
@@ -39,7 +40,9 @@ class FastModel:
     Args:
         method: "adain" or "quantart".
         machine: from :func:`quantart_cli.fast.runtime.choose`.
-        files: weights by the part of the method they are for, as :func:`quantart_cli.engine.build.weights_of` has them.
+        files: weights by the part of the method they are for, as
+            :func:`quantart_cli.checkpoints.models.weights_of` has them.
+        remember_styles: keep statistics of styles on the disk, see engine/style_cache.py.
 
     Raises:
         QuantArtError: the networks are not exported.
@@ -47,11 +50,15 @@ class FastModel:
 
     optimises = False
     tileable = True
+    backbone = "vgg19"
 
-    def __init__(self, method: str, machine: Machine, files: Mapping[str, ModelFile]) -> None:
+    def __init__(
+        self, method: str, machine: Machine, files: Mapping[str, ModelFile], remember_styles: bool = False
+    ) -> None:
         self.method = method
         self.machine = machine
         self._files = dict(files)
+        self._remember_styles = remember_styles
         self._networks = load(files, machine.precision)
 
     @property
@@ -134,10 +141,21 @@ class FastModel:
         """μ and σ of the blended styles, recoloured to ``reference`` if there is one."""
         found = []
         for picture in pictures:
-            with out_of_memory(picture.name):
-                features = self._features(networks, picture, self._tiles(picture, "auto"), reference)
-                found.append(features.statistics)
+            key = None
+            if self._remember_styles and networks is self._networks and reference is None:
+                encoder = self._files["vgg"]
+                sha256 = encoder.sha256 or sha256_of(encoder.path)
+                key = style_cache.key_of(picture, sha256, self.machine.precision, self.machine.runtime)
+            known = None if key is None else style_cache.recall(key)
+            statistics = Statistics(*known) if known is not None else self._measure(networks, picture, reference)
+            if key is not None and known is None:
+                style_cache.remember(key, statistics.mean, statistics.std)
+            found.append(statistics)
         return Statistics.blend(found, weights)
+
+    def _measure(self, networks: Mapping[str, Network], picture: Picture, reference: Picture | None) -> Statistics:
+        with out_of_memory(picture.name):
+            return self._features(networks, picture, self._tiles(picture, "auto"), reference).statistics
 
     def _features(
         self, networks: Mapping[str, Network], picture: Picture, tiles: Tiles, reference: Picture | None = None

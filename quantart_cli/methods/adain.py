@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from quantart_cli.engine.tiling import WHOLE, Tiles, Window
+from quantart_cli.methods.arithmetic import transfer
 from quantart_cli.methods.controls import AdaINControls
-from quantart_cli.methods.features import Put, Statistics, adaptive_instance_norm, decode, encode, style_statistics
+from quantart_cli.methods.features import Put, Statistics, decode, encode, style_statistics
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
 
@@ -67,11 +68,3 @@ class AdaIN:
             return transfer(c.at(window), c.statistics, style, controls.alpha)
 
         return decode(self.decoder, z, c.grid, tuple(content.shape[2:]), tiles, put)
-
-
-def transfer(z: Tensor, own: Statistics, style: Statistics, alpha: float) -> Tensor:
-    """(1 - α) f(c) + α AdaIN(f(c), f(s)), (1, 512, h, w), where f(c) has the statistics ``own``."""
-    if alpha == 0:
-        return z
-    t = adaptive_instance_norm(z, own, style)
-    return t if alpha == 1 else z.lerp(t, alpha)

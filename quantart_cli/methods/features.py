@@ -69,11 +69,6 @@ class Statistics:
         return Statistics(mean, std)
 
 
-def adaptive_instance_norm(z: Tensor, own: Statistics, other: Statistics) -> Tensor:
-    """AdaIN(x, y) = σ(y) (x - μ(x)) / σ(x) + μ(y)  (Huang and Belongie 2017, equation 8)."""
-    return (z - own.mean) * (other.std / own.std) + other.mean
-
-
 @dataclass(frozen=True)
 class Features:
     """relu4_1 of a picture: ``z`` (1, 512, h, w) in the network's precision, ``coverage`` (1, 1, h, w) or None where

@@ -30,13 +30,12 @@ import torch
 from torch import Tensor
 
 from quantart_cli.engine.tiling import WHOLE, Tiles, Window
-from quantart_cli.methods.adain import transfer
+from quantart_cli.methods.arithmetic import adaptive_instance_norm, mix, transfer
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.features import (
     Features,
     Put,
     Statistics,
-    adaptive_instance_norm,
     bands,
     decode,
     encode,
@@ -83,7 +82,7 @@ class QuantArt:
             if c_hat is None:
                 return transfer(c.at(window), c.statistics, style, beta)  # z_y ⊕β z_c
             z_hat = transfer(c_hat.at(window), c_hat.statistics, style, beta)  # ẑ_y ⊕β ẑ_c
-            return z_hat if alpha == 1 else transfer(c.at(window), c.statistics, style, beta).lerp(z_hat, alpha)
+            return z_hat if alpha == 1 else mix(z_hat, transfer(c.at(window), c.statistics, style, beta), alpha)
 
         return decode(self.decoder, z, c.grid, tuple(content.shape[2:]), tiles, put)
 

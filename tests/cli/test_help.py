@@ -27,7 +27,7 @@ def test_help_imports_neither_torch_nor_torchvision(arguments):
 
 
 def test_painting_never_imports_torchvision(content_file, style_file, tmp_path):
-    arguments = ["stylize", str(content_file), str(style_file), "-o", str(tmp_path / "o.png"), "--device", "cpu"]
+    arguments = ["stylize", str(content_file), str(style_file), "-o", str(tmp_path / "o.png"), "--runtime", "torch"]
     modules = imported_by(f"from quantart_cli.cli import main; main({arguments})")
     assert (tmp_path / "o.png").exists()
     assert "torch" in modules

@@ -15,7 +15,7 @@ import pytest
 from quantart_cli.checkpoints.manifest import manifest
 from tests.conftest import scene
 
-EXACT = ("--device", "cpu", "--precision", "fp32")
+EXACT = ("--device", "cpu", "--precision", "fp32", "--runtime", "torch")
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ def test_a_bug_shows_its_traceback(run, monkeypatch, content_file, style_file, t
 
     monkeypatch.setattr("quantart_cli.api.Model.paint", bug)
     with pytest.raises(ZeroDivisionError):
-        run("adain", content_file, style_file, "-o", tmp_path / "o.png")
+        run("adain", content_file, style_file, "-o", tmp_path / "o.png", *EXACT)
     assert not (tmp_path / "o.png").exists()
 
 
@@ -228,7 +228,7 @@ def test_ctrl_c_before_anything_is_painted_writes_nothing(run, monkeypatch, cont
         raise KeyboardInterrupt
 
     monkeypatch.setattr("quantart_cli.api.Model", interrupt)
-    status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "o.png")
+    status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "o.png", *EXACT)
     assert status == 130
     assert "nothing was written" in err
     assert not (tmp_path / "o.png").exists()

@@ -182,13 +182,14 @@ def test_what_never_fits_and_bugs_are_raised():
 def test_auto_takes_the_whole_when_small_and_less_when_memory_is_short(monkeypatch):
     monkeypatch.setattr("quantart_cli.engine.memory.available", lambda _: 10**12)
     assert choose_tile(800, 600, "auto", MACHINE) is None
-    assert choose_tile(4000, 3000, "auto", MACHINE) == 1024
+    assert choose_tile(4000, 3000, "auto", MACHINE) == 768
+    assert choose_tile(4000, 3000, "auto", Machine("cpu", "fp32", "tests", "openvino")) == 512
     assert choose_tile(4000, 3000, None, MACHINE) is None
     assert choose_tile(4000, 3000, 512, MACHINE) == 512
     assert choose_tile(300, 300, 512, MACHINE) is None
     monkeypatch.setattr("quantart_cli.engine.memory.available", lambda _: 10**9)
     side = choose_tile(4000, 3000, "auto", MACHINE)
-    assert SMALLEST <= side < 1024
+    assert SMALLEST <= side < 768
     assert needed_in_tiles(4000, 3000, side, MACHINE) < 10**9
 
 

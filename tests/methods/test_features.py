@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from quantart_cli.methods.features import Statistics, adaptive_instance_norm, coverage_of, extend
+from quantart_cli.methods.arithmetic import adaptive_instance_norm
+from quantart_cli.methods.features import Statistics, coverage_of, extend
 
 
 def test_full_coverage_counts_like_none():

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from quantart_cli.engine.tiling import Window
-from quantart_cli.methods.adain import AdaIN, transfer
+from quantart_cli.methods.adain import AdaIN
+from quantart_cli.methods.arithmetic import transfer
 from quantart_cli.methods.controls import AdaINControls, QuantArtControls
 from quantart_cli.methods.features import Features, Statistics, encode
 from quantart_cli.methods.quantart import QuantArt

@@ -1,0 +1,93 @@
+"""``--runtime``: the same picture from either, the reason where it cannot be, and what ``--dry-run`` says."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from quantart_cli.fast import installed
+
+needs_openvino = pytest.mark.skipif(not installed(), reason="OpenVINO is not installed")
+
+
+@needs_openvino
+@pytest.mark.parametrize("command", ["stylize", "adain"])
+def test_both_paint_the_same_picture(run, content_file, style_file, tmp_path, command):
+    painted = {}
+    for runtime in ("torch", "openvino"):
+        out = tmp_path / f"{runtime}.png"
+        arguments = ("--device", "cpu", "--precision", "fp32", "--runtime", runtime, "--json")
+        status, report, err = run(command, content_file, style_file, "-o", out, *arguments)
+        assert status == 0, err
+        assert json.loads(report)["runtime"] == runtime
+        painted[runtime] = np.asarray(PIL.Image.open(out), int)
+    assert np.abs(painted["torch"] - painted["openvino"]).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "sentence"),
+    [
+        ("gatys", ("--runtime", "openvino"), "gatys takes gradients"),
+        ("adain", ("--runtime", "openvino", "--device", "cuda"), "it runs on the CPU, not on cuda"),
+        ("adain", ("--runtime", "openvino", "--precision", "fp16"), "use bf16 or fp32"),
+        ("adain", ("--runtime", "opnevino"), "did you mean openvino?"),
+    ],
+)
+def test_what_it_cannot_is_said(run, content_file, style_file, tmp_path, monkeypatch, command, options, sentence):
+    monkeypatch.setattr("quantart_cli.fast.installed", lambda: True)
+    status, _, err = run(command, content_file, style_file, "-o", tmp_path / "o.png", *options)
+    assert status == 2
+    assert sentence in err
+    assert err.count("\n") == 1
+
+
+def test_without_openvino_it_is_torch_and_asking_for_it_says_how(run, content_file, style_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("quantart_cli.fast.installed", lambda: False)
+    status, report, _ = run("adain", content_file, style_file, "-o", tmp_path / "o.png", "--json")
+    assert status == 0
+    assert json.loads(report)["runtime"] == "torch"
+    status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "p.png", "--runtime", "openvino")
+    assert status == 2
+    assert "quantart-cli[fast]" in err
+
+
+@needs_openvino
+def test_a_cache_that_cannot_be_written_falls_back_to_torch(run, content_file, style_file, tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("QUANTART_CACHE", str(tmp_path / "file"))
+    out = tmp_path / "o.png"
+    status, report, err = run("adain", content_file, style_file, "-o", out, "--device", "cpu", "--json")
+    assert status == 0, err
+    assert "painting with torch, not OpenVINO" in err
+    assert json.loads(report)["runtime"] == "torch"
+
+
+@pytest.mark.parametrize("command", [("stylize",), ("gatys", "--steps", "5")], ids=lambda words: words[0])
+def test_a_dry_run_writes_nothing_and_says_what_it_would_take(run, content_file, style_file, tmp_path, command):
+    out = tmp_path / "o.png"
+    status, report, err = run(command[0], content_file, style_file, "-o", out, "--dry-run", "--json", *command[1:])
+    assert status == 0, err
+    assert not out.exists()
+    assert "nothing was written" in err
+    facts = json.loads(report)
+    assert facts["dry_run"] is True
+    assert facts["bytes"] > 5e7
+    assert facts["seconds"] > 0
+
+
+def test_tiles_by_hand(run, content_file, style_file, tmp_path):
+    outs = []
+    for tile in ("none", "64"):
+        out = tmp_path / f"{tile}.png"
+        status, _, err = run("stylize", content_file, style_file, "-o", out, "--tile", tile, "--precision", "fp32")
+        assert status == 0, err
+        outs.append(np.asarray(PIL.Image.open(out), int))
+    assert np.abs(outs[0] - outs[1]).max() <= 1
+    for tile in ("32", "-1", "many"):
+        status, _, err = run("stylize", content_file, style_file, "-o", tmp_path / "o.png", "--tile", tile)
+        assert status == 2
+        assert "--tile must be auto, none or at least 64 pixels" in err
+    status, _, err = run("gatys", content_file, style_file, "-o", tmp_path / "o.png", "--tile", "64")
+    assert status == 2
+    assert "knows no tiles" in err
