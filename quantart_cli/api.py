@@ -114,6 +114,11 @@ class Model:
         return self._net.backbone
 
     @property
+    def _has_statistics(self) -> bool:
+        """Whether a style is encoded as mean and standard deviation."""
+        return self._net.tileable and self._net.backbone == "vgg19"
+
+    @property
     def optimises(self) -> bool:
         """Whether a picture is found by optimisation, in many steps that can be watched, and not by one pass."""
         return self._net.optimises
@@ -157,8 +162,8 @@ class Model:
             size: long side of the result in pixels; default the content's own.
             preserve_color: "none"; "luma": the result's luminance with the content's chroma; "match": the style is
                 recoloured to the content's colour mean and covariance before it is encoded.
-            tile: "auto", "none", or a number of pixels: "quantart" on VGG-19 and "adain" paint in tiles of at most that
-                many pixels a side, with the same result.
+            tile: "auto", "none", or a number of pixels: "quantart" and "adain" paint in tiles of at most that many
+                pixels a side; with the same result on VGG-19, with a similar one on VQGAN.
             seed: of all random numbers.
             progress: called with a :class:`quantart_cli.methods.gatys.Record` after each step, by "gatys" only.
             **controls: the method's own, for example ``fidelity=0.7``; see :mod:`quantart_cli.methods.controls`.
@@ -226,11 +231,11 @@ class Model:
         """How a picture is cut; one that cannot fit into memory is refused."""
         width, height = picture.size
         if self._net.tileable:
-            side = choose_tile(width, height, tile, self.machine)
-            wanted = needed_in_tiles(width, height, side, self.machine)
+            side = choose_tile(width, height, tile, self.machine, self._net.backbone)
+            wanted = needed_in_tiles(width, height, side, self.machine, self._net.backbone)
         else:
             if isinstance(tile, int):
-                raise QuantArtError(f"{self.method} with this model knows no tiles: leave --tile at auto")
+                raise QuantArtError(f"{self.method} knows no tiles: leave --tile at auto")
             side = None
             wanted = needed(width * height, self.machine, self._net.backbone, self._net.optimises)
         check_memory(wanted, self.machine, picture.name)
@@ -268,7 +273,7 @@ class Model:
         largest = None if any(each.side is None for each in tiles) else min(each.side for each in tiles)
         extra = (Tiles(largest),) if net.tileable else ()
         with torch.inference_mode(not self.optimises), out_of_memory(pictures[0].name):
-            if self._remember_styles and net is self._net and net.tileable and reference is None:
+            if self._remember_styles and net is self._net and self._has_statistics and reference is None:
                 return Statistics.blend([self._remembered(picture, *extra) for picture in pictures], weights)
             return net.encode_style([self._tensors(picture, reference) for picture in pictures], weights, *extra)
 

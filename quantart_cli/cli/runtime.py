@@ -47,7 +47,9 @@ def load_model(method: str, values: dict[str, Any], file: ModelFile | None, tell
     from quantart_cli.engine.device import choose
 
     model = Model(method, choose(values["device"], values["precision"]), model=file, remember_styles=True)
-    if model.tileable:  # where the work comes in large blocks of many sizes, keeping them costs more than it brings
+    if (
+        model.tileable and model.backbone == "vgg19"
+    ):  # where the work comes in large blocks of many sizes, keeping them costs more than it brings
         keep_memory()
     return model
 

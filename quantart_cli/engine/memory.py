@@ -20,7 +20,7 @@ _FORWARD = {
     ("openvino", "vgg19"): {2: 650, 4: 1200},
 }
 _GRADIENTS = {2: 2700, 4: 3900}
-_BORDER = 32  # around each tile
+_BORDER = {"vgg19": 32, "vqgan": 64}  # around each tile
 # The fastest on a CPU: smaller ones are more border, larger ones more than its caches and its allocator like.
 _TILE = {"torch": 768, "openvino": 512}
 _LEAST_TILE = 256
@@ -40,7 +40,7 @@ def needed(pixels: int, machine: Machine, backbone: str = "vgg19", gradients: bo
     return pixels * table[machine.bytes]
 
 
-def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine) -> int:
+def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine, backbone: str = "vgg19") -> int:
     """Predicted peak, in bytes, of a picture painted in tiles by a method that knows them.
 
     Args:
@@ -48,31 +48,40 @@ def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine)
         height: of the picture.
         side: of the tiles; None: it is painted whole.
         machine: where it is painted.
+        backbone: "vgg19" or "vqgan".
     """
-    rows, columns = (size if side is None else min(size, side + 2 * _BORDER) for size in (height, width))
-    # Beside the work on one tile: the pixels read, those painted, and relu4_1 of all, 512 channels at stride 8.
-    return width * height * (6 + 8 * machine.bytes) + needed(rows * columns, machine)
+    border = _BORDER[backbone]
+    rows, columns = (size if side is None else min(size, side + 2 * border) for size in (height, width))
+    # Beside the work on one tile: the pixels read, those painted, and relu4_1 of all, 512 channels at stride 8; with
+    # VQGAN the picture as floats, twice, and the sums of what overlaps.
+    all_pixels = 6 + (8 * machine.bytes if backbone == "vgg19" else 2 * 12 + 16)
+    return width * height * all_pixels + needed(rows * columns, machine, backbone)
 
 
-def choose_tile(width: int, height: int, tile: int | str | None, machine: Machine) -> int | None:
+def choose_tile(
+    width: int, height: int, tile: int | str | None, machine: Machine, backbone: str = "vgg19"
+) -> int | None:
     """The side of the tiles, None for the whole picture.
 
-    On a CPU tiles are faster even where memory is plenty: what they work on stays near, and is used again instead of
-    given back. On a GPU the whole is, as long as it fits.
+    With VGG-19, tiles are faster on a CPU even where memory is plenty: what they work on stays near, and is used again
+    instead of given back; on a GPU the whole is, as long as it fits. With VQGAN, where tiles change the picture a
+    little, they are taken only when the whole does not fit.
 
     Args:
         width: of the picture.
         height: of the picture.
         tile: "auto", pixels a side, or None for the whole: as :func:`quantart_cli.engine.choices.parse_tile` gives it.
         machine: where it is painted.
+        backbone: "vgg19" or "vqgan".
     """
     if tile != "auto":
         assert not isinstance(tile, str)
         return tile if tile is not None and tile < max(width, height) else None
     free = available(machine)
     fast = _TILE[machine.runtime]
-    side = fast if machine.device == "cpu" and max(width, height) > 1.5 * fast else None
-    while free is not None and needed_in_tiles(width, height, side, machine) > _SHARE * free:
+    cut = machine.device == "cpu" and backbone == "vgg19" and max(width, height) > 1.5 * fast
+    side = fast if cut else None
+    while free is not None and needed_in_tiles(width, height, side, machine, backbone) > _SHARE * free:
         smaller = max(width, height) // 2 if side is None else side // 2
         if smaller < _LEAST_TILE:
             break

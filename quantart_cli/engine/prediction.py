@@ -45,9 +45,9 @@ def predict(model: Any, content: Picture, style: Any, controls: Any, tile: str |
         tile: as :func:`quantart_cli.engine.choices.parse_tile` takes it.
     """
     width, height = content.size
-    side = choose_tile(width, height, parse_tile(tile), model.machine) if model.tileable else None
+    side = choose_tile(width, height, parse_tile(tile), model.machine, model.backbone) if model.tileable else None
     if model.tileable:
-        room = needed_in_tiles(width, height, side, model.machine)
+        room = needed_in_tiles(width, height, side, model.machine, model.backbone)
     else:
         room = needed(width * height, model.machine, model.backbone, model.optimises)
     taken = _taken(model.machine.device)

@@ -80,11 +80,15 @@ class Tiles:
     Args:
         side: windows are at most this high and wide, in pixels; None: the whole picture is one window.
         notice: told one line when memory runs out for the first time.
+        grain: windows begin at multiples of it.
     """
 
-    def __init__(self, side: int | None = None, notice: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self, side: int | None = None, notice: Callable[[str], None] = lambda _: None, grain: int = GRAIN
+    ) -> None:
         self.side = side
         self.notice = notice
+        self.grain = grain
 
     def run(self, height: int, width: int, work: Callable[[Window], None]) -> None:
         """Do the work on every window of a picture.
@@ -99,7 +103,7 @@ class Tiles:
         while waiting:
             window = waiting.pop()
             if self.side is not None and max(window.height, window.width) > self.side:
-                waiting.extend(reversed(list(_cut(window, self.side))))
+                waiting.extend(reversed(list(_cut(window, self.side, self.grain))))
                 continue
             try:
                 work(window)
@@ -115,7 +119,7 @@ class Tiles:
 
     def _halve(self, largest: int) -> None:
         before = self.side
-        self.side = max(SMALLEST, math.ceil(largest / 2 / GRAIN) * GRAIN)
+        self.side = max(SMALLEST, math.ceil(largest / 2 / self.grain) * self.grain)
         if not getattr(self, "_told", False):
             self._told = True
             what = "the whole picture" if before is None else f"tiles of {before}"
@@ -126,9 +130,9 @@ WHOLE = Tiles()
 """One window, and smaller ones only when memory runs out."""
 
 
-def _cut(window: Window, side: int) -> Iterator[Window]:
+def _cut(window: Window, side: int, grain: int) -> Iterator[Window]:
     """Windows of nearly the same size, ``side`` at most, all cuts at multiples of the grain."""
-    rows, columns = _cuts(window.top, window.bottom, side), _cuts(window.left, window.right, side)
+    rows, columns = _cuts(window.top, window.bottom, side, grain), _cuts(window.left, window.right, side, grain)
     for top, bottom in itertools.pairwise(rows):
         for left, right in itertools.pairwise(columns):
             yield Window(top, left, bottom, right, (rows[1] - rows[0], columns[1] - columns[0]))
@@ -140,7 +144,7 @@ def _grown(start: int, end: int, length: int, by: int, size: int, grain: int) ->
     return first, min(size, max(first + length, end + by))
 
 
-def _cuts(start: int, end: int, side: int) -> list[int]:
+def _cuts(start: int, end: int, side: int, grain: int) -> list[int]:
     count = math.ceil((end - start) / side)
-    step = min(math.ceil((end - start) / count / GRAIN) * GRAIN, side)
+    step = min(math.ceil((end - start) / count / grain) * grain, max(side // grain, 1) * grain)
     return [*range(start, end, step), end]

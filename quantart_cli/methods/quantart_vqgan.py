@@ -11,19 +11,25 @@ With hats for quantized, c content, s style, y stylized, and a ⊕p b = p·a + (
 computed where the other is asked for alone. The authors published no code for α and β. Several styles: the weighted
 mean of their T, quantized once. Two departures: a picture whose sides are not multiples of the stride is mirrored to
 them and cropped back, and what is transparent in a style is not looked at.
+
+In tiles it is approximate (see methods/blending.py): attention of the autoencoder ends with the tile, and norms have
+the statistics of a reduced picture. T sees all of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
+from quantart_cli.engine.tiling import WHOLE, Tiles, Window
 from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.blending import decode_in_tiles, encode_in_tiles, encode_whole, reduced
 from quantart_cli.methods.controls import QuantArtControls
-from quantart_cli.methods.features import extend, floats
+from quantart_cli.methods.features import Put, extend, floats
+from quantart_cli.nets.norm import keeping
 from quantart_cli.nets.vqgan import StyleVQGAN
 
 _BACK = ("post_quant_conv.", "decoder.")
@@ -39,39 +45,58 @@ class QuantArtVQGAN:
 
     optimises = False
     backbone = "vqgan"
-    tileable = False
+    tileable = True
 
     def __init__(self, quantized: StyleVQGAN | None, continuous: StyleVQGAN | None) -> None:
         self.quantized = quantized
         self.continuous = continuous
 
-    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> _Styles:
+    def encode_style(
+        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles = WHOLE
+    ) -> _Styles:
         """The styles, their latents computed once by each network that is asked for them.
 
         Args:
-            styles: pictures (1, 3, H, W) float32 in [0, 1], each with its opacity (1, 1, H, W) or None.
+            styles: pictures (1, 3, H, W), float32 in [0, 1] or uint8, each with its opacity (1, 1, H, W) or None.
             weights: one a style, summing to 1.
+            tiles: not asked for: a style is encoded whole.
         """
         return _Styles(styles, weights)
 
     def stylize(
-        self, content: Tensor, style: _Styles, controls: QuantArtControls, coverage: Tensor | None = None
-    ) -> Tensor:
-        """(1, 3, H, W) float32 in [0, 1] -> the same shape, about [0, 1], not clamped.
+        self,
+        content: Tensor,
+        style: _Styles,
+        controls: QuantArtControls,
+        coverage: Tensor | None = None,
+        tiles: Tiles = WHOLE,
+        put: Put | None = None,
+    ) -> Tensor | None:
+        """Paint a picture; arguments and result as in :meth:`quantart_cli.methods.adain.AdaIN.stylize`.
 
         Raises:
             QuantArtError: α asks for a network whose checkpoint is not there.
         """
         alpha, beta = controls.fidelity, controls.strength
         self._check(alpha)
-        z = None
-        if alpha < 1:
-            z = self._latent(self.continuous, content, style, beta)  # z_y ⊕β z_c
-        if alpha > 0:
-            z_hat = self._latent(self.quantized, content, style, beta)  # ẑ_y ⊕β ẑ_c
-            z = z_hat if z is None else z.lerp(z_hat, alpha)
-        image = self._decode(z, alpha)[:, :, : content.shape[2], : content.shape[3]]
-        return image.add_(1).div_(2)
+        height, width = content.shape[2:]
+        decoder = self.quantized if alpha == 1 else self.continuous
+        decode = self._decoder(alpha)
+        if tiles.side is None or tiles.side >= max(height, width):
+            image = decode(self._latent(lambda net: net.encode_content(_prepare(content, net)), style, alpha, beta))
+        else:
+            # What looks at the whole picture looks at a reduced one: the norms' statistics.
+            small = reduced(content, tiles.side)
+            z_small = self._latent(lambda net: encode_whole(net, _prepare(small, net)), style, alpha, beta)
+            with keeping(decoder.decoder):
+                decode(z_small)
+            z = self._latent(lambda net: encode_in_tiles(net, _prepare(content, net), tiles), style, alpha, beta)
+            image = decode_in_tiles(decoder, decode, z, tiles)
+        image = image[:, :, :height, :width].add_(1).div_(2)
+        if put is None:
+            return image
+        put(Window(0, 0, height, width), image)
+        return None
 
     def _check(self, alpha: float) -> None:
         for network, end, other, only in (
@@ -84,30 +109,40 @@ class QuantArtVQGAN:
                     f"{alpha:g} needs the {end} one too: convert both into one model, or ask for --fidelity {only}"
                 )
 
-    def _latent(self, network: StyleVQGAN, content: Tensor, style: _Styles, beta: float) -> Tensor:
-        """y ⊕β c of one network: (1, embed_dim, h, w) float32."""
-        z_c = network.encode_content(_prepare(content, network))
-        if network.quantized:
-            z_c = network.quantize_enc(z_c)
-        if beta == 0:
-            return z_c.float()
-        parts = zip(style.weights, style.latents(network), strict=True)
-        z_y = sum(weight * network.transfer(z_c, z_s) for weight, z_s in parts)
-        if network.quantized:
-            z_y = network.quantize_dec(z_y)
-        return z_c.float().lerp(z_y.float(), beta)
+    def _latent(self, encode: Callable[[StyleVQGAN], Tensor], style: _Styles, alpha: float, beta: float) -> Tensor:
+        """z = (ẑ_y ⊕β ẑ_c) ⊕α (z_y ⊕β z_c), (1, embed_dim, h, w) float32; ``encode`` is the networks' E(c)."""
+        z = None
+        if alpha < 1:
+            z = _styled(self.continuous, encode(self.continuous), style, beta)  # z_y ⊕β z_c
+        if alpha > 0:
+            z_hat = _styled(self.quantized, encode(self.quantized), style, beta)  # ẑ_y ⊕β ẑ_c
+            z = z_hat if z is None else z.lerp(z_hat, alpha)
+        return z
 
-    def _decode(self, z: Tensor, alpha: float) -> Tensor:
-        """D_α(z)."""
+    def _decoder(self, alpha: float) -> Callable[[Tensor], Tensor]:
+        """D_α."""
         if alpha in (0, 1):
-            return (self.quantized if alpha else self.continuous)(z)
+            return self.quantized if alpha else self.continuous
         quantized = dict(self.quantized.named_parameters())
         between = {
             name: weight.lerp(quantized[name], alpha)
             for name, weight in self.continuous.named_parameters()
             if name.startswith(_BACK)
         }
-        return functional_call(self.continuous, between, (z,))
+        return lambda z: functional_call(self.continuous, between, (z,))
+
+
+def _styled(network: StyleVQGAN, z_c: Tensor, style: _Styles, beta: float) -> Tensor:
+    """y ⊕β c of one network: (1, embed_dim, h, w) float32."""
+    if network.quantized:
+        z_c = network.quantize_enc(z_c)
+    if beta == 0:
+        return z_c.float()
+    parts = zip(style.weights, style.latents(network), strict=True)
+    z_y = sum(weight * network.transfer(z_c, z_s) for weight, z_s in parts)
+    if network.quantized:
+        z_y = network.quantize_dec(z_y)
+    return z_c.float().lerp(z_y.float(), beta)
 
 
 class _Styles:

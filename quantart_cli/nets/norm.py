@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +22,9 @@ class GroupNorm(nn.GroupNorm):
 
     def __init__(self, channels: int) -> None:
         super().__init__(32 if channels % 32 == 0 else 1, channels, eps=1e-6)
+        self.keeps = False  # see keeping() and fixed()
+        self.kept: tuple[Tensor, Tensor] | None = None
+        self.uses_kept = False
 
     def forward(self, x: Tensor, silu: bool = False, overwrite: bool = False) -> Tensor:
         """(B, C, h, w) normalised, then SiLU of it if asked for.
@@ -29,6 +35,12 @@ class GroupNorm(nn.GroupNorm):
             overwrite: the result may take the place of ``x``, where no gradient is taken: a map of full resolution is
                 the largest thing in memory.
         """
+        if self.uses_kept and self.kept is not None:
+            mean, scale = (value.to(x.device, torch.float32).view(-1, 1, 1) for value in self.kept)
+            y = ((x - mean) * scale + self.bias.view(-1, 1, 1)).to(x.dtype)
+            return F.silu(y, inplace=True) if silu else y
+        if self.keeps:
+            self.kept = self._statistics(x[0].flatten(1).T)
         learns = torch.is_grad_enabled() and (x.requires_grad or self.weight.requires_grad)
         exact = x.device.type == "cpu" and x.dtype == torch.float32 and not learns
         if not exact or not x.is_contiguous(memory_format=torch.channels_last):
@@ -50,10 +62,10 @@ class GroupNorm(nn.GroupNorm):
 
     def _statistics(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Of every channel: the mean of its group, and weight / σ; (C,) float64 each."""
-        about = rows[0]  # taken off first: squares of large numbers would swallow the variance
-        sums = torch.zeros(2, rows.shape[1], dtype=torch.float64)
+        about = rows[0].float()  # taken off first: squares of large numbers would swallow the variance
+        sums = torch.zeros(2, rows.shape[1], dtype=torch.float64, device=rows.device)
         for part in rows.split(_ROWS):
-            off = part - about
+            off = part.float() - about
             sums[0] += off.sum(0)
             sums[1] += off.square_().sum(0)
         off_mean, off_squares = sums / len(rows)
@@ -63,6 +75,33 @@ class GroupNorm(nn.GroupNorm):
         inverse = variance.mean(1).clamp(min=0).add(self.eps).rsqrt()  # (G,)
         per_group = rows.shape[1] // self.num_groups
         return mean[:, 0].repeat_interleave(per_group), inverse.repeat_interleave(per_group) * self.weight
+
+
+@contextmanager
+def keeping(network: nn.Module) -> Iterator[None]:
+    """Every norm of a network remembers the statistics of what passes through it while the body runs."""
+    norms = [module for module in network.modules() if isinstance(module, GroupNorm)]
+    for norm in norms:
+        norm.keeps = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.keeps = False
+
+
+@contextmanager
+def fixed(network: nn.Module) -> Iterator[None]:
+    """Every norm of a network uses the statistics it remembers, and not those of a part of the picture; without
+    gradients. They are forgotten afterwards."""
+    norms = [module for module in network.modules() if isinstance(module, GroupNorm)]
+    for norm in norms:
+        norm.uses_kept = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.uses_kept, norm.kept = False, None
 
 
 def _rows(x: Tensor) -> Tensor:
