@@ -1,7 +1,9 @@
 """VQGAN in tiles: approximately, since its norms and its attention look at the whole picture.
 
 Norms take their statistics from a reduced whole picture, so that no tile is brightened or greyed by what it happens to
-show; tiles overlap by 128 pixels and are blended there, since attention ends with the tile.
+show; tiles overlap by 128 pixels and are blended there, since attention ends with the tile. Measured on networks of
+full size with random weights, at α = 0 on a photograph of 960 × 640 in tiles of 480: no seam, and a mean difference of
+0.14 where the picture's own deviation is 0.35, most of it in colour. How it is with the authors' weights is not known.
 """
 
 from __future__ import annotations
