@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,6 +14,7 @@ from quantart_cli import __version__
 from quantart_cli.cli.options import MACHINE, with_parameters
 
 _PACKAGES = ("torch", "torchvision", "pillow", "numpy", "safetensors", "huggingface-hub", "typer", "rich")
+_EXTRAS = ("openvino",)  # told of only where they are
 _DOC = """Show versions, device, precision and weights.
 
 Says why this device and precision would be used; verifies the embedded weights (exit status 1 if one fails) and names
@@ -58,6 +60,9 @@ def _versions() -> dict[str, str]:
             found[name] = version(name)
         except PackageNotFoundError:
             found[name] = "missing"
+    for name in _EXTRAS:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
     return found
 
 
