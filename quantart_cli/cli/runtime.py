@@ -47,9 +47,8 @@ def load_model(method: str, values: dict[str, Any], file: ModelFile | None, tell
     from quantart_cli.engine.device import choose
 
     model = Model(method, choose(values["device"], values["precision"]), model=file, remember_styles=True)
-    if (
-        model.tileable and model.backbone == "vgg19"
-    ):  # where the work comes in large blocks of many sizes, keeping them costs more than it brings
+    # Blocks of many sizes, and larger than those of tiles, cost more when they are kept than they bring.
+    if model.tileable and model.backbone == "vgg19" and values["tile"] != "none":
         keep_memory()
     return model
 

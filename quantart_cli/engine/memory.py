@@ -15,11 +15,12 @@ from quantart_cli.errors import QuantArtError
 # decide it, of 64 channels in VGG-19 and 128 in VQGAN, a few alive at once in a forward pass, all of them where
 # gradients are taken.
 _FORWARD = {
-    ("torch", "vgg19"): {2: 480, 4: 870},
+    ("torch", "vgg19"): {2: 260, 4: 540},
     ("torch", "vqgan"): {2: 1150, 4: 1800},
     ("openvino", "vgg19"): {2: 650, 4: 1200},
 }
 _GRADIENTS = {2: 2700, 4: 3900}
+_ANYHOW = {"torch": 150_000_000, "openvino": 0}  # what a library takes for its work, whatever the size
 _BORDER = {"vgg19": 32, "vqgan": 64}  # around each tile
 # The fastest on a CPU: smaller ones are more border, larger ones more than its caches and its allocator like.
 _TILE = {"torch": 768, "openvino": 512}
@@ -37,7 +38,7 @@ def needed(pixels: int, machine: Machine, backbone: str = "vgg19", gradients: bo
         gradients: whether the picture is optimised.
     """
     table = _GRADIENTS if gradients else _FORWARD[machine.runtime, backbone]
-    return pixels * table[machine.bytes]
+    return _ANYHOW[machine.runtime] + pixels * table[machine.bytes]
 
 
 def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine, backbone: str = "vgg19") -> int:

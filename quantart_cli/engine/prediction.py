@@ -46,19 +46,29 @@ def predict(model: Any, content: Picture, style: Any, controls: Any, tile: str |
     """
     width, height = content.size
     side = choose_tile(width, height, parse_tile(tile), model.machine, model.backbone) if model.tileable else None
-    if model.tileable:
-        room = needed_in_tiles(width, height, side, model.machine, model.backbone)
-    else:
-        room = needed(width * height, model.machine, model.backbone, model.optimises)
+    room = max(_room(model, picture, tile, picture is content) for picture in (content, *style.pictures))
     taken = _taken(model.machine.device)
     sample = _middle(content, _SAMPLE if model.tileable else _SLOW_SAMPLE)
     if model.optimises:
         some = replace(controls, steps=min(_STEPS, controls.steps))
         seconds = _seconds(model, sample, style, some) * controls.steps / some.steps
     else:
-        _seconds(model, sample, style, controls)
+        first = _seconds(model, sample, style, controls)
         seconds = _seconds(model, sample, style, controls)
-    return Prediction(taken + room, seconds * _area(width, height, side) / (sample.width * sample.height), side)
+    total = seconds * _area(width, height, side) / (sample.width * sample.height)
+    if model.backbone == "vqgan":  # whose styles are encoded when the first picture is painted
+        total += max(0.0, first - seconds)
+    return Prediction(taken + room, total, side)
+
+
+def _room(model: Any, picture: Picture, tile: str | int | None, is_content: bool) -> int:
+    """Bytes that work on one picture takes; gradients are of the content alone, and only it is cut by hand."""
+    width, height = picture.size
+    if not model.tileable:
+        return needed(width * height, model.machine, model.backbone, model.optimises and is_content)
+    tile = tile if is_content else "auto"
+    side = choose_tile(width, height, parse_tile(tile), model.machine, model.backbone)
+    return needed_in_tiles(width, height, side, model.machine, model.backbone)
 
 
 def _seconds(model: Any, sample: Picture, style: Any, controls: Any) -> float:
