@@ -59,7 +59,7 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "tile": _option(
         str,
         "auto",
-        "Paint in tiles of at most N pixels a side: the same picture, with VQGAN a close one. auto: what is fast and fits.",
+        "Paint in tiles of at most N pixels a side: the same picture, with VQGAN a close one. auto: what suits.",
         "auto|none|N",
     ),
     "preserve_color": _option(
