@@ -19,7 +19,6 @@ import PIL.Image
 import torch
 from torch import Tensor
 
-from quantart_cli.checkpoints.loading import sha256_of
 from quantart_cli.checkpoints.models import ModelFile, find_model, weights_of
 from quantart_cli.color import match_color
 from quantart_cli.engine import style_cache
@@ -101,7 +100,7 @@ class Model:
     def weights(self) -> dict[str, str]:
         """sha256 of each file of weights in use, by its name."""
         files = weights_of(self.method, self._model).values()
-        return {file.name: file.sha256 or sha256_of(file.path) for file in files}
+        return {file.name: file.checksum for file in files}
 
     @property
     def tileable(self) -> bool:
@@ -279,15 +278,14 @@ class Model:
 
     def _remembered(self, picture: Picture, tiles: Tiles) -> Statistics:
         """Statistics of one style, from the cache on the disk if they are there."""
+
+        def measure() -> tuple[np.ndarray, np.ndarray]:
+            found = self._net.encode_style([self._tensors(picture)], (1.0,), tiles)
+            return found.mean.cpu().numpy(), found.std.cpu().numpy()
+
         encoder = weights_of(self.method, self._model)["vgg"]
-        made_with = (encoder.sha256 or sha256_of(encoder.path), self.machine.precision, self.machine.device)
-        key = style_cache.key_of(picture, *made_with)
-        known = style_cache.recall(key)
-        if known is not None:
-            return Statistics(*(torch.from_numpy(value).to(self.machine.device) for value in known))
-        found = self._net.encode_style([self._tensors(picture)], (1.0,), tiles)
-        style_cache.remember(key, found.mean.cpu().numpy(), found.std.cpu().numpy())
-        return found
+        key = style_cache.key_of(picture, encoder.checksum, self.machine.precision, self.machine.device)
+        return Statistics(*(torch.from_numpy(v).to(self.machine.device) for v in style_cache.through(key, measure)))
 
     def _tensors(self, picture: Picture, reference: Picture | None = None) -> tuple[Tensor, Tensor | None]:
         """Image (1, 3, H, W), hidden colour replaced, and opacity (1, 1, H, W) float32 or None.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from quantart_cli.checkpoints import cache
 from quantart_cli.checkpoints.kinds import parse_header, read_header
-from quantart_cli.checkpoints.manifest import Artefact, artefact
+from quantart_cli.checkpoints.manifest import Artefact
 from quantart_cli.checkpoints.streams import sha256_of as sha256_of
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.names import printable
@@ -77,17 +77,6 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
         return safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, RuntimeError, OSError) as error:
         raise QuantArtError(f"{printable(path)} is not a valid safetensors file: {printable(error)}") from None
-
-
-def load_network(name: str, build: Callable[[Mapping[str, Tensor]], Module]) -> Module:
-    """The network of a manifest name, verified and strictly loaded, in float32 and without gradients.
-
-    Args:
-        name: of the artefact.
-        build: makes the empty network; it is given the tensors so that it can read sizes off their shapes.
-    """
-    tensors = load_tensors(read_verified(artefact(name)), f"weights {name}")
-    return fill_strictly(build, tensors, f"weights {name}")
 
 
 def fill_strictly(

@@ -9,7 +9,7 @@ from pathlib import Path
 from quantart_cli.checkpoints import cache
 from quantart_cli.checkpoints.kinds import KINDS, identify, read_header
 from quantart_cli.checkpoints.manifest import Artefact, artefact, manifest
-from quantart_cli.checkpoints.streams import Progress
+from quantart_cli.checkpoints.streams import Progress, sha256_of
 from quantart_cli.engine.choices import PARTS, VQGAN_MODEL
 from quantart_cli.errors import QuantArtError, suggest
 
@@ -36,6 +36,11 @@ class ModelFile:
     kind: str
     sha256: str | None = None
     embedded: bool = False
+
+    @property
+    def checksum(self) -> str:
+        """The sha256 its bytes must have, or that of a person's file as it is now."""
+        return self.sha256 or sha256_of(self.path)
 
 
 def embedded_model(name: str) -> ModelFile:

@@ -27,7 +27,7 @@ from quantart_cli.images import Picture, check_output, read_picture, resize, sav
 from quantart_cli.methods.controls import CONTROLS, Controls
 
 if TYPE_CHECKING:
-    from quantart_cli.api import Model
+    from quantart_cli.api import Model, Style
     from quantart_cli.checkpoints.models import ModelFile
     from quantart_cli.engine.canvas import Painted
 
@@ -65,9 +65,11 @@ def run(method: str, values: dict[str, Any]) -> int:
     file = _find_model(method, values)
     with waiting("Loading", values["quiet"]):
         model = load_model(method, values, file, (lambda _: None) if values["quiet"] else say)
+    with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", values["quiet"]):
+        style = model.encode_style(styles, weights=weights, size=values["style_size"])
     if values["dry_run"]:
-        return _predict(method, model, content, styles, weights, controls, values)
-    painted = _paint(model, content, styles, weights, controls, values)
+        return _predict(method, model, content, style, controls, values)
+    painted = _paint(model, content, style, controls, values)
     save_picture(
         painted.picture,
         output,
@@ -143,17 +145,8 @@ def _read(values: dict[str, Any]) -> tuple[Picture, list[Picture]]:
     return content, [read_picture(style, max_pixels=limit) for style in values["styles"]]
 
 
-def _paint(
-    model: Model,
-    content: Picture,
-    styles: list[Picture],
-    weights: tuple[float, ...],
-    controls: Controls,
-    values: dict[str, Any],
-) -> Painted:
+def _paint(model: Model, content: Picture, style: Style, controls: Controls, values: dict[str, Any]) -> Painted:
     quiet = values["quiet"]
-    with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", quiet):
-        style = model.encode_style(styles, weights=weights, size=values["style_size"])
     chosen = {"preserve_color": values["preserve_color"], "tile": values["tile"], "seed": values["seed"]}
     if not model.optimises:
         with waiting("Painting", quiet):
@@ -171,8 +164,7 @@ def _predict(
     method: str,
     model: Model,
     content: Picture,
-    styles: list[Picture],
-    weights: tuple[float, ...],
+    style: Style,
     controls: Controls,
     values: dict[str, Any],
 ) -> int:
@@ -180,7 +172,6 @@ def _predict(
     from quantart_cli.engine.prediction import predict
 
     with waiting("Painting a sample", values["quiet"]):
-        style = model.encode_style(styles, weights=weights, size=values["style_size"])
         found = predict(model, content, style, controls, values["tile"])
     if not values["quiet"]:
         tiles = "whole" if found.tile is None else f"in tiles of {found.tile}"

@@ -21,7 +21,8 @@ _FORWARD = {
 }
 _GRADIENTS = {2: 2700, 4: 3900}
 _ANYHOW = {"torch": 150_000_000, "openvino": 0}  # what a library takes for its work, whatever the size
-_BORDER = {"vgg19": 32, "vqgan": 64}  # around each tile
+BORDER = {"vgg19": 32, "vqgan": 64}
+"""Pixels around each tile, by backbone."""
 # The fastest on a CPU: smaller ones are more border, larger ones more than its caches and its allocator like.
 _TILE = {"torch": 768, "openvino": 512}
 _LEAST_TILE = 256
@@ -51,7 +52,7 @@ def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine,
         machine: where it is painted.
         backbone: "vgg19" or "vqgan".
     """
-    border = _BORDER[backbone]
+    border = BORDER[backbone]
     rows, columns = (size if side is None else min(size, side + 2 * border) for size in (height, width))
     # Beside the work on one tile: the pixels read, those painted, and relu4_1 of all, 512 channels at stride 8; with
     # VQGAN the picture as floats, twice, and the sums of what overlaps.

@@ -9,14 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from quantart_cli.engine.choices import parse_tile
-from quantart_cli.engine.memory import choose_tile, needed, needed_in_tiles
+from quantart_cli.engine.memory import BORDER, choose_tile, needed, needed_in_tiles
 from quantart_cli.engine.tiling import GRAIN, Tiles
 from quantart_cli.images import Picture
 
 # A sample as large as this is painted, twice: the first time everything is prepared for its size.
 _SAMPLE, _SLOW_SAMPLE = 512, 256
 _STEPS = 3
-_BORDER = 32
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def predict(model: Any, content: Picture, style: Any, controls: Any, tile: str |
     else:
         first = _seconds(model, sample, style, controls)
         seconds = _seconds(model, sample, style, controls)
-    total = seconds * _area(width, height, side) / (sample.width * sample.height)
+    total = seconds * _area(width, height, side, BORDER[model.backbone]) / (sample.width * sample.height)
     if model.backbone == "vqgan":  # whose styles are encoded when the first picture is painted
         total += max(0.0, first - seconds)
     return Prediction(taken + room, total, side)
@@ -83,13 +82,13 @@ def _middle(content: Picture, side: int) -> Picture:
     return replace(content, rgb=content.rgb[part].copy(), alpha=None)
 
 
-def _area(width: int, height: int, side: int | None) -> int:
+def _area(width: int, height: int, side: int | None, border: int) -> int:
     """Pixels that are computed, the borders of the tiles included."""
     pixels = 0
 
     def add(window: Any) -> None:
         nonlocal pixels
-        outer = window.grown(_BORDER, height, width, GRAIN)
+        outer = window.grown(border, height, width, GRAIN)
         pixels += outer.height * outer.width
 
     Tiles(side).run(height, width, add)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -33,6 +34,17 @@ def key_of(picture: Picture, *made_with: str) -> str:
     if picture.alpha is not None:
         digest.update(picture.alpha)
     return digest.hexdigest()
+
+
+def through(
+    key: str, measure: Callable[[], tuple[np.ndarray, np.ndarray]], channels: int = 512
+) -> tuple[np.ndarray, np.ndarray]:
+    """What is remembered, or else measured now and remembered; arguments and result as in :func:`recall`."""
+    known = recall(key, channels)
+    if known is None:
+        known = measure()
+        remember(key, *known)
+    return known
 
 
 def recall(key: str, channels: int = 512) -> tuple[np.ndarray, np.ndarray] | None:

@@ -89,6 +89,7 @@ class Tiles:
         self.side = side
         self.notice = notice
         self.grain = grain
+        self._told = False
 
     def run(self, height: int, width: int, work: Callable[[Window], None]) -> None:
         """Do the work on every window of a picture.
@@ -120,14 +121,10 @@ class Tiles:
     def _halve(self, largest: int) -> None:
         before = self.side
         self.side = max(SMALLEST, math.ceil(largest / 2 / self.grain) * self.grain)
-        if not getattr(self, "_told", False):
+        if not self._told:
             self._told = True
             what = "the whole picture" if before is None else f"tiles of {before}"
             self.notice(f"memory ran out on {what}: going on with tiles of {self.side}")
-
-
-WHOLE = Tiles()
-"""One window, and smaller ones only when memory runs out."""
 
 
 def _cut(window: Window, side: int, grain: int) -> Iterator[Window]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from quantart_cli.checkpoints.models import ModelFile
-from quantart_cli.checkpoints.streams import sha256_of
 from quantart_cli.color import match_color
 from quantart_cli.engine import style_cache
 from quantart_cli.engine.canvas import Canvas, Painted
@@ -64,7 +63,7 @@ class FastModel:
     @property
     def weights(self) -> dict[str, str]:
         """sha256 of each file of weights in use, by its name."""
-        return {file.name: file.sha256 or sha256_of(file.path) for file in self._files.values()}
+        return {file.name: file.checksum for file in self._files.values()}
 
     def encode_style(
         self, pictures: Sequence[Picture], *, weights: Sequence[float] | None = None, size: int | None = None
@@ -139,23 +138,19 @@ class FastModel:
         reference: Picture | None = None,
     ) -> Statistics:
         """μ and σ of the blended styles, recoloured to ``reference`` if there is one."""
+        remembers = self._remember_styles and networks is self._networks and reference is None
         found = []
         for picture in pictures:
-            key = None
-            if self._remember_styles and networks is self._networks and reference is None:
-                encoder = self._files["vgg"]
-                sha256 = encoder.sha256 or sha256_of(encoder.path)
-                key = style_cache.key_of(picture, sha256, self.machine.precision, self.machine.runtime)
-            known = None if key is None else style_cache.recall(key)
-            statistics = Statistics(*known) if known is not None else self._measure(networks, picture, reference)
-            if key is not None and known is None:
-                style_cache.remember(key, statistics.mean, statistics.std)
-            found.append(statistics)
-        return Statistics.blend(found, weights)
 
-    def _measure(self, networks: Mapping[str, Network], picture: Picture, reference: Picture | None) -> Statistics:
-        with out_of_memory(picture.name):
-            return self._features(networks, picture, self._tiles(picture, "auto"), reference).statistics
+            def measure(picture: Picture = picture) -> tuple[np.ndarray, np.ndarray]:
+                with out_of_memory(picture.name):
+                    own = self._features(networks, picture, self._tiles(picture, "auto"), reference).statistics
+                return own.mean, own.std
+
+            made_with = (self._files["vgg"].checksum, self.machine.precision, self.machine.runtime)
+            key = style_cache.key_of(picture, *made_with) if remembers else None
+            found.append(Statistics(*(measure() if key is None else style_cache.through(key, measure))))
+        return Statistics.blend(found, weights)
 
     def _features(
         self, networks: Mapping[str, Network], picture: Picture, tiles: Tiles, reference: Picture | None = None

@@ -23,7 +23,6 @@ import numpy as np
 from quantart_cli import nets
 from quantart_cli.checkpoints import cache as files_cache
 from quantart_cli.checkpoints.models import ModelFile
-from quantart_cli.checkpoints.streams import sha256_of
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
 from quantart_cli.fast.runtime import core, library, processor, settings, untold
@@ -150,7 +149,7 @@ def _parts(files: Mapping[str, ModelFile]) -> list[tuple[ModelFile, str, tuple[s
 
 def _sha256(file: ModelFile) -> str:
     try:
-        return file.sha256 or sha256_of(file.path)
+        return file.checksum
     except OSError as error:
         raise QuantArtError(f"{file.name} cannot be read: {error.strerror}") from None
 

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from quantart_cli.engine.tiling import WHOLE, Tiles, Window
+from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.methods.arithmetic import transfer
 from quantart_cli.methods.controls import AdaINControls
 from quantart_cli.methods.features import Put, Statistics, decode, encode, style_statistics
@@ -35,7 +35,7 @@ class AdaIN:
         self.decoder = decoder
 
     def encode_style(
-        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles = WHOLE
+        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
     ) -> Statistics:
         """μ and σ of the blended styles; arguments as in :func:`style_statistics`."""
         return style_statistics(self.vgg, styles, weights, tiles)
@@ -46,7 +46,7 @@ class AdaIN:
         style: Statistics,
         controls: AdaINControls,
         coverage: Tensor | None = None,
-        tiles: Tiles = WHOLE,
+        tiles: Tiles | None = None,
         put: Put | None = None,
     ) -> Tensor | None:
         """Paint a picture.
@@ -56,7 +56,7 @@ class AdaIN:
             style: from :meth:`encode_style`.
             controls: α.
             coverage: (1, 1, H, W) in [0, 1], the content's opacity, or None.
-            tiles: the windows it is computed in; they do not change the result.
+            tiles: the windows it is computed in, which do not change the result; None: one.
             put: takes the painted windows.
 
         Returns:

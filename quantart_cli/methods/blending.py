@@ -14,12 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quantart_cli.engine.memory import BORDER
 from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.nets.norm import fixed, keeping
 from quantart_cli.nets.vqgan import StyleVQGAN
-
-BORDER = 64
-"""Pixels around each tile, over which it fades into its neighbours."""
 
 
 def reduced(content: Tensor, side: int) -> Tensor:
@@ -45,7 +43,7 @@ def encode_in_tiles(network: StyleVQGAN, image: Tensor, tiles: Tiles) -> Tensor:
     cut = Tiles(max(tiles.side or stride, stride), tiles.notice, stride)
 
     def work(window: Window) -> None:
-        outer = window.grown(_whole(BORDER, stride), height, width, stride)
+        outer = window.grown(_whole(BORDER["vqgan"], stride), height, width, stride)
         rows, columns = outer.slices
         sums.add(
             window.shrunk(stride), outer.shrunk(stride), network.encode_content(image[:, :, rows, columns]).float()
@@ -71,7 +69,7 @@ def decode_in_tiles(network: StyleVQGAN, decode: Callable[[Tensor], Tensor], z: 
     cut = Tiles(max(tiles.side or stride, stride), tiles.notice, stride)
 
     def work(window: Window) -> None:
-        outer = window.grown(_whole(BORDER, stride), height, width, stride)
+        outer = window.grown(_whole(BORDER["vqgan"], stride), height, width, stride)
         rows, columns = outer.shrunk(stride).slices
         sums.add(window, outer, decode(z[:, :, rows, columns]))
 

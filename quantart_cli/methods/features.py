@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.engine.allocator import apart
-from quantart_cli.engine.tiling import WHOLE, Tiles, Window
+from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.nets.decoder import REACH as DECODER_REACH
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import REACH, STRIDE, VGG19
@@ -92,14 +92,14 @@ class Features:
         return self.z[:, :, rows, columns].float()
 
 
-def encode(vgg: VGG19, image: Tensor, coverage: Tensor | None = None, tiles: Tiles = WHOLE) -> Features:
+def encode(vgg: VGG19, image: Tensor, coverage: Tensor | None = None, tiles: Tiles | None = None) -> Features:
     """E(image): relu4_1 of a picture of any size from 1×1 up.
 
     Args:
         vgg: the encoder.
         image: (1, 3, H, W), sRGB, float32 in [0, 1] or uint8, on any device.
         coverage: (1, 1, H, W) in [0, 1], the picture's opacity, or None.
-        tiles: the windows it is computed in.
+        tiles: the windows it is computed in; None: one.
     """
     weight = vgg.conv1_1.weight
     image = extend(image, SMALLEST)
@@ -120,7 +120,7 @@ def encode(vgg: VGG19, image: Tensor, coverage: Tensor | None = None, tiles: Til
         inner_rows, inner_columns = window.within(outer).shrunk(STRIDE).slices
         z[:, :, rows, columns] = part[:, :, inner_rows, inner_columns]
 
-    tiles.run(height, width, work)
+    (tiles or Tiles()).run(height, width, work)
     assert z is not None
     return Features(z, coverage_of(coverage, z, SMALLEST))
 
@@ -138,7 +138,7 @@ def decode(
     latent: Callable[[Window], Tensor],
     grid: tuple[int, int],
     size: tuple[int, int],
-    tiles: Tiles = WHOLE,
+    tiles: Tiles | None = None,
     put: Put | None = None,
 ) -> Tensor | None:
     """D(z): a picture from its latents.
@@ -148,7 +148,7 @@ def decode(
         latent: gives z at a window of positions, (1, 512, h', w') float32.
         grid: (h, w) of all positions.
         size: (H, W) of the picture, at most 8 times the grid.
-        tiles: the windows it is computed in.
+        tiles: the windows it is computed in; None: one.
         put: takes each window of the picture; None: the picture is returned as one tensor.
 
     Returns:
@@ -172,12 +172,12 @@ def decode(
         top, left = window.top - outer.top * STRIDE, window.left - outer.left * STRIDE
         (put or assemble)(window, part[:, :, top : top + window.height, left : left + window.width])
 
-    tiles.run(*size, work)
+    (tiles or Tiles()).run(*size, work)
     return image
 
 
 def style_statistics(
-    vgg: VGG19, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles = WHOLE
+    vgg: VGG19, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
 ) -> Statistics:
     """μ and σ of the blended styles' relu4_1.
 
@@ -185,7 +185,7 @@ def style_statistics(
         vgg: the encoder.
         styles: pictures as :func:`encode` takes them, each with its opacity (1, 1, H, W) or None.
         weights: one a style, summing to 1.
-        tiles: the windows they are computed in.
+        tiles: the windows they are computed in; None: one each.
     """
     return Statistics.blend([encode(vgg, *style, tiles).statistics for style in styles], weights)
 

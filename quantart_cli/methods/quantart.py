@@ -29,7 +29,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from quantart_cli.engine.tiling import WHOLE, Tiles, Window
+from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.methods.arithmetic import adaptive_instance_norm, mix, transfer
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.features import (
@@ -59,7 +59,7 @@ class QuantArt:
         self.decoder = decoder
 
     def encode_style(
-        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles = WHOLE
+        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
     ) -> Statistics:
         """μ and σ of the blended styles, those of z_s and ẑ_s alike; arguments as in :func:`style_statistics`."""
         return style_statistics(self.vgg, styles, weights, tiles)
@@ -70,7 +70,7 @@ class QuantArt:
         style: Statistics,
         controls: QuantArtControls,
         coverage: Tensor | None = None,
-        tiles: Tiles = WHOLE,
+        tiles: Tiles | None = None,
         put: Put | None = None,
     ) -> Tensor | None:
         """Paint a picture; arguments and result as in :meth:`quantart_cli.methods.adain.AdaIN.stylize`."""

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from quantart_cli.engine.tiling import WHOLE, Tiles, Window
+from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.blending import decode_in_tiles, encode_in_tiles, encode_whole, reduced
 from quantart_cli.methods.controls import QuantArtControls
@@ -52,7 +52,7 @@ class QuantArtVQGAN:
         self.continuous = continuous
 
     def encode_style(
-        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles = WHOLE
+        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
     ) -> _Styles:
         """The styles, their latents computed once by each network that is asked for them.
 
@@ -69,7 +69,7 @@ class QuantArtVQGAN:
         style: _Styles,
         controls: QuantArtControls,
         coverage: Tensor | None = None,
-        tiles: Tiles = WHOLE,
+        tiles: Tiles | None = None,
         put: Put | None = None,
     ) -> Tensor | None:
         """Paint a picture; arguments and result as in :meth:`quantart_cli.methods.adain.AdaIN.stylize`.
@@ -82,7 +82,7 @@ class QuantArtVQGAN:
         height, width = content.shape[2:]
         decoder = self.quantized if alpha == 1 else self.continuous
         decode = self._decoder(alpha)
-        if tiles.side is None or tiles.side >= max(height, width):
+        if tiles is None or tiles.side is None or tiles.side >= max(height, width):
             image = decode(self._latent(lambda net: net.encode_content(_prepare(content, net)), style, alpha, beta))
         else:
             # What looks at the whole picture looks at a reduced one: the norms' statistics.

@@ -80,7 +80,7 @@ class GroupNorm(nn.GroupNorm):
 @contextmanager
 def keeping(network: nn.Module) -> Iterator[None]:
     """Every norm of a network remembers the statistics of what passes through it while the body runs."""
-    norms = [module for module in network.modules() if isinstance(module, GroupNorm)]
+    norms = _norms(network)
     for norm in norms:
         norm.keeps = True
     try:
@@ -94,7 +94,7 @@ def keeping(network: nn.Module) -> Iterator[None]:
 def fixed(network: nn.Module) -> Iterator[None]:
     """Every norm of a network uses the statistics it remembers, and not those of a part of the picture; without
     gradients. They are forgotten afterwards."""
-    norms = [module for module in network.modules() if isinstance(module, GroupNorm)]
+    norms = _norms(network)
     for norm in norms:
         norm.uses_kept = True
     try:
@@ -102,6 +102,10 @@ def fixed(network: nn.Module) -> Iterator[None]:
     finally:
         for norm in norms:
             norm.uses_kept, norm.kept = False, None
+
+
+def _norms(network: nn.Module) -> list[GroupNorm]:
+    return [module for module in network.modules() if isinstance(module, GroupNorm)]
 
 
 def _rows(x: Tensor) -> Tensor:
