@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import quantart_cli as quantart
-from quantart_cli.api import normalise_weights
+from quantart_cli.engine.choices import normalise_weights
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.controls import AdaINControls
 from tests.conftest import scene
@@ -184,8 +184,8 @@ def test_an_overflow_is_computed_again_in_fp32(monkeypatch):
     exact = pixels(model.stylize(CONTENT, STYLE))
     reduced = quantart.load("adain", device="cpu", precision="bf16")
     style = reduced.encode_style(STYLE)
-    broken = reduced._net.decoder
-    monkeypatch.setattr(reduced._net, "decoder", lambda z: broken(z) * torch.tensor(float("inf")))
+    broken = reduced._networks.decoder
+    monkeypatch.setattr(reduced._networks, "decoder", lambda z: broken(z) * torch.tensor(float("inf")))
     painted = reduced.paint(quantart_picture(CONTENT), style, AdaINControls())
     assert painted.precision == "fp32"
     assert "bf16 overflowed" in painted.notes[0]

@@ -19,6 +19,7 @@ the statistics of a reduced picture. T sees all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -152,6 +153,9 @@ class _Styles:
         self.pictures = pictures
         self.weights = weights
         self._known: dict[StyleVQGAN, list[Tensor]] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Styles, (self.pictures, self.weights)  # without the networks: another process has its own
 
     def latents(self, network: StyleVQGAN) -> list[Tensor]:
         """Those of one network; encoded when first asked for, since α may never ask."""

@@ -22,7 +22,7 @@ def test_a_style_is_encoded_once(folder, monkeypatch):
     first, second = (Model("adain", EXACT, remember_styles=True) for _ in range(2))
     encoded = first.encode_style(STYLE)
     assert len(list(folder.iterdir())) == 1
-    monkeypatch.setattr(second._net, "encode_style", lambda *_: pytest.fail("encoded again"))
+    monkeypatch.setattr(second._networks, "encode_style", lambda *_: pytest.fail("encoded again"))
     again = second.encode_style([STYLE, STYLE], weights=[0.25, 0.75])
     assert np.array_equal(encoded.encoded.mean, again.encoded.mean)
     assert np.array_equal(encoded.encoded.std, again.encoded.std)
