@@ -9,7 +9,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli import adain, convert, download_weights, gatys, info, stylize, train
+from quantart_cli.cli import adain, batch, convert, download_weights, gatys, info, stylize, train
 from quantart_cli.cli.console import TERMINATED, USER_ERROR, say
 from quantart_cli.errors import QuantArtError
 
@@ -45,6 +45,7 @@ def _options(
 stylize.register(app)
 adain.register(app)
 gatys.register(app)
+batch.register(app)
 download_weights.register(app)
 info.register(app)
 train.register(app)

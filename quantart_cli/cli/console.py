@@ -90,6 +90,80 @@ def _plain_lines(first_stage: str) -> Bar:
     return update
 
 
+class Pictures(Protocol):
+    """Tells how many pictures are done, and which is in hand."""
+
+    def done(self, painted: int, failed: int) -> None:
+        """So many were painted, and so many failed."""
+
+    def now(self, name: str) -> None:
+        """The file in hand."""
+
+
+@contextmanager
+def pictures_bar(total: int, quiet: bool) -> Iterator[Pictures]:
+    """Pictures a second, time left, failures, the file in hand: a bar on a terminal, else a line every few seconds."""
+    if quiet or not is_terminal():
+        yield _PlainPictures(total, quiet)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        TextColumn("[red]{task.fields[failed]}[/red]"),
+        TextColumn("{task.fields[name]}", markup=False),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+        yield _RichPictures(shown, total)
+
+
+class _PlainPictures:
+    def __init__(self, total: int, quiet: bool) -> None:
+        self._total, self._quiet = total, quiet
+        self._start = self._last = time.monotonic()
+        self._name = ""
+
+    def done(self, painted: int, failed: int) -> None:
+        now, count = time.monotonic(), painted + failed
+        if self._quiet or now - self._last < _PLAIN_EVERY or not count:
+            return
+        self._last = now
+        rate = count / (now - self._start)
+        left = time_in_words((self._total - count) / rate)
+        failures = f", {failed:,} failed" if failed else ""
+        say(f"{count:,}/{self._total:,}, {rate:.2f} a second, {left} left{failures}: {self._name}")
+
+    def now(self, name: str) -> None:
+        self._name = name
+
+
+class _RichPictures:
+    def __init__(self, shown: Any, total: int) -> None:
+        self._shown, self._start = shown, time.monotonic()
+        self._task = shown.add_task("", total=total, rate="", failed="", name="")
+
+    def done(self, painted: int, failed: int) -> None:
+        count = painted + failed
+        rate = count / max(1e-6, time.monotonic() - self._start)
+        failures = f"{failed:,} failed" if failed else ""
+        self._shown.update(self._task, completed=count, rate=f"{rate:.2f}/s", failed=failures)
+
+    def now(self, name: str) -> None:
+        self._shown.update(self._task, name=name.encode("utf-8", "replace").decode())
+
+
+def time_in_words(seconds: float) -> str:
+    """ "40 s", "12 min", "3 h 05 min"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
 class Bytes(Protocol):
     """Tells bytes on their way, file by file, and lines meanwhile."""
 

@@ -99,6 +99,9 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "max_pixels": _option(int, DEFAULT_MAX_PIXELS, "Refuse pictures with more pixels than this.", "N"),
 }
 
+SHARED = {name: kind for name, kind in _SHARED.items()}
+"""Options of every command that paints."""
+
 MACHINE = {name: _SHARED[name] for name in ("device", "precision", "json")}
 """Options of commands that paint nothing."""
 
@@ -120,6 +123,30 @@ def _from_field(item: Field[Any], kind: Any) -> tuple[Any, Any]:
         metavar = f"{rules['low']:g}..{rules['high']:g}"
     option = typer.Option(*names, help=rules["help"], metavar=metavar)
     return Annotated[kind, option], item.default
+
+
+def of_any(kinds: dict[str, type]) -> dict[str, tuple[Any, Any]]:
+    """The options of several methods as one set, under every name they have; what is not given is None.
+
+    Args:
+        kinds: method name -> its controls dataclass.
+    """
+    made: dict[str, tuple[Any, Any]] = {}
+    told: dict[str, list[str]] = {}
+    for method, kind in kinds.items():
+        hints = get_type_hints(kind)
+        for item in fields(kind):
+            annotation, default = _from_field(item, hints[item.name])
+            about = annotation.__metadata__[0]
+            for name in (item.name, *item.metadata["aliases"]):
+                told.setdefault(name, []).append(f"{method}: {item.metadata['help']} [default: {default}]")
+                option = typer.Option(
+                    f"--{name.replace('_', '-')}",
+                    help=" ".join(told[name]) if name == item.name else f"The same as --{item.name}.",
+                    metavar=about.metavar,
+                )
+                made[name] = Annotated[hints[item.name] | None, option], None
+    return made
 
 
 def painting(controls: type) -> dict[str, tuple[Any, Any]]:

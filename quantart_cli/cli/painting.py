@@ -23,7 +23,7 @@ from quantart_cli.engine.choices import (
     parse_tile,
 )
 from quantart_cli.errors import QuantArtError, check_choice
-from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
+from quantart_cli.images import Picture, check_output, read_picture, save_picture, to_size
 from quantart_cli.methods.controls import CONTROLS, Controls
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def run(method: str, values: dict[str, Any]) -> int:
         has_alpha=content.alpha is not None,
         background=values["background"],
     )
-    file = _find_model(method, values)
+    file = model_asked_for(method, values)
     with waiting("Loading", values["quiet"]):
         model = load_model(method, values, file, (lambda _: None) if values["quiet"] else say)
     with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", values["quiet"]):
@@ -91,6 +91,16 @@ def run(method: str, values: dict[str, Any]) -> int:
 
 def _check_options(values: dict[str, Any]) -> tuple[float, ...]:
     """Check the shared options; returns the style weights, normalised."""
+    check_shared(values)
+    if values["output"] == "-" and values["json"]:
+        raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
+    if [values["content"], *values["styles"]].count("-") > 1:
+        raise QuantArtError("stdin holds one picture: give - once")
+    return parse_style_weights(values["style_weights"], len(values["styles"]))
+
+
+def check_shared(values: dict[str, Any]) -> None:
+    """Check the options that every painting command shares, as far as that needs no picture."""
     check_choice("--preserve-color", values["preserve_color"], PRESERVE_COLOR)
     check_choice("--device", values["device"], DEVICES)
     check_choice("--precision", values["precision"], PRECISIONS)
@@ -101,23 +111,22 @@ def _check_options(values: dict[str, Any]) -> tuple[float, ...]:
             raise QuantArtError(f"--{name.replace('_', '-')} must be at least {least}, not {values[name]}")
     if values["quality"] > 100:
         raise QuantArtError(f"--quality must be at most 100, not {values['quality']}")
-    if values["output"] == "-" and values["json"]:
-        raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
-    if [values["content"], *values["styles"]].count("-") > 1:
-        raise QuantArtError("stdin holds one picture: give - once")
-    count = len(values["styles"])
-    if values["style_weights"] is None:
+
+
+def parse_style_weights(given: str | None, count: int) -> tuple[float, ...]:
+    """``--style-weights`` for so many styles, normalised."""
+    if given is None:
         return normalise_weights(None, count)
     try:
-        weights = [float(part) for part in values["style_weights"].split(",")]
+        weights = [float(part) for part in given.split(",")]
     except ValueError:
-        raise QuantArtError(f"--style-weights {values['style_weights']!r} is no list of numbers: 0.3,0.7") from None
+        raise QuantArtError(f"--style-weights {given!r} is no list of numbers: 0.3,0.7") from None
     if len(weights) != count:
         raise QuantArtError(f"--style-weights has {len(weights)} for {count} styles: give one a style")
     return normalise_weights(weights, count)
 
 
-def _find_model(method: str, values: dict[str, Any]) -> ModelFile | None:
+def model_asked_for(method: str, values: dict[str, Any]) -> ModelFile | None:
     """The weights asked for; None means quantart's own."""
     if values["model"] is None:
         if values["download"]:
@@ -135,13 +144,8 @@ def _find_model(method: str, values: dict[str, Any]) -> ModelFile | None:
 
 def _read(values: dict[str, Any]) -> tuple[Picture, list[Picture]]:
     """The content at the size to paint it, and the styles at their own."""
-    limit, size = values["max_pixels"], values["size"]
-    content = read_picture(values["content"], max_pixels=limit)
-    if size is not None:
-        short = min(content.size) * size // max(content.size)
-        if size * short > limit:
-            raise QuantArtError(f"--size {size} makes {size * short / 1e6:.0f} megapixels: raise --max-pixels for that")
-        content = resize(content, size, enlarge=True)
+    limit = values["max_pixels"]
+    content = to_size(read_picture(values["content"], max_pixels=limit), values["size"], limit)
     return content, [read_picture(style, max_pixels=limit) for style in values["styles"]]
 
 

@@ -5,7 +5,7 @@ from quantart_cli.images.formats import readable_formats, writable_formats
 from quantart_cli.images.output import check_output, save_picture
 from quantart_cli.images.picture import Metadata, Picture
 from quantart_cli.images.reading import DEFAULT_MAX_PIXELS, read_picture
-from quantart_cli.images.transform import fill_transparent, resize
+from quantart_cli.images.transform import fill_transparent, resize, to_size
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -18,5 +18,6 @@ __all__ = [
     "readable_formats",
     "resize",
     "save_picture",
+    "to_size",
     "writable_formats",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from quantart_cli.images.names import is_stream, printable, reason
 from quantart_cli.images.picture import Picture
 
 Target = str | os.PathLike
+_TEMPORARY = re.compile(r"\.quantart-[0-9a-f]{16}\.tmp")
 _NO_FSYNC = {errno.EINVAL, errno.ENOSYS, getattr(errno, "ENOTSUP", errno.EINVAL)}  # file systems that cannot
 
 
@@ -177,11 +179,30 @@ def _no_folder(path: str, folder: str) -> str:
 
 def beside(real: str) -> str:
     """A new name in the folder of ``real``, short so that it fits where the target's own name does."""
-    return os.path.join(os.path.dirname(real), f".quantart-{os.urandom(8).hex()}.tmp")
+    return os.path.join(os.path.dirname(real), f".quantart-{os.urandom(8).hex()}.tmp")  # _TEMPORARY
+
+
+_unfinished: set[str] = set()
+
+
+def remove_unfinished() -> None:
+    """Remove the temporary files being written now: for those who must leave at once, without unwinding threads."""
+    for temporary in list(_unfinished):
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def remove_left_behind(folder: str) -> None:
+    """Remove temporary files that a killed process left in a folder; nobody else may be writing there."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder or "."):
+            if _TEMPORARY.fullmatch(entry.name):
+                os.unlink(entry.path)
 
 
 def _replace(real: str, mode: int | None, data: bytes) -> None:
     temporary = beside(real)
+    _unfinished.add(temporary)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(temporary, flags, 0o666), "wb") as file:
@@ -195,6 +216,8 @@ def _replace(real: str, mode: int | None, data: bytes) -> None:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    finally:
+        _unfinished.discard(temporary)
     sync_folder(os.path.dirname(real))
 
 

@@ -44,7 +44,7 @@ class _Origin:
     name: str
 
 
-def read_picture(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+def read_picture(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS, path: str | None = None) -> Picture:
     """Read one still picture: upright by its EXIF orientation, converted to sRGB by its ICC profile, in 8 bits.
 
     Of an animation the first frame is read, of a document the first page. Files are opened only when they are regular
@@ -56,11 +56,12 @@ def read_picture(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pic
             mode (its orientation, profile and metadata count as if from a file); or a uint8 array (H, W), (H, W, 1)
             grey, (H, W, 2) grey and alpha, (H, W, 3) sRGB or (H, W, 4) sRGB and alpha.
         max_pixels: refuse anything with more, by the size in its header, before decoding.
+        path: where the source was read from, for errors and the picture's name; default the source itself.
 
     Raises:
         QuantArtError: in one line that names the file and says what to do.
     """
-    origin = _origin(source)
+    origin = _origin(source) if path is None else _origin_of(path)
     try:
         if isinstance(source, np.ndarray):
             return _from_array(source, origin, max_pixels)
@@ -72,6 +73,42 @@ def read_picture(source: Source, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pic
     except MemoryError as error:
         message = f"there is not enough memory to read {origin.shown}: make the picture smaller first"
         raise QuantArtError(message) from error
+
+
+def read_file(path: str) -> tuple[bytes, os.stat_result]:
+    """The bytes of a picture file, for :func:`read_picture`, and its status as it was opened.
+
+    Raises:
+        QuantArtError: as :func:`read_picture` before it decodes; what is no picture is told by its first bytes.
+    """
+    origin = _origin_of(path)
+    try:
+        with _opened(path, origin) as file:
+            with _refusing(origin):
+                head = file.read(formats.HEAD_BYTES)
+            _format_of(head, origin)
+            with _refusing(origin):
+                return head + file.read(), os.fstat(file.fileno())
+    except MemoryError as error:
+        raise QuantArtError(f"there is not enough memory to read {origin.shown}: make the picture smaller") from error
+
+
+def picture_size(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[int, int]:
+    """(width, height) of a picture file, upright, by its header alone.
+
+    Raises:
+        QuantArtError: as :func:`read_picture` before it decodes; damage further on is not found.
+    """
+    origin = _origin_of(path)
+    with _opened(path, origin) as file, _header(file, origin, max_pixels) as (image, _):
+        with _refusing(origin):
+            turned = image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+        width, height = image.size
+        return (height, width) if turned else (width, height)
+
+
+def _origin_of(path: str) -> _Origin:
+    return _Origin(printable(path), printable(os.path.basename(path)) or printable(path))
 
 
 def _origin(source: Source) -> _Origin:
@@ -86,8 +123,7 @@ def _origin(source: Source) -> _Origin:
     if is_stream(source):
         return _Origin("stdin", "<stdin>")
     if isinstance(source, (str, os.PathLike)):
-        path = os.fsdecode(source)
-        return _Origin(printable(path), printable(os.path.basename(path)) or printable(path))
+        return _origin_of(os.fsdecode(source))
     raise TypeError(f"a picture is a path, bytes, a PIL image or a uint8 array, not {type(source).__name__}")
 
 
@@ -156,11 +192,16 @@ def _stdin(origin: _Origin) -> IO[bytes]:
 
 
 def _decode(stream: IO[bytes], origin: _Origin, max_pixels: int) -> Picture:
+    with _header(stream, origin, max_pixels) as (image, head):
+        return _to_picture(image, origin, max_pixels, depth=head[24] if image.format == "PNG" else 8)
+
+
+@contextlib.contextmanager
+def _header(stream: IO[bytes], origin: _Origin, max_pixels: int) -> Iterator[tuple[Image.Image, bytes]]:
+    """A picture file opened by Pillow and not yet decoded, of a size that is allowed; and its first bytes."""
     with _refusing(origin):
         head = stream.read(formats.HEAD_BYTES)
-    format = formats.sniff(head)
-    if format is None or (format == "TIFF" and formats.is_raw(origin.name)):
-        raise QuantArtError(_not_readable(head, format, origin))
+    format = _format_of(head, origin)
     size = _webp_size(head) if format == "WEBP" else None  # its decoder allocates the canvas on opening
     if size:
         _check_pixels(size, origin, max_pixels)
@@ -171,7 +212,15 @@ def _decode(stream: IO[bytes], origin: _Origin, max_pixels: int) -> Picture:
         _check_pixels(image.size, origin, max_pixels)
         tags = getattr(image, "tag_v2", {})
         _check_pixels((_one(tags, 322), _one(tags, 323)), origin, max_pixels)  # a TIFF's tile may be larger than it
-        return _to_picture(image, origin, max_pixels, depth=head[24] if format == "PNG" else 8)
+        yield image, head
+
+
+def _format_of(head: bytes, origin: _Origin) -> str:
+    """Pillow's name of the format. Raises QuantArtError when it is none that is read here."""
+    format = formats.sniff(head)
+    if format is None or (format == "TIFF" and formats.is_raw(origin.name)):
+        raise QuantArtError(_not_readable(head, format, origin))
+    return format
 
 
 def _one(tags: object, tag: int) -> int:

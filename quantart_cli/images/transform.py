@@ -43,6 +43,20 @@ def resize(picture: Picture, long_side: int, *, enlarge: bool) -> Picture:
     return replace(picture, rgb=rgb, alpha=alpha)
 
 
+def to_size(picture: Picture, long_side: int | None, max_pixels: int) -> Picture:
+    """A picture at the size a person asked for with ``--size``, which may be larger than its own; None: its own.
+
+    Raises:
+        QuantArtError: the size makes more than ``max_pixels``.
+    """
+    if long_side is None:
+        return picture
+    pixels = long_side * (min(picture.size) * long_side // max(picture.size))
+    if pixels > max_pixels:
+        raise QuantArtError(f"--size {long_side} makes {pixels / 1e6:.0f} megapixels: raise --max-pixels for that")
+    return resize(picture, long_side, enlarge=True)
+
+
 def _resize_weighted(rgb: np.ndarray, alpha: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
     """Lanczos of colour times alpha, divided by Lanczos of alpha; in float, as 8 bits would band faint pixels."""
 
