@@ -113,7 +113,7 @@ class Pipeline:
         model: that paints.
         styles: gives an encoded style by its number.
         recipe: how.
-        record: takes what became of each picture, in a thread of its own.
+        record: takes what became of each picture, in any thread.
         stop: ends the run before the next picture, by whoever sets it.
         now: told each picture when it is about to be painted.
     """
@@ -184,24 +184,26 @@ class Pipeline:
         except Exception as error:
             return content, Failed.of(error)
 
-    def _paint(self, task: Task, content: Content, picture: Any) -> None:
+    def _paint(self, task: Task, content: Content, picture: Picture | Failed) -> None:
         self._now(task)
-        outcome = picture
-        if not isinstance(picture, Failed):
-            try:
-                outcome = work.paint(self._model, picture, self._styles(task.style), self._recipe)
-            except Exception as error:
-                outcome = Failed.of(error)
-        self._done.put((task, content, picture, outcome), _weight(picture))
+        if isinstance(picture, Failed):
+            self._record(task, content, picture)
+            return
+        try:
+            painted = work.paint(self._model, picture, self._styles(task.style), self._recipe)
+        except Exception as error:
+            self._record(task, content, Failed.of(error))
+        else:
+            self._done.put((task, content, picture, *painted), _weight(picture))
 
     def _write(self) -> None:
         while (item := self._done.get()) is not None:
-            task, content, picture, outcome = item
-            if not isinstance(outcome, Failed):
-                try:
-                    outcome = work.encode(picture, *outcome, task.format, self._recipe)
-                except Exception as error:
-                    outcome = Failed.of(error)
+            task, content, picture, painted, seconds = item
+            outcome: Finished | Failed
+            try:
+                outcome = work.encode(picture, painted, seconds, task.format, self._recipe)
+            except Exception as error:
+                outcome = Failed.of(error)
             self._record(task, content, outcome)
 
 

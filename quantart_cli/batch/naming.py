@@ -177,7 +177,7 @@ def tell_apart(template: Template, wishes: Sequence[Wish]) -> list[str]:
 
     Names that are equal but for case or the way accents are spelled get their source's suffix appended to the stem,
     all of them (x_jpg.png, x_png.png), and so does a file named as a folder of other outputs; who still collides is
-    numbered in the order of the sources. Depends on nothing but the arguments.
+    numbered in the order of the sources. The order of ``wishes`` does not matter.
     """
     outputs = [wish.folder + template.fill(wish) for wish in wishes]
     keys = [_folded(output) for output in outputs]
@@ -188,7 +188,7 @@ def tell_apart(template: Template, wishes: Sequence[Wish]) -> list[str]:
         return outputs
     taken = folders | {key for key, count in counts.items() if count == 1}
     next_number: Counter[str] = Counter()
-    for at in sorted(clashing, key=lambda at: (wishes[at].source, at)):
+    for at in sorted(clashing, key=lambda at: (wishes[at].source, wishes[at].style, at)):
         wish = wishes[at]
         tail = f"_{wish.ext}" if wish.ext else ""
         outputs[at] = _first_free(

@@ -275,5 +275,6 @@ def recorder(run: Run, tally: Tally, stop: threading.Event, fail_fast: bool) -> 
 
 def own_outputs(folder: Path, ledger: Ledger) -> Iterator[str]:
     """Real paths of what quantart painted into a folder before: never taken as contents."""
+    real = os.path.realpath(folder)
     for output in ledger.outputs():
-        yield os.path.realpath(folder / output)
+        yield os.path.join(real, *output.split("/"))

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.console import INTERRUPTED, pictures_bar, say, waiting
+from quantart_cli.cli.console import INTERRUPTED, TERMINATED, pictures_bar, say, waiting
 from quantart_cli.cli.options import SHARED, of_any, with_parameters
 from quantart_cli.cli.painting import check_shared, model_asked_for, parse_style_weights
 from quantart_cli.engine.choices import VQGAN_MODEL
@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 FAILED = 1
 EXECUTORS = ("local", "ray")
-_SHOWN = 10  # failures, or planned pictures, told line by line
+_ENDED = {KeyboardInterrupt: "interrupted", SystemExit: "told to end"}  # by Ctrl-C, by SIGTERM
+_STATUS = {"interrupted": INTERRUPTED, "told to end": TERMINATED}
+_SHOWN = 50  # failures told line by line
 
 _DOC = """Paint many pictures: a folder, a glob in quotes, a list.
 
@@ -37,7 +39,9 @@ Results go below OUT in the order of the folders they come from. What goes wrong
 stops no other. The same command again paints only what is missing or changed. Exit status 1: some failed.
 
 quantart batch photos/ painting.jpg -o out/
+
 quantart batch 'photos/**/*.jpg' paintings/ --each-style -o out/
+
 find photos -newer last | quantart batch --from-file - painting.jpg -o out/
 """
 
@@ -268,8 +272,8 @@ def _paint(asked: _Asked, run: Run, due: Due, start: float) -> int:
             try:
                 with interruptible():
                     execute(due.tasks, record, stop, lambda task: bar.now(task.source))
-            except KeyboardInterrupt:
-                ended = "interrupted"
+            except (KeyboardInterrupt, SystemExit) as asked_to:
+                ended = _ENDED[type(asked_to)]
             except OSError as error:
                 if error.errno is None:
                     raise
@@ -322,7 +326,7 @@ def _conclude(asked: _Asked, run: Run, due: Due, tally: Tally, ended: str | None
     """Tell what became of it; the exit status."""
     values, failures = asked.values, tally.failures
     left = len(due.tasks) - tally.attempted
-    status = INTERRUPTED if ended == "interrupted" else FAILED if failures or ended or run.plan.troubles else 0
+    status = _STATUS.get(ended, FAILED) if ended else FAILED if failures or run.plan.troubles else 0
     for line in run.plan.troubles:
         say(line)
     for source, _, why in failures[:_SHOWN]:
