@@ -149,17 +149,17 @@ def render(machine: Mapping[str, str], rows: Sequence[Row], notes: Sequence[str]
     return "\n".join(lines).strip() + "\n"
 
 
-def replace(text: str, figures: str) -> str:
-    """A README with what stands between its two markers replaced.
+def replace(text: str, figures: str, markers: tuple[str, str] = (BEGIN, END)) -> str:
+    """A README with what stands between two markers replaced.
 
     Raises:
         ValueError: it has no such markers.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    before, begin, rest = text.partition(markers[0])
+    _, end, after = rest.partition(markers[1])
     if not begin or not end:
-        raise ValueError(f"no {BEGIN} … {END} to write between")
-    return f"{before}{BEGIN}\n\n{figures}\n{END}{after}"
+        raise ValueError(f"no {' … '.join(markers)} to write between")
+    return f"{before}{begin}\n\n{figures}\n{end}{after}"
 
 
 def machine() -> dict[str, str]:

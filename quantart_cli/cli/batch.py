@@ -240,8 +240,7 @@ def _recipe(asked: _Asked, plan: Plan) -> Recipe:
     from quantart_cli.checkpoints.models import weights_of
 
     values, method = asked.values, asked["method"]
-    names = {name for kind in CONTROLS.values() for name in of_any({method: kind})}
-    given = {name: values[name] for name in names if values[name] is not None}
+    given = {name: values[name] for name in of_any(CONTROLS) if values[name] is not None}
     if asked["each_style"] and values["style_weights"] is not None:
         raise QuantArtError("--style-weights blends styles, and --each-style paints each alone: give one of them")
     return Recipe(
@@ -324,13 +323,16 @@ def _report(path: str | None) -> Iterator[IO[str] | None]:
 
 def _conclude(asked: _Asked, run: Run, due: Due, tally: Tally, ended: str | None, seconds: float) -> int:
     """Tell what became of it; the exit status."""
+    from quantart_cli.images.names import printable
+
     values, failures = asked.values, tally.failures
     left = len(due.tasks) - tally.attempted
     status = _STATUS.get(ended, FAILED) if ended else FAILED if failures or run.plan.troubles else 0
     for line in run.plan.troubles:
         say(line)
     for source, _, why in failures[:_SHOWN]:
-        say(why if source in why else f"{source}: {why}")
+        shown = printable(source)
+        say(why if shown in why else f"{shown}: {why}")
     if len(failures) > _SHOWN:
         say(f"… and {len(failures) - _SHOWN:,} more: --report FILE.jsonl lists them all")
     if tally.trace is not None:
@@ -362,12 +364,14 @@ def _conclude(asked: _Asked, run: Run, due: Due, tally: Tally, ended: str | None
 
 def summary(folder: Path, tally: Tally, plan: Plan, seconds: float) -> str:
     """The last line: counts, in words."""
+    from quantart_cli.batch.inputs import describe
+
     rate = f" in {seconds:.0f} s ({tally.painted / seconds:.2f} a second)" if tally.painted else ""
     parts = [f"{tally.painted:,} painted{rate}"]
     parts += [f"{count:,} {name}" for name, count in tally.settled.items()]
     if tally.failures:
         parts.append(f"{len(tally.failures):,} failed")
-    passed = ", ".join(f"{count:,} {why}" for why, count in plan.passed_over.items() if count)
+    passed = describe(plan.passed_over)
     return f"{folder}: {', '.join(parts)}" + (f"; passed over: {passed}" if passed else "")
 
 

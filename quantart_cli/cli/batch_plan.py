@@ -70,8 +70,10 @@ def show(asked: Any, run: Run, due: Due) -> int:
 
 
 def _print_plan(folder: Path, run: Run, due: Due, settled: dict[str, int], unreadable: list[str]) -> None:
+    from quantart_cli.images.names import printable
+
     for task in due.tasks[:_SHOWN]:
-        say(f"{task.source} -> {folder / task.output}")
+        say(f"{printable(task.source)} -> {printable(folder / task.output)}")
     if len(due.tasks) > _SHOWN:
         say(f"… and {len(due.tasks) - _SHOWN:,} more")
     counts = {**due.why, **settled, **{f"passed over, {why}": n for why, n in run.plan.passed_over.items() if n}}

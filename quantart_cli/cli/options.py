@@ -82,9 +82,7 @@ _SHARED: dict[str, tuple[Any, Any]] = {
         "MODEL",
     ),
     "download": _option(bool, False, "Download the model if it is not here yet.", flag="--download"),
-    "dry_run": _option(
-        bool, False, "Write nothing: print the memory and time it would take, from a sample.", flag="--dry-run"
-    ),
+    "dry_run": _option(bool, False, "Write nothing: say what it would take, measured on a sample.", flag="--dry-run"),
     "json": _option(bool, False, "Print one JSON object about the run on stdout.", flag="--json"),
     "quiet": _option(bool, False, "Say nothing but errors.", flag="--quiet"),
     "device": _option(str, DEVICES[0], "Where to compute.", _either(DEVICES)),
