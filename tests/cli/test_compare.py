@@ -1,0 +1,44 @@
+"""``quantart compare`` from the command line."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+
+
+def test_sheet(run, content_file, style_file, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    options = ("--fidelity", "0,1", "--strength", "0.5,1", "--cell", "64", "--size", "48", "--device", "cpu")
+    status, out, err = run("compare", content_file, style_file, "-o", sheet, *options, "--method", "adain", "--json")
+    assert status == 0, err
+    report = json.loads(out)
+    with PIL.Image.open(sheet) as page:
+        assert page.size == (report["width"], report["height"])
+        assert page.width > 3 * 64
+        pixels = np.asarray(page.convert("RGB"))
+    grey = (pixels == pixels[0, 0]).all(2)
+    # Three rows of pictures, parted by lines of nothing but grey.
+    rows = np.flatnonzero(np.diff((grey.mean(1) < 0.5).astype(int)) == 1)
+    assert len(rows) == 3
+    assert report["fidelity"] == [0, 1]
+    assert "sheet.png" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--fidelity", "0,x"), "is no list of numbers"),
+        (("--strength", "1.5"), "strength must lie between 0 and 1"),
+        (("--method", "photographs"), "on the sheet already"),
+        (("--method", "gaty"), "did you mean gatys"),
+        (("--cell", "1"), "--cell must lie between"),
+        (("--fidelity", ",".join(["0"] * 101)), "at most 100 pictures"),
+    ],
+)
+def test_mistakes(run, content_file, style_file, tmp_path, arguments, message):
+    status, _, err = run("compare", content_file, style_file, "-o", tmp_path / "sheet.png", *arguments)
+    assert status == 2
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "sheet.png").exists()
