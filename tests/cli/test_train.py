@@ -1,11 +1,26 @@
-"""``quantart train codebook`` from the command line."""
+"""``quantart train`` from the command line."""
 
 import json
+import os
+import signal
 
 import PIL.Image
+import pytest
 import safetensors.torch
 
+from quantart_cli.cli.train import asked_to_stop
 from tests.conftest import scene
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder of photographs and one of paintings, two of each."""
+    folders = [tmp_path / "photos", tmp_path / "art"]
+    for kind, folder in enumerate(folders):
+        folder.mkdir()
+        for number in range(2):
+            PIL.Image.fromarray(scene(80, 72, 10 * kind + number)).save(folder / f"{number}.png")
+    return folders
 
 
 def test_codebook(run, tmp_path):
@@ -39,3 +54,71 @@ def test_mistakes(run, tmp_path):
         assert err.count("\n") == 1
         assert message in err
     assert list(tmp_path.iterdir()) == []
+
+
+def autoencoder(run, folders, target, *options):
+    small = ("--batch", "2", "--crop", "64", "--device", "cpu", "--sheet-every", "100")
+    return run("train", "autoencoder", *folders, "-o", target, *small, *options)
+
+
+def test_autoencoder(run, pictures, tmp_path):
+    target = tmp_path / "model.safetensors"
+    status, out, err = autoencoder(run, pictures, target, "--steps", "2", "--precision", "fp32", "--json")
+    assert status == 0, err
+    assert "2 updates on 2 photographs and 2 paintings, 0 left out" in err
+    report = json.loads(out)
+    assert report["options"]["steps"] == 2
+    assert report["report"]["updates"] == 2
+    assert set(safetensors.torch.load_file(target)) > {
+        "entries",
+        "project.weight",
+        "expand.bias",
+        "decoder.conv1_1.bias",
+    }
+
+
+@pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_asked_to_stop_it_keeps_what_it_has(run, pictures, tmp_path, monkeypatch, number, expected):
+    from quantart_cli.training.updates import Autoencoder
+
+    update = Autoencoder.update
+
+    def and_ask(self, count):
+        losses = update(self, count)
+        os.kill(os.getpid(), number)
+        return losses
+
+    monkeypatch.setattr(Autoencoder, "update", and_ask)
+    target = tmp_path / "model.safetensors"
+    status, _, err = autoencoder(run, pictures, target, "--steps", "50")
+    assert status == expected
+    assert "stopped after 1 updates; the same command goes on from" in err
+    state = safetensors.torch.load_file(tmp_path / "model.safetensors.partial" / "checkpoint.safetensors")
+    assert state["loop"].tolist() == [1, 0]
+    assert not target.exists()
+
+
+def test_asked_twice_it_stops_at_once():
+    before = signal.getsignal(signal.SIGINT)
+    with asked_to_stop() as asked:
+        assert asked() is None
+        os.kill(os.getpid(), signal.SIGINT)
+        assert asked() == signal.SIGINT
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_mistakes_of_an_autoencoder(run, pictures, tmp_path):
+    for options, message in (
+        (("--precision", "fp16"), "fp16"),
+        (("--crop", "70"), "--crop must be a multiple of 8, not 70"),
+        (("--average", "2"), "average must lie between 0 and 1"),
+        (("--model", "vgg19-normalised"), "a model of another kind"),
+        (("--model", str(tmp_path / "none.safetensors")), "does not exist"),
+    ):
+        status, _, err = autoencoder(run, pictures, tmp_path / "m.safetensors", *options)
+        assert status == 2, err
+        assert err.count("\n") == 1
+        assert message in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["art", "photos"]

@@ -1,0 +1,175 @@
+"""A whole training of an art autoencoder, in seconds: reproducible, resumable, guarded."""
+
+import copy
+import json
+import shutil
+
+import PIL.Image
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+
+from quantart_cli.checkpoints.models import ModelFile, embedded_model
+from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.controls import QuantArtControls
+from quantart_cli.methods.quantart import QuantArt
+from quantart_cli.training.autoencoder import beginning, train_autoencoder
+from quantart_cli.training.gather import name_hash
+from quantart_cli.training.loop import NotFinite, Stopped
+from quantart_cli.training.options import AutoencoderOptions
+from quantart_cli.training.pictures import Pictures
+from quantart_cli.training.updates import Autoencoder
+from tests.conftest import scene
+
+# The discriminator is listened to from the third update on, see the fixture.
+OPTIONS = AutoencoderOptions(
+    steps=4,
+    batch=2,
+    crop=64,
+    smallest_crop=0.8,
+    adversary_after=1,
+    average=0.5,
+    log_every=1,
+    sheet_every=4,
+    hold_out=0.3,
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _listens_early():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("quantart_cli.training.updates._HEAD_START", 1)
+        patch.setattr("quantart_cli.training.autoencoder._SHOWN", 1)
+        yield
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    made = []
+    for kind in range(2):
+        folder = tmp_path_factory.mktemp("pictures")
+        for number in range(8):
+            PIL.Image.fromarray(scene(88, 76, 10 * kind + number)).save(folder / f"{number}.png")
+        made.append(folder)
+    return made
+
+
+@pytest.fixture(scope="module")
+def small():
+    """The codebook that came with quantart, a sixteenth of it."""
+    book, start = beginning(embedded_model("quantart-vgg19"))
+    assert start is None
+    book.entries = torch.nn.Parameter(book.entries[::16].clone(), requires_grad=False)
+    return book
+
+
+@pytest.fixture(scope="module")
+def train(vgg, small, decoder):
+    def call(folders, target, options=OPTIONS, **more):
+        return train_autoencoder(*folders, target, options, vgg, small, decoder, **more)
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(train, folders, tmp_path_factory):
+    target = tmp_path_factory.mktemp("trained") / "model.safetensors"
+    return target, train(folders, target)
+
+
+def test_report_log_sheets_and_file(trained):
+    target, report = trained
+    kept = [number for number in range(8) if name_hash(f"{number}.png") >= 0.3]
+    assert 0 < len(kept) < 8
+    assert (report.photographs, report.paintings, report.updates, report.skipped) == (len(kept), len(kept), 4, 0)
+    log = target.with_name("model.safetensors.training")
+    lines = [json.loads(line) for line in (log / "log.jsonl").read_text().splitlines()]
+    assert "discriminator" not in lines[0]
+    assert "adversary" not in lines[1]
+    assert {"content", "style", "gram", "pixel", "perceptual", "discriminator", "adversary"} <= set(lines[3])
+    assert PIL.Image.open(log / "000004.png").width == 5 * 260 + 4
+    with safetensors.safe_open(target, "pt") as file:
+        assert json.loads(file.metadata()["quantart"])["options"]["hold_out"] == 0.3
+    assert not target.with_name("model.safetensors.partial").exists()
+
+
+def test_the_file_is_a_codebook_and_a_decoder_that_paint(trained, small, decoder, vgg, parity):
+    target, _ = trained
+    assert all(tensor.dtype == torch.float16 for tensor in safetensors.torch.load_file(target).values())
+    book, painter = beginning(ModelFile("model", target, "quantart-vgg19"))
+    assert not torch.equal(book.entries, small.entries)
+    assert torch.equal(book.project.weight, small.project.weight)
+    assert 0 < (painter.conv1_1.weight - decoder.conv1_1.weight).abs().max() < 0.01
+    method = QuantArt(vgg, book, decoder, painter)
+    with torch.inference_mode():
+        style = method.encode_style([(parity["style_1"], None)], [1.0])
+        image = method.stylize(parity["content"], style, QuantArtControls(fidelity=0.7))
+    assert image.isfinite().all()
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_others(trained, train, folders, tmp_path):
+    train(folders, tmp_path / "again.safetensors")
+    assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
+    train(folders, tmp_path / "other.safetensors", AutoencoderOptions(**{**vars(OPTIONS), "seed": 1, "steps": 1}))
+    entries = (safetensors.torch.load_file(each)["entries"] for each in (trained[0], tmp_path / "other.safetensors"))
+    assert not torch.equal(*entries)
+
+
+@pytest.mark.parametrize("when", [1, 3])
+def test_stopped_and_gone_on_with_gives_the_same_bytes(trained, train, folders, tmp_path, when):
+    target = tmp_path / "model.safetensors"
+    done = []
+    with pytest.raises(Stopped):
+        train(
+            folders,
+            target,
+            stop=lambda: len(done) >= when,
+            progress=lambda stage, *_: stage == "training" and done.append(0),
+        )
+    assert not target.exists()
+    train(folders, target)
+    assert target.read_bytes() == trained[0].read_bytes()
+
+
+def test_held_out_pictures_change_nothing(trained, train, folders, tmp_path):
+    without = []
+    for kind, folder in enumerate(folders):
+        copied = tmp_path / str(kind)
+        shutil.copytree(folder, copied, ignore=lambda _, names: [n for n in names if name_hash(n) < 0.3])
+        without.append(copied)
+    train(without, tmp_path / "model.safetensors")
+    assert (tmp_path / "model.safetensors").read_bytes() == trained[0].read_bytes()
+
+
+def test_it_goes_on_from_a_model_of_its_own(trained, train, vgg, decoder, folders, tmp_path):
+    book, painter = beginning(ModelFile("model", trained[0], "quantart-vgg19"))
+    still = AutoencoderOptions(**{**vars(OPTIONS), "steps": 1, "rate": 0.0, "codebook_decay": 1.0})
+    target = tmp_path / "more.safetensors"
+    train_autoencoder(*folders, target, still, vgg, book, decoder, painter)
+    before, after = (safetensors.torch.load_file(each) for each in (trained[0], target))
+    assert all(torch.equal(after[name], before[name]) for name in before)
+
+
+def test_an_update_that_is_not_finite_changes_nothing(vgg, small, decoder, folders):
+    sick = copy.deepcopy(vgg)
+    pictures = [Pictures(sorted(folder.iterdir()), 1e9, lambda *_: None) for folder in folders]
+    trainee = Autoencoder(sick, small, decoder, None, *pictures, (torch.zeros(0), torch.zeros(0)), OPTIONS)
+    trainee.update(0)
+    before = {name: value.detach().clone() for name, value in trainee.state().items()}
+    sick.conv1_1.weight.data[0] = torch.nan
+    with pytest.raises(NotFinite, match="content nan"):
+        trainee.update(1)
+    after = trainee.state()
+    changed = [name for name in before if not torch.equal(before[name], after[name])]
+    # The estimates of spectral norms move whenever a discriminator is asked.
+    assert all(name.endswith(("_u", "_v")) for name in changed)
+    assert all(value.isfinite().all() for value in after.values())
+
+
+def test_what_a_person_can_get_wrong(train, folders, tmp_path):
+    with pytest.raises(QuantArtError, match="--crop must be a multiple of 8, not 68"):
+        train(folders, tmp_path / "m.safetensors", AutoencoderOptions(crop=68))
+    with pytest.raises(QuantArtError, match="is not a folder"):
+        train((folders[0], tmp_path / "none"), tmp_path / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []
