@@ -279,6 +279,8 @@ def _paint(asked: _Asked, run: Run, due: Due, start: float) -> int:
                 from quantart_cli.images.names import reason
 
                 ended = f"{asked.folder}: {reason(error)}"
+            except QuantArtError as error:  # a cluster that is lost midway
+                ended = str(error)
             tally.tell = lambda _: None
     return _conclude(asked, run, due, tally, ended, time.perf_counter() - start)
 
@@ -289,7 +291,8 @@ def _executor(asked: _Asked, run: Run) -> Any:
     if values["executor"] == "ray":
         from quantart_cli.batch.remote import remote_executor
 
-        return remote_executor(run, asked.file, values, tell=lambda line: _tell(values, line))
+        with waiting("Starting Ray workers", values["quiet"]):
+            return remote_executor(run, asked.file, values, tell=lambda line: _tell(values, line))
     from quantart_cli.batch.local import Pipeline, Styles
     from quantart_cli.cli.runtime import load_model
 
