@@ -65,15 +65,16 @@ def execute(command: Sequence[str | Path], cache: Path | None = None) -> Run:
     return Run(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
 
 
-def alternate(commands: Mapping[str, Callable[[int], Run]], repeat: int) -> dict[str, Run]:
+def alternate(commands: Mapping[str, Callable[[int], Run]], repeat: int, warm: bool = True) -> dict[str, Run]:
     """Medians of several runs of each command, in turns, so that all see the same machine.
 
     Args:
         commands: by name; each is given the number of its run, 0 being one that does not count: it fills the caches.
         repeat: runs that count.
+        warm: whether there is a run that does not.
     """
     runs: dict[str, list[Run]] = {name: [] for name in commands}
-    for i in range(repeat + 1):
+    for i in range(0 if warm else 1, repeat + 1):
         for name, command in commands.items():
             found = command(i)
             if i > 0:
