@@ -183,9 +183,9 @@ def _joined(models: list[_Model], sources: list[Path]) -> _Model:
 
 
 def _build_codebook(tensors: Mapping[str, Tensor]) -> nn.Module:
-    from quantart_cli.nets.codebook import Codebook
+    from quantart_cli.nets.autoencoder import ArtCodebook
 
-    return Codebook.like(tensors)
+    return ArtCodebook.like(tensors)
 
 
 def _build_decoder(_: Mapping[str, Tensor]) -> nn.Module:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,10 @@ from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say
 from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
 from quantart_cli.errors import QuantArtError
 from quantart_cli.training.options import AutoencoderOptions, CodebookOptions
+
+if TYPE_CHECKING:
+    from quantart_cli.checkpoints.models import ModelFile
+    from quantart_cli.nets.autoencoder import ArtCodebook
 
 _CODEBOOK = """Learn a codebook from a folder of paintings.
 
@@ -132,7 +136,7 @@ def _autoencoder(values: dict[str, Any]) -> int:
     from quantart_cli.engine.build import build_network
     from quantart_cli.engine.device import choose
     from quantart_cli.engine.machine import Machine
-    from quantart_cli.training.autoencoder import beginning, train_autoencoder
+    from quantart_cli.training.autoencoder import train_autoencoder
     from quantart_cli.training.loop import Stopped
 
     machine = choose(values["device"], values["precision"])
@@ -141,7 +145,6 @@ def _autoencoder(values: dict[str, Any]) -> int:
     exact = Machine(machine.device, "fp32", "weights that learn")
     model = values["model"]
     file = embedded_model("quantart-vgg19") if model is None else find_model(model, ("quantart-vgg19",))
-    codebook, start = beginning(file)
     keep_memory()
     try:
         with asked_to_stop() as asked, progress_bar("photographs", values["quiet"]) as bar:
@@ -151,9 +154,8 @@ def _autoencoder(values: dict[str, Any]) -> int:
                 target,
                 options,
                 build_network("vgg", "vgg19-normalised", machine),
-                codebook.to(machine.device),
+                _codebook_of(file).to(machine.device),
                 build_network("decoder", "adain-decoder", exact),
-                None if start is None else start.to(machine.device),
                 restart=values["restart"],
                 stop=lambda: asked() is not None,
                 progress=lambda stage, done, total, losses: bar(done, total, _words(losses), stage=stage),
@@ -171,6 +173,14 @@ def _autoencoder(values: dict[str, Any]) -> int:
     if values["json"]:
         print(json.dumps({"output": str(target), "options": asdict(options), "report": asdict(report)}))
     return 0
+
+
+def _codebook_of(file: ModelFile) -> ArtCodebook:
+    """A codebook, float32, and its decoder if the file has one."""
+    from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
+    from quantart_cli.nets.autoencoder import ArtCodebook
+
+    return fill_strictly(ArtCodebook.like, open_tensors(file.path), file.name)
 
 
 def _words(losses: dict[str, float]) -> str:

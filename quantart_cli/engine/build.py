@@ -19,7 +19,7 @@ from quantart_cli.methods.adain import AdaIN
 from quantart_cli.methods.gatys import Gatys
 from quantart_cli.methods.quantart import QuantArt
 from quantart_cli.methods.quantart_vqgan import QuantArtVQGAN
-from quantart_cli.nets.codebook import Codebook
+from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.nets.vqgan import StyleVQGAN
@@ -34,7 +34,7 @@ METHODS: dict[str, tuple[type[Any], dict[str, str]]] = {
 _NETWORKS: dict[str, Callable[[Mapping[str, Tensor]], nn.Module]] = {
     "vgg": lambda _: VGG19(),
     "decoder": lambda _: Decoder(),
-    "codebook": Codebook.like,
+    "codebook": ArtCodebook.like,
 }
 
 
@@ -55,9 +55,10 @@ def build_network(part: str, weights: str | ModelFile, machine: Machine) -> nn.M
     """One network: ``part`` is "vgg", "decoder" or "codebook", ``weights`` a file, or the name of an embedded one."""
     file = embedded_model(weights) if isinstance(weights, str) else weights
     network = fill_strictly(_NETWORKS[part], _tensors(file), _told(file))
-    # Nearest entries are compared by differences of large numbers: a codebook stays in float32.
-    dtype = torch.float32 if part == "codebook" else machine.dtype
-    network.to(machine.device, dtype)
+    # Nearest entries are compared by differences of large numbers: a codebook stays in float32, its decoder does not.
+    network.to(machine.device, torch.float32 if part == "codebook" else machine.dtype)
+    if isinstance(network, ArtCodebook) and network.decoder is not None:
+        network.decoder.to(machine.dtype)
     return network.to(memory_format=torch.channels_last)
 
 

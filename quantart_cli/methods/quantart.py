@@ -5,12 +5,13 @@ With hats for quantized, c content, s style, y stylized, and a ⊕p b = p·a + (
     z_c = E(c)             ẑ_c = VQ(z_c)
     z_y = T(z_c, z_s)      ẑ_y = VQ(T̂(ẑ_c, ẑ_s))
     z     = (ẑ_y ⊕β ẑ_c) ⊕α (z_y ⊕β z_c)
-    image = D(z)
+    image = D_α(z)         D_α = D̂ ⊕α D
 
 α is visual fidelity, β style strength, both chosen when a picture is painted. Here, on the VGG-19 backbone: E is VGG-19
-to relu4_1, T and T̂ are AdaIN, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder for both ends;
-α = 0 is AdaIN with β as its α. It departs from the paper in its backbone, in transfer blocks without parameters, and
-in VQ:
+to relu4_1, T and T̂ are AdaIN, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder, and D̂ one that
+was trained on from there on quantized features, weight by weight between the two; a codebook that comes without one is
+decoded by D at both ends. α = 0 is AdaIN with β as its α. It departs from the paper in its backbone, in transfer blocks
+without parameters, and in VQ:
 
     VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entry at every position
 
@@ -23,6 +24,7 @@ ones again (at 99.9 % of the positions of real photographs) and is not asked a s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -41,13 +43,20 @@ from quantart_cli.methods.features import (
     encode,
     style_statistics,
 )
+from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.codebook import Codebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
 
 
 class QuantArt:
-    """Style transfer pulled towards a codebook of real artworks."""
+    """Style transfer pulled towards a codebook of real artworks.
+
+    Args:
+        vgg: E.
+        codebook: of VQ, float32, with D̂ in the precision of D if it has one; else D̂ is D.
+        decoder: D.
+    """
 
     optimises = False
     backbone = "vgg19"
@@ -57,6 +66,9 @@ class QuantArt:
         self.vgg = vgg
         self.codebook = codebook
         self.decoder = decoder
+        own = codebook.decoder if isinstance(codebook, ArtCodebook) else None
+        self.quantized = decoder if own is None else own
+        self._between: tuple[float, Decoder] = (0.0, decoder)  # the last α that was asked for, and D_α
 
     def encode_style(
         self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
@@ -84,7 +96,19 @@ class QuantArt:
             z_hat = transfer(c_hat.at(window), c_hat.statistics, style, beta)  # ẑ_y ⊕β ẑ_c
             return z_hat if alpha == 1 else mix(z_hat, transfer(c.at(window), c.statistics, style, beta), alpha)
 
-        return decode(self.decoder, z, c.grid, tuple(content.shape[2:]), tiles, put)
+        return decode(self.decoder_at(alpha), z, c.grid, tuple(content.shape[2:]), tiles, put)
+
+    def decoder_at(self, alpha: float) -> Decoder:
+        """D_α = D̂ ⊕α D; that of the last α is kept."""
+        if alpha in (0, 1) or self.quantized is self.decoder:
+            return self.quantized if alpha == 1 else self.decoder
+        if self._between[0] != alpha:
+            between = copy.deepcopy(self.decoder)
+            ends = zip(self.quantized.parameters(), self.decoder.parameters(), strict=True)
+            for weight, (a, b) in zip(between.parameters(), ends, strict=True):
+                weight.data.copy_(mix(a.float(), b.float(), alpha))
+            self._between = (alpha, between)
+        return self._between[1]
 
     def quantize(self, features: Features) -> Quantized:
         """VQ(z): nearest entries of the standardised features, with the statistics of z."""

@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
-from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.output import write_atomically
-from quantart_cli.nets.codebook import Codebook
+from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.training.gather import name_hash, pictures_below
-from quantart_cli.training.loop import Places, Plan, Stopped, run
+from quantart_cli.training.loop import Places, Plan, Stopped, run, updates_done
 from quantart_cli.training.options import AutoencoderOptions
 from quantart_cli.training.pictures import Pictures
 from quantart_cli.training.updates import Autoencoder
@@ -30,6 +28,9 @@ from quantart_cli.training.updates import Autoencoder
 _SHOWN, _SHOWN_SIZE = 6, 256  # pairs of a preview sheet, and their side in pixels
 # What may differ between a training and its continuation.
 _FREE = ("steps", "log_every", "checkpoint_every", "sheet_every", "memory")
+
+Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Called with the stage, units done of all, and losses."""
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,12 @@ def train_autoencoder(
     target: Path,
     options: AutoencoderOptions,
     vgg: VGG19,
-    codebook: Codebook,
+    codebook: ArtCodebook,
     decoder: Decoder,
-    start: Decoder | None = None,
     *,
     restart: bool = False,
     stop: Callable[[], bool] = lambda: False,
-    progress: Callable[[str, int, int, dict[str, float]], None] = lambda *_: None,
+    progress: Progress = lambda *_: None,
 ) -> Report:
     """Train D̂ and the codebook, and write them as fp16 safetensors: ``project.*``, ``expand.*``, ``entries`` and
     ``decoder.*``.
@@ -68,9 +68,8 @@ def train_autoencoder(
         contents, styles: folders of photographs and of paintings, searched below.
         target: the file to write.
         vgg: the encoder, on the device and in the precision to use.
-        codebook: where it begins, float32 on the same device.
+        codebook: where it begins, float32 on the same device; its decoder is where D̂ begins, D where it has none.
         decoder: D, the decoder of the continuous end, likewise; it stays.
-        start: where D̂ begins, likewise; None: as D.
         restart: forget an earlier unfinished training.
         stop: asked between pictures and updates whether to stop.
         progress: called with (stage, done, total, losses).
@@ -81,63 +80,42 @@ def train_autoencoder(
     """
     if options.crop % 8:
         raise QuantArtError(f"--crop must be a multiple of 8, not {options.crop}")
-    paths = [pictures_below(folder, options.hold_out) for folder in (contents, styles)]
+    folders = {"photographs": contents, "paintings": styles}
+    paths = {name: pictures_below(folder, options.hold_out) for name, folder in folders.items()}
+    identity = {
+        "contents": str(contents.resolve()),
+        "styles": str(styles.resolve()),
+        "pictures": [len(each) for each in paths.values()],
+        "start": _digest(codebook, decoder),
+        "precision": str(vgg.conv1_1.weight.dtype).removeprefix("torch."),
+        **{name: value for name, value in asdict(options).items() if name not in _FREE},
+    }
     places = Places(target)
-    places.open(
-        {
-            "contents": str(contents.resolve()),
-            "styles": str(styles.resolve()),
-            "pictures": [len(each) for each in paths],
-            "start": _digest(codebook, start or decoder),
-            "precision": str(vgg.conv1_1.weight.dtype).removeprefix("torch."),
-            **{name: value for name, value in asdict(options).items() if name not in _FREE},
-        },
-        restart,
-    )
-
-    def told(stage: str) -> Callable[[int, int], None]:
-        def report(done: int, total: int) -> None:
-            if stop():
-                raise Stopped(0)
-            progress(stage, done, total, {})
-
-        return report
-
-    photographs, paintings = (
-        Pictures(each, options.memory * 1e9, told(stage))
-        for each, stage in zip(paths, ("photographs", "paintings"), strict=True)
-    )
-    shown = tuple(_shown(folder, options.hold_out) for folder in (contents, styles))
-    count = min(len(each) for each in shown)
-    trainee = Autoencoder(
-        vgg, codebook, decoder, start, photographs, paintings, (shown[0][:count], shown[1][:count]), options
-    )
+    places.open(identity, restart)
+    held = {name: Pictures(found, options.memory * 1e9, _told(name, stop, progress)) for name, found in paths.items()}
+    shown = [_shown(folder, options.hold_out) for folder in (contents, styles)]
+    trainee = Autoencoder(vgg, codebook, decoder, *held.values(), (shown[0], shown[1]), options)
     plan = Plan(options.steps, options.log_every, options.checkpoint_every, options.sheet_every)
     skipped = run(
-        trainee,
-        places,
-        plan,
-        stop=stop,
-        progress=lambda done, total, losses: progress("training", done, total, losses),
+        trainee, places, plan, stop=stop, progress=lambda done, total, losses: progress("training", done, total, losses)
     )
-    report = Report(
-        len(photographs), len(paintings), photographs.unreadable + paintings.unreadable, options.steps, skipped
-    )
+    done = updates_done(places)  # more than was asked for, where that was less than there was
+    unreadable = [line for each in held.values() for line in each.unreadable]
+    report = Report(*(len(each) for each in held.values()), unreadable, done, skipped)
     _write(target, trainee.model(), options, report)
     shutil.rmtree(places.partial)
     return report
 
 
-def beginning(model: ModelFile) -> tuple[Codebook, Decoder | None]:
-    """Codebook and D̂ of a file that was trained before, float32; None where it is a codebook only.
+def _told(stage: str, stop: Callable[[], bool], progress: Progress) -> Callable[[int, int], None]:
+    """What is called with pictures read and pictures in all."""
 
-    Raises:
-        QuantArtError: it is damaged, or of another network.
-    """
-    tensors = open_tensors(model.path)
-    own = {key.removeprefix("decoder."): tensors.pop(key) for key in list(tensors) if key.startswith("decoder.")}
-    codebook = fill_strictly(Codebook.like, tensors, model.name)
-    return codebook, fill_strictly(lambda _: Decoder(), own, model.name) if own else None
+    def report(done: int, total: int) -> None:
+        if stop():
+            raise Stopped(0)
+        progress(stage, done, total, {})
+
+    return report
 
 
 def _digest(*networks: torch.nn.Module) -> str:

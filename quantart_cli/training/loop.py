@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -170,6 +171,14 @@ def run(
         if asked and done < plan.steps:
             raise Stopped(done)
     return skipped
+
+
+def updates_done(places: Places) -> int:
+    """How many updates are in the checkpoint."""
+    if not places.checkpoint.exists():
+        return 0
+    with safetensors.safe_open(places.checkpoint, "pt") as file:
+        return int(file.get_tensor("loop")[0])
 
 
 def _resume(trainee: Trainee, places: Places) -> tuple[int, int]:

@@ -28,7 +28,9 @@ class CodebookOptions(Controls):
 class AutoencoderOptions(Controls):
     """Training of the art autoencoder: a decoder of quantized features, and its codebook."""
 
-    steps: int = control(20_000, "Updates in all; more may be asked of an unfinished training.", low=1)
+    steps: int = control(
+        20_000, "Updates in all; an unfinished training may be given more, or ended by fewer than it has.", low=1
+    )
     batch: int = control(4, "Crops an update.", low=2)
     crop: int = control(192, "Side of a crop in pixels, a multiple of 8.", low=64)
     smallest_crop: float = control(

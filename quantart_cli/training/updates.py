@@ -33,7 +33,7 @@ from torch import Tensor
 from torch.func import functional_call
 from torchvision.utils import make_grid
 
-from quantart_cli.nets.codebook import Codebook
+from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.discriminator import LAYERS as JUDGED
 from quantart_cli.nets.discriminator import Discriminator
@@ -67,20 +67,18 @@ class Autoencoder:
 
     Args:
         vgg: the encoder; frozen here.
-        codebook: float32, where it begins.
+        codebook: float32, where it begins, and where D̂ begins if it has a decoder.
         decoder: D, float32; stays as it is.
-        start: where D̂ begins, float32; None: as D.
         contents, styles: photographs and paintings to learn from.
-        shown: pairs of the preview sheet, (n, 3, H, W) each.
+        shown: contents and styles of the preview sheet, (n, 3, H, W) each; as many pairs as the shorter has.
         options: see there.
     """
 
     def __init__(
         self,
         vgg: VGG19,
-        codebook: Codebook,
+        codebook: ArtCodebook,
         decoder: Decoder,
-        start: Decoder | None,
         contents: Pictures,
         styles: Pictures,
         shown: tuple[Tensor, Tensor],
@@ -90,7 +88,7 @@ class Autoencoder:
         self.device, self.dtype = vgg.conv1_1.weight.device, vgg.conv1_1.weight.dtype
         self.contents, self.styles, self.shown, self.options = contents, styles, shown, options
         self.base = {name: value.detach() for name, value in decoder.named_parameters()}
-        self.decoder = copy.deepcopy(start or decoder).requires_grad_()
+        self.decoder = copy.deepcopy(codebook.decoder or decoder).requires_grad_()
         codebook = copy.deepcopy(codebook).requires_grad_(False)
         self.quantizer = Quantizer(codebook, options.codebook_decay)
         codebook.expand.requires_grad_()
@@ -275,7 +273,7 @@ class Autoencoder:
     def sheet(self) -> Tensor:
         """Rows of content, style, AdaIN, and the averaged model at α = 0.7 and 1."""
         rows = []
-        for content, style in zip(*self.shown, strict=True):
+        for content, style in zip(*self.shown, strict=False):
             z_c, z_s = (self.vgg(x[None].to(self.device))[_DEEPEST] for x in (content, style))
             own, other = moments(z_c), moments(z_s)
             z_y = dress(z_c.float(), own, other)

@@ -88,6 +88,3 @@ def test_tiles_by_hand(run, content_file, style_file, tmp_path):
         status, _, err = run("stylize", content_file, style_file, "-o", tmp_path / "o.png", "--tile", tile)
         assert status == 2
         assert "--tile must be auto, none or at least 64 pixels" in err
-    status, _, err = run("gatys", content_file, style_file, "-o", tmp_path / "o.png", "--tile", "64")
-    assert status == 2
-    assert "knows no tiles" in err

@@ -1,5 +1,7 @@
 """QuantArt: its formula by hand, and what each end of α and β is."""
 
+import copy
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from quantart_cli.methods.arithmetic import transfer
 from quantart_cli.methods.controls import AdaINControls, QuantArtControls
 from quantart_cli.methods.features import Features, Statistics, encode
 from quantart_cli.methods.quantart import QuantArt
+from quantart_cli.nets.autoencoder import ArtCodebook
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +123,34 @@ def test_hidden_parts_of_the_style_do_not_count(method, parity):
         return ((one.mean - two.mean).norm() + (one.std - two.std).norm()).item()
 
     assert distance(masked, half) < 0.4 * distance(whole, half)
+
+
+@pytest.fixture
+def trained(codebook, decoder):
+    """A codebook with a decoder of its own, D̂ = D with every weight raised by a tenth."""
+    book = ArtCodebook(*codebook.entries.shape)
+    book.load_state_dict(codebook.state_dict())
+    book.decoder = copy.deepcopy(decoder)
+    for weight in book.decoder.parameters():
+        weight.data.mul_(1.1)
+    return book.requires_grad_(False)
+
+
+@torch.inference_mode()
+def test_the_decoder_lies_between_both_ends(vgg, trained, decoder, style, parity, codebook):
+    method = QuantArt(vgg, trained, decoder)
+    assert method.decoder_at(0.0) is decoder
+    assert method.decoder_at(1.0) is trained.decoder
+    for alpha in (0.3, 0.7):
+        ends = zip(method.decoder_at(alpha).parameters(), decoder.parameters(), strict=True)
+        assert all(torch.allclose(own, base * (1 + 0.1 * alpha), rtol=1e-6) for own, base in ends)
+    assert method.decoder_at(0.7) is method.decoder_at(0.7)
+    plain = QuantArt(vgg, codebook, decoder)
+    assert plain.decoder_at(0.7) is decoder
+    pictures = {}
+    for alpha in (0.0, 0.7, 1.0):
+        controls = QuantArtControls(fidelity=alpha)
+        pictures[alpha] = [each.stylize(parity["content"], style, controls) for each in (method, plain)]
+    assert torch.equal(*pictures[0.0])
+    moved = [(ours - theirs).abs().mean() for ours, theirs in pictures.values()]
+    assert 0 < moved[1] < moved[2]

@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from dataclasses import replace
 
 import PIL.Image
 import pytest
@@ -10,11 +11,13 @@ import safetensors
 import safetensors.torch
 import torch
 
-from quantart_cli.checkpoints.models import ModelFile, embedded_model
+from quantart_cli.checkpoints.loading import fill_strictly
+from quantart_cli.checkpoints.models import embedded_model
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.quantart import QuantArt
-from quantart_cli.training.autoencoder import beginning, train_autoencoder
+from quantart_cli.nets.autoencoder import ArtCodebook
+from quantart_cli.training.autoencoder import train_autoencoder
 from quantart_cli.training.gather import name_hash
 from quantart_cli.training.loop import NotFinite, Stopped
 from quantart_cli.training.options import AutoencoderOptions
@@ -34,6 +37,10 @@ OPTIONS = AutoencoderOptions(
     sheet_every=4,
     hold_out=0.3,
 )
+
+
+def read(path):
+    return fill_strictly(ArtCodebook.like, safetensors.torch.load_file(path), path.name)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -58,8 +65,8 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def small():
     """The codebook that came with quantart, a sixteenth of it."""
-    book, start = beginning(embedded_model("quantart-vgg19"))
-    assert start is None
+    book = read(embedded_model("quantart-vgg19").path)
+    assert book.decoder is None
     book.entries = torch.nn.Parameter(book.entries[::16].clone(), requires_grad=False)
     return book
 
@@ -97,11 +104,11 @@ def test_report_log_sheets_and_file(trained):
 def test_the_file_is_a_codebook_and_a_decoder_that_paint(trained, small, decoder, vgg, parity):
     target, _ = trained
     assert all(tensor.dtype == torch.float16 for tensor in safetensors.torch.load_file(target).values())
-    book, painter = beginning(ModelFile("model", target, "quantart-vgg19"))
+    book = read(target)
     assert not torch.equal(book.entries, small.entries)
     assert torch.equal(book.project.weight, small.project.weight)
-    assert 0 < (painter.conv1_1.weight - decoder.conv1_1.weight).abs().max() < 0.01
-    method = QuantArt(vgg, book, decoder, painter)
+    assert 0 < (book.decoder.conv1_1.weight - decoder.conv1_1.weight).abs().max() < 0.01
+    method = QuantArt(vgg, book, decoder)
     with torch.inference_mode():
         style = method.encode_style([(parity["style_1"], None)], [1.0])
         image = method.stylize(parity["content"], style, QuantArtControls(fidelity=0.7))
@@ -111,7 +118,7 @@ def test_the_file_is_a_codebook_and_a_decoder_that_paint(trained, small, decoder
 def test_the_same_seed_gives_the_same_bytes_and_another_others(trained, train, folders, tmp_path):
     train(folders, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
-    train(folders, tmp_path / "other.safetensors", AutoencoderOptions(**{**vars(OPTIONS), "seed": 1, "steps": 1}))
+    train(folders, tmp_path / "other.safetensors", replace(OPTIONS, seed=1, steps=1))
     entries = (safetensors.torch.load_file(each)["entries"] for each in (trained[0], tmp_path / "other.safetensors"))
     assert not torch.equal(*entries)
 
@@ -132,6 +139,21 @@ def test_stopped_and_gone_on_with_gives_the_same_bytes(trained, train, folders, 
     assert target.read_bytes() == trained[0].read_bytes()
 
 
+def test_fewer_updates_than_there_are_end_an_unfinished_training(train, folders, tmp_path):
+    target = tmp_path / "model.safetensors"
+    done = []
+    with pytest.raises(Stopped):
+        train(
+            folders,
+            target,
+            stop=lambda: len(done) == 2,
+            progress=lambda stage, *_: stage == "training" and done.append(0),
+        )
+    report = train(folders, target, replace(OPTIONS, steps=1))
+    assert report.updates == 2
+    assert target.exists()
+
+
 def test_held_out_pictures_change_nothing(trained, train, folders, tmp_path):
     without = []
     for kind, folder in enumerate(folders):
@@ -143,10 +165,9 @@ def test_held_out_pictures_change_nothing(trained, train, folders, tmp_path):
 
 
 def test_it_goes_on_from_a_model_of_its_own(trained, train, vgg, decoder, folders, tmp_path):
-    book, painter = beginning(ModelFile("model", trained[0], "quantart-vgg19"))
-    still = AutoencoderOptions(**{**vars(OPTIONS), "steps": 1, "rate": 0.0, "codebook_decay": 1.0})
+    still = replace(OPTIONS, steps=1, rate=0.0, codebook_decay=1.0)
     target = tmp_path / "more.safetensors"
-    train_autoencoder(*folders, target, still, vgg, book, decoder, painter)
+    train_autoencoder(*folders, target, still, vgg, read(trained[0]), decoder)
     before, after = (safetensors.torch.load_file(each) for each in (trained[0], target))
     assert all(torch.equal(after[name], before[name]) for name in before)
 
@@ -154,7 +175,7 @@ def test_it_goes_on_from_a_model_of_its_own(trained, train, vgg, decoder, folder
 def test_an_update_that_is_not_finite_changes_nothing(vgg, small, decoder, folders):
     sick = copy.deepcopy(vgg)
     pictures = [Pictures(sorted(folder.iterdir()), 1e9, lambda *_: None) for folder in folders]
-    trainee = Autoencoder(sick, small, decoder, None, *pictures, (torch.zeros(0), torch.zeros(0)), OPTIONS)
+    trainee = Autoencoder(sick, small, decoder, *pictures, (torch.zeros(0), torch.zeros(0)), OPTIONS)
     trainee.update(0)
     before = {name: value.detach().clone() for name, value in trainee.state().items()}
     sick.conv1_1.weight.data[0] = torch.nan
