@@ -31,6 +31,7 @@ from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, resize
 from quantart_cli.methods.controls import CONTROLS, Controls
 from quantart_cli.methods.features import Statistics
 from quantart_cli.methods.gatys import Record, Stopped
+from quantart_cli.methods.guidance import Guidance, mask_of
 
 __all__ = ["Model", "Style", "load"]
 
@@ -91,6 +92,9 @@ class Model(Painter):
         tile: int | str | None = "auto",
         seed: int = 0,
         progress: Callable[[Record], None] | None = None,
+        masks: Sequence[Source] = (),
+        style_masks: Sequence[Source] = (),
+        start: Source | None = None,
         **controls: Any,
     ) -> PIL.Image.Image:
         """Paint a picture.
@@ -101,10 +105,14 @@ class Model(Painter):
             size: long side of the result in pixels; default the content's own.
             preserve_color: "none"; "luma": the result's luminance with the content's chroma; "match": the style is
                 recoloured to the content's colour mean and covariance before it is encoded.
-            tile: "auto", "none", or a number of pixels: "quantart" and "adain" paint in tiles of at most that many
-                pixels a side; with the same result on VGG-19, with a similar one on VQGAN.
+            tile: "auto", "none", or a number of pixels: it is painted in tiles of at most that many pixels a side;
+                with the same result on VGG-19, with a similar one on VQGAN.
             seed: of all random numbers.
             progress: called with a :class:`quantart_cli.methods.gatys.Record` after each step, by "gatys" only.
+            masks: regions of the content, white where, one a style or one for each of ``style_masks``; brought to the
+                content's size. With a single one the rest of the picture is left as it is. "gatys" only.
+            style_masks: the part of a style that the region of the same number takes. "gatys" only.
+            start: a picture to start from, instead of ``init``. "gatys" only.
             **controls: the method's own, for example ``fidelity=0.7``; see :mod:`quantart_cli.methods.controls`.
 
         Returns:
@@ -120,9 +128,14 @@ class Model(Painter):
             picture = resize(picture, size, enlarge=True)
         if not isinstance(style, Style):
             style = self.encode_style(style)
-        painted = self.paint(
-            picture, style, chosen, preserve_color=preserve_color, tile=tile, seed=seed, progress=progress
-        )
+        options = {"preserve_color": preserve_color, "tile": tile, "seed": seed, "progress": progress}
+        if masks or style_masks or start is not None:
+            options["guidance"] = Guidance(
+                tuple(mask_of(self._read(mask), picture.size) for mask in masks),
+                tuple(mask_of(self._read(mask)) for mask in style_masks),
+                None if start is None else self._read(start).rgb,
+            )
+        painted = self.paint(picture, style, chosen, **options)
         if painted.stopped:
             raise KeyboardInterrupt
         return painted.picture.to_pil()
@@ -155,6 +168,7 @@ class Model(Painter):
         tiles: Tiles,
         seed: int,
         progress: Callable[[Record], None] | None,
+        **guidance: Guidance,
     ) -> int | None:
         torch.manual_seed(seed)
         image, coverage = self._tensors(self._pixels(canvas.content), canvas.content.alpha)
@@ -164,7 +178,9 @@ class Model(Painter):
                 return None
             watched = {} if progress is None else {"progress": progress}
             try:
-                canvas.put_all(networks.stylize(image, encoded, controls, coverage=coverage, **watched))
+                canvas.put_all(
+                    networks.stylize(image, encoded, controls, coverage, tiles, seed=seed, **guidance, **watched)
+                )
             except Stopped as stop:
                 canvas.put_all(stop.image)
                 return stop.step

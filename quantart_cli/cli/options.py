@@ -115,7 +115,9 @@ def _from_field(item: Field[Any], kind: Any) -> tuple[Any, Any]:
     rules = item.metadata
     names = [f"--{name.replace('_', '-')}" for name in (item.name, *rules["aliases"])]
     metavar = "N" if kind is int else "X"
-    if rules["choices"]:
+    if rules["metavar"]:
+        metavar = rules["metavar"]
+    elif rules["choices"]:
         metavar = _either(rules["choices"])
     elif rules["low"] is not None and rules["high"] is not None:
         metavar = f"{rules['low']:g}..{rules['high']:g}"

@@ -37,7 +37,31 @@ def register(app: typer.Typer, command: str, method: str, doc: str) -> None:
     app.command(command)(with_parameters(lambda values: run(method, values), doc, painting(CONTROLS[method])))
 
 
-def run(method: str, values: dict[str, Any]) -> int:
+class Extras:
+    """What a command adds to a run of its own; this one nothing.
+
+    Attributes:
+        notes: told at the end, one line each.
+    """
+
+    def __init__(self) -> None:
+        self.notes: list[str] = []
+
+    def read(self, content: Picture, styles: list[Picture]) -> None:
+        """Read and check what it needs, before torch is imported."""
+
+    def prepare(self, model: Model, content: Picture, style: Style, controls: Controls) -> dict[str, Any]:
+        """More keyword arguments of ``model.paint``."""
+        return {}
+
+    def step(self, record: Any) -> None:
+        """After each step of an optimisation."""
+
+    def done(self, stopped: bool) -> None:
+        """After the picture has been written; ``stopped``: Ctrl-C ended the optimisation."""
+
+
+def run(method: str, values: dict[str, Any], extras: Extras | None = None) -> int:
     """Paint one picture; returns the exit status.
 
     What can be known to fail is found before torch is imported, which takes seconds.
@@ -45,11 +69,13 @@ def run(method: str, values: dict[str, Any]) -> int:
     Args:
         method: its name.
         values: every parameter of the command by name.
+        extras: what the command does beside.
 
     Raises:
         QuantArtError: whatever a person can put right.
     """
     start = time.perf_counter()
+    extras = extras or Extras()
     kind = CONTROLS[method]
     controls = kind.of({name: values[name] for name in kind.__dataclass_fields__})
     weights = _check_options(values)
@@ -62,6 +88,7 @@ def run(method: str, values: dict[str, Any]) -> int:
         has_alpha=content.alpha is not None,
         background=values["background"],
     )
+    extras.read(content, styles)
     file = model_asked_for(method, values)
     with waiting("Loading", values["quiet"]):
         model = load_model(method, values, file, (lambda _: None) if values["quiet"] else say)
@@ -69,7 +96,7 @@ def run(method: str, values: dict[str, Any]) -> int:
         style = model.encode_style(styles, weights=weights, size=values["style_size"])
     if values["dry_run"]:
         return _predict(method, model, content, style, controls, values)
-    painted = _paint(model, content, style, controls, values)
+    painted = _paint(model, content, style, controls, values, extras)
     save_picture(
         painted.picture,
         output,
@@ -78,14 +105,16 @@ def run(method: str, values: dict[str, Any]) -> int:
         quality=values["quality"],
         strip_metadata=values["strip_metadata"],
     )
+    extras.done(painted.stopped)
     seconds = time.perf_counter() - start
+    notes = [*content.notes, *(note for style in styles for note in style.notes), *painted.notes, *extras.notes]
     if not values["quiet"]:
-        for note in (*content.notes, *(note for style in styles for note in style.notes), *painted.notes):
+        for note in notes:
             say(note)
         where = "stdout" if output == "-" else output
         say(f"{where}: {content.width} × {content.height}, {method} in {seconds:.1f} s")
     if values["json"]:
-        print(json.dumps(_report(method, values, controls, content, styles, weights, model, painted, seconds)))
+        print(json.dumps(_report(method, values, controls, content, notes, weights, model, painted, seconds)))
     return INTERRUPTED if painted.stopped else 0
 
 
@@ -149,9 +178,12 @@ def _read(values: dict[str, Any]) -> tuple[Picture, list[Picture]]:
     return content, [read_picture(style, max_pixels=limit) for style in values["styles"]]
 
 
-def _paint(model: Model, content: Picture, style: Style, controls: Controls, values: dict[str, Any]) -> Painted:
+def _paint(
+    model: Model, content: Picture, style: Style, controls: Controls, values: dict[str, Any], extras: Extras
+) -> Painted:
     quiet = values["quiet"]
     chosen = {"preserve_color": values["preserve_color"], "tile": values["tile"], "seed": values["seed"]}
+    chosen |= extras.prepare(model, content, style, controls)
     if not model.optimises:
         with waiting("Painting", quiet):
             return model.paint(content, style, controls, **chosen)
@@ -159,7 +191,8 @@ def _paint(model: Model, content: Picture, style: Style, controls: Controls, val
 
         def tell(record: Any) -> None:
             words = "  ".join(f"{name} {loss:.4g}" for name, loss in record.losses.items())
-            bar(record.step, record.steps, words)
+            bar(record.step, record.steps, f"{record.size[0]} × {record.size[1]}  {words}")
+            extras.step(record)
 
         return model.paint(content, style, controls, progress=tell, **chosen)
 
@@ -194,7 +227,7 @@ def _report(
     values: dict[str, Any],
     controls: Controls,
     content: Picture,
-    styles: list[Picture],
+    notes: list[str],
     weights: tuple[float, ...],
     model: Model,
     painted: Painted,
@@ -220,6 +253,6 @@ def _report(
         "precision": painted.precision,
         "seconds": round(seconds, 3),
         "weights": model.weights,
-        "notes": [*content.notes, *(note for style in styles for note in style.notes), *painted.notes],
+        "notes": notes,
         "stopped": painted.stopped,
     }

@@ -19,7 +19,10 @@ _FORWARD = {
     ("torch", "vqgan"): {2: 1150, 4: 1800},
     ("openvino", "vgg19"): {2: 650, 4: 1200},
 }
-_GRADIENTS = {2: 2700, 4: 3900}
+_GRADIENTS = {2: 1800, 4: 3200}
+_OPTIMISED = 140
+WIDE_BORDER = 80
+"""Pixels around each tile of a picture that is optimised: what relu5_1 looks at."""
 _ANYHOW = {"torch": 150_000_000, "openvino": 0}  # what a library takes for its work, whatever the size
 BORDER = {"vgg19": 32, "vqgan": 64}
 """Pixels around each tile, by backbone."""
@@ -88,6 +91,46 @@ def choose_tile(
         if smaller < _LEAST_TILE:
             break
         side = smaller // 8 * 8
+    return side
+
+
+def needed_to_optimise(width: int, height: int, side: int | None, machine: Machine) -> int:
+    """Predicted peak, in bytes, of a picture that is optimised, whole or in tiles.
+
+    Args:
+        width: of the picture.
+        height: of the picture.
+        side: of the tiles; None: it is whole.
+        machine: where it is painted.
+    """
+    pixels = width * height
+    rows, columns = (size if side is None else min(size, side + 2 * WIDE_BORDER) for size in (height, width))
+    # Beside the work on one tile: pictures as floats, the optimiser's memory of its last steps, relu4_2 of the content.
+    history = min(20 * 24 * pixels, max(600_000_000, 5 * 24 * pixels))
+    return needed(rows * columns, machine, gradients=True) + (_OPTIMISED + 8 * machine.bytes) * pixels + history
+
+
+def choose_tile_to_optimise(width: int, height: int, tile: int | str | None, machine: Machine) -> int | None:
+    """The side of the tiles of a picture that is optimised, None for the whole.
+
+    Tiles cost time here: each picture is looked at once more, and borders are wide. They are taken where half of the
+    free memory is not enough for the whole.
+
+    Args:
+        width: of the picture.
+        height: of the picture.
+        tile: "auto", pixels a side, or None for the whole.
+        machine: where it is painted.
+    """
+    if tile != "auto":
+        assert not isinstance(tile, str)
+        return tile if tile is not None and tile < max(width, height) else None
+    free, side = available(machine), None
+    while free is not None and needed_to_optimise(width, height, side, machine) > free / 2:
+        smaller = max(width, height) // 2 if side is None else side // 2
+        if smaller < _LEAST_TILE:
+            break
+        side = smaller // 16 * 16
     return side
 
 

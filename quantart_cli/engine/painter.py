@@ -21,7 +21,14 @@ from quantart_cli.engine import style_cache
 from quantart_cli.engine.canvas import Canvas, Painted
 from quantart_cli.engine.choices import PRESERVE_COLOR, STYLE_SIZE, normalise_weights, parse_tile
 from quantart_cli.engine.machine import Machine
-from quantart_cli.engine.memory import check_memory, choose_tile, needed, needed_in_tiles, out_of_memory
+from quantart_cli.engine.memory import (
+    check_memory,
+    choose_tile,
+    choose_tile_to_optimise,
+    needed_in_tiles,
+    needed_to_optimise,
+    out_of_memory,
+)
 from quantart_cli.engine.tiling import Tiles
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
@@ -29,6 +36,7 @@ from quantart_cli.methods.controls import Controls
 
 if TYPE_CHECKING:
     from quantart_cli.methods.gatys import Record
+    from quantart_cli.methods.guidance import Guidance
 
 Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
 Moments = tuple[np.ndarray, np.ndarray]
@@ -60,7 +68,7 @@ class Painter:
 
     Attributes:
         optimises: whether a picture is found by optimisation, in many steps that can be watched, and not by one pass.
-        tileable: whether pictures can be painted in tiles.
+        tileable: whether each window of a picture is painted by itself; a method that optimises looks at them together.
         backbone: "vgg19" or "vqgan".
     """
 
@@ -122,8 +130,11 @@ class Painter:
         tile: int | str | None = "auto",
         seed: int = 0,
         progress: Callable[[Record], None] | None = None,
+        guidance: Guidance | None = None,
     ) -> Painted:
         """Paint a picture at its own size; arguments as in :meth:`quantart_cli.api.Model.stylize`.
+
+        ``guidance`` is for methods that optimise: regions, a picture to start from, where to go on.
 
         Raises:
             QuantArtError: it does not fit into memory, or the style was encoded by another model.
@@ -132,6 +143,9 @@ class Painter:
         check_choice("preserve-color", preserve_color, PRESERVE_COLOR)
         if style.made_by != self._token:
             raise QuantArtError("the style was encoded by another model: encode it with this one")
+        if guidance is not None and not self.optimises:
+            raise QuantArtError(f"{self.method} takes no masks and no picture to start from: gatys does")
+        aids = {} if guidance is None else {"guidance": guidance}
         tiles = self._tiles(content, parse_tile(tile))
         notes: list[str] = []
         tiles.notice = notes.append
@@ -142,7 +156,7 @@ class Painter:
             if reference is not None or networks is not self._networks:
                 encoded = self._encode(networks, style.pictures, style.weights, reference)
             with out_of_memory(content.name):
-                return canvas, self._stylize(networks, canvas, encoded, controls, tiles, seed, progress)
+                return canvas, self._stylize(networks, canvas, encoded, controls, tiles, seed, progress, **aids)
 
         precision = self.machine.precision
         canvas, stopped = run(self._networks)
@@ -183,15 +197,19 @@ class Painter:
         tiles: Tiles,
         seed: int,
         progress: Callable[[Record], None] | None,
+        **guidance: Guidance,
     ) -> int | None:
-        """Paint ``canvas.content`` onto the canvas; the step at which Ctrl-C ended an optimisation, else None."""
+        """Paint ``canvas.content`` onto the canvas; the step at which Ctrl-C ended an optimisation, else None.
+
+        Methods that optimise take ``guidance``.
+        """
         raise NotImplementedError
 
     def _encode(
         self, networks: Any, pictures: Sequence[Picture], weights: Sequence[float], reference: Picture | None = None
     ) -> Any:
         """The method's encoding of styles, recoloured to ``reference`` if there is one."""
-        cut = [self._tiles(picture, "auto") for picture in pictures]
+        cut = [] if self.optimises else [self._tiles(picture, "auto") for picture in pictures]
         if not (self.tileable and self.backbone == "vgg19"):
             with out_of_memory(pictures[0].name):
                 return self._encode_whole(networks, pictures, weights, reference)
@@ -212,14 +230,12 @@ class Painter:
     def _tiles(self, picture: Picture, tile: int | str | None) -> Tiles:
         """How a picture is cut; one that cannot fit into memory is refused."""
         width, height = picture.size
-        if self.tileable:
+        if self.optimises:
+            side = choose_tile_to_optimise(width, height, tile, self.machine)
+            wanted = needed_to_optimise(width, height, side, self.machine)
+        else:
             side = choose_tile(width, height, tile, self.machine, self.backbone)
             wanted = needed_in_tiles(width, height, side, self.machine, self.backbone)
-        else:
-            if isinstance(tile, int):
-                raise QuantArtError(f"{self.method} knows no tiles: leave --tile at auto")
-            side = None
-            wanted = needed(width * height, self.machine, self.backbone, self.optimises)
         check_memory(wanted, self.machine, picture.name)
         return Tiles(side)
 

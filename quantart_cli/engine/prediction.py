@@ -6,12 +6,21 @@ import contextlib
 import sys
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from quantart_cli.engine.choices import parse_tile
-from quantart_cli.engine.memory import BORDER, choose_tile, needed, needed_in_tiles
+from quantart_cli.engine.memory import (
+    BORDER,
+    WIDE_BORDER,
+    choose_tile,
+    choose_tile_to_optimise,
+    needed_in_tiles,
+    needed_to_optimise,
+)
 from quantart_cli.engine.tiling import GRAIN, Tiles
 from quantart_cli.images import Picture
+from quantart_cli.methods.pyramid import levels
 
 # A sample as large as this is painted, twice: the first time everything is prepared for its size.
 _SAMPLE, _SLOW_SAMPLE = 512, 256
@@ -44,16 +53,15 @@ def predict(model: Any, content: Picture, style: Any, controls: Any, tile: str |
         tile: as :func:`quantart_cli.engine.choices.parse_tile` takes it.
     """
     width, height = content.size
-    side = choose_tile(width, height, parse_tile(tile), model.machine, model.backbone) if model.tileable else None
+    choose = choose_tile_to_optimise if model.optimises else partial(choose_tile, backbone=model.backbone)
+    side = choose(width, height, parse_tile(tile), model.machine)
     room = max(_room(model, picture, tile, picture is content) for picture in (content, *style.pictures))
     taken = _taken(model.machine.device)
     sample = _middle(content, _SAMPLE if model.tileable else _SLOW_SAMPLE)
     if model.optimises:
-        some = replace(controls, steps=min(_STEPS, controls.steps))
-        seconds = _seconds(model, sample, style, some) * controls.steps / some.steps
-    else:
-        first = _seconds(model, sample, style, controls)
-        seconds = _seconds(model, sample, style, controls)
+        return Prediction(taken + room, _seconds_to_optimise(model, content, sample, style, controls, side), side)
+    first = _seconds(model, sample, style, controls)
+    seconds = _seconds(model, sample, style, controls)
     total = seconds * _area(width, height, side, BORDER[model.backbone]) / (sample.width * sample.height)
     if model.backbone == "vqgan":  # whose styles are encoded when the first picture is painted
         total += max(0.0, first - seconds)
@@ -63,11 +71,28 @@ def predict(model: Any, content: Picture, style: Any, controls: Any, tile: str |
 def _room(model: Any, picture: Picture, tile: str | int | None, is_content: bool) -> int:
     """Bytes that work on one picture takes; gradients are of the content alone, and only it is cut by hand."""
     width, height = picture.size
-    if not model.tileable:
-        return needed(width * height, model.machine, model.backbone, model.optimises and is_content)
+    if model.optimises:
+        side = choose_tile_to_optimise(width, height, parse_tile(tile) if is_content else "auto", model.machine)
+        if is_content:
+            return needed_to_optimise(width, height, side, model.machine)
+        return needed_in_tiles(width, height, side, model.machine)
     tile = tile if is_content else "auto"
     side = choose_tile(width, height, parse_tile(tile), model.machine, model.backbone)
     return needed_in_tiles(width, height, side, model.machine, model.backbone)
+
+
+def _seconds_to_optimise(
+    model: Any, content: Picture, sample: Picture, style: Any, controls: Any, side: int | None
+) -> float:
+    """Of all levels, by some steps on the sample; in windows everything is looked at three times instead of twice."""
+    some = replace(controls, steps=_STEPS, pyramid="none", tolerance=0.0)
+    seconds = _seconds(model, sample, style, some) / _STEPS / (sample.width * sample.height)
+    total = 0.0
+    for level in levels(*content.size, controls.steps, controls.pyramid):
+        cut = side is not None and side < level.side
+        area = 1.5 * _area(*level.size, side, WIDE_BORDER) if cut else level.width * level.height
+        total += seconds * area * level.steps
+    return total
 
 
 def _seconds(model: Any, sample: Picture, style: Any, controls: Any) -> float:

@@ -7,11 +7,14 @@ keyword arguments, ``--json`` reports them. No torch in here: ``quantart --help`
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import partial
 from typing import Any, TypeVar
 
 from quantart_cli.errors import QuantArtError, check_choice, suggest
+from quantart_cli.methods.layers import parse_layers
+from quantart_cli.methods.pyramid import parse_pyramid
 
 Chosen = TypeVar("Chosen", bound="Controls")
 
@@ -24,9 +27,15 @@ def control(
     high: float | None = None,
     choices: tuple[str, ...] | None = None,
     aliases: tuple[str, ...] = (),
+    parse: Callable[[str], Any] | None = None,
+    metavar: str | None = None,
 ) -> Any:
-    """A field of a controls dataclass: its default, its help, and what values it takes."""
+    """A field of a controls dataclass: its default, its help, and what values it takes.
+
+    Text that ``choices`` do not list is checked by ``parse``, which raises QuantArtError; ``metavar`` shows its form.
+    """
     metadata = {"help": help, "low": low, "high": high, "choices": choices, "aliases": aliases}
+    metadata |= {"parse": parse, "metavar": metavar}
     return field(default=default, metadata=metadata)
 
 
@@ -66,6 +75,11 @@ def _check(name: str, value: Any, rules: Mapping[str, Any]) -> None:
     if rules["choices"] is not None:
         check_choice(name, value, rules["choices"])
         return
+    if rules["parse"] is not None:
+        if not isinstance(value, str):
+            raise QuantArtError(f"{name} must be text, not {value!r}")
+        rules["parse"](value)
+        return
     low, high = rules["low"], rules["high"]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise QuantArtError(f"{name} must be a number, not {value!r}")
@@ -104,14 +118,63 @@ class QuantArtControls(Controls):
     )
 
 
+STYLE_LOSSES = ("gram", "linear", "poly", "gaussian", "bn", "wasserstein")
+OPTIMIZERS = ("auto", "lbfgs", "adam")
+INITS = ("content", "style", "noise", "gray")
+
+
 @dataclass(frozen=True)
 class GatysControls(Controls):
-    """Gatys, Ecker and Bethge 2016."""
+    """Gatys, Ecker and Bethge 2016, and those after them."""
 
-    steps: int = control(300, "Iterations of L-BFGS.", low=1)
-    content_weight: float = control(1.0, "Weight of the content loss (conv4_2).", low=0)
-    style_weight: float = control(100.0, "Weight of the style loss (Gram matrices, conv1_1 to conv5_1).", low=0)
-    tv_weight: float = control(1.0, "Weight of the total variation, which smooths noise away.", low=0)
+    steps: int = control(500, "Steps in all, most of them where the picture is small.", low=1)
+    content_weight: float = control(1.0, "Weight of the content loss.", low=0)
+    style_weight: float = control(2.0, "Weight of the style loss; 1 to 10 do.", low=0)
+    tv_weight: float = control(10.0, "Weight of the total variation, which smooths noise away.", low=0)
+    style_loss: str = control(
+        "gram",
+        "What is compared: Gram matrices, means (linear), both (poly), means and deviations (bn), samples under a "
+        "Gaussian kernel, or means and covariances by the Wasserstein-2 distance.",
+        choices=STYLE_LOSSES,
+    )
+    content_layers: str = control(
+        "relu4_2",
+        "Layers of VGG-19 that keep the content, with weights.",
+        parse=partial(parse_layers, "content-layers"),
+        metavar="LAYER[:W],…",
+    )
+    style_layers: str = control(
+        "relu1_1,relu2_1,relu3_1,relu4_1,relu5_1",
+        "Layers that take the style, with weights: relu1_1,relu2_1:0.5.",
+        parse=partial(parse_layers, "style-layers"),
+        metavar="LAYER[:W],…",
+    )
+    style_scale: float = control(
+        2.0,
+        "Size of the brush: long side of the style over that of the picture; never enlarged, see --style-size.",
+        low=0.05,
+        high=20,
+    )
+    pyramid: str = control(
+        "auto",
+        "Long sides to go through from small to large; auto: doubling from 128 or more; none: the last alone.",
+        parse=parse_pyramid,
+        metavar="auto|none|N,N,…",
+    )
+    optimizer: str = control(
+        "auto",
+        "L-BFGS, or Adam with averaged iterates; auto: L-BFGS, but Adam for the Gaussian kernel's samples.",
+        choices=OPTIMIZERS,
+    )
+    init: str = control("content", "What to start from.", choices=INITS)
+    tolerance: float = control(
+        0.002, "A size is left when 20 steps bring less than this share of the loss; 0: never.", low=0, high=1
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.style_loss == "gaussian" and self.optimizer == "lbfgs":
+            raise QuantArtError("style-loss gaussian draws samples, which L-BFGS cannot follow: use optimizer adam")
 
 
 CONTROLS: dict[str, type[Controls]] = {

@@ -1,15 +1,22 @@
 """Gatys: Image Style Transfer Using Convolutional Neural Networks (Gatys, Ecker and Bethge, CVPR 2016).
 
-The image x itself is optimised, by L-BFGS, from the content p towards the Gram matrices of the style a:
+The image x itself is optimised, from the content p towards the Gram matrices of the style a:
 
-    L_content = 1/2 mean (F(x) - F(p))²                          equation 1, at conv4_2
-    L_style   = Σ_l w_l 1/4 mean (G_l(x) - G_l(a))²              equations 3 to 5, conv1_1 … conv5_1, w_l = 1/5
-    G_l       = F_l F_lᵀ / M_l                                   equation 3, over M_l positions
-    L         = α L_content + β L_style + γ L_tv                 equation 7
+    L_content = Σ_l v_l |F_l(x) - F_l(p)|² / |F_l(p)|²                equation 1, at relu4_2
+    L_style   = Σ_l w_l |G_l(x) - G_l(a)|² / |G_l(a)|²                equations 3 to 5, relu1_1 … relu5_1, w_l = 1/5
+    G_l       = F_l F_lᵀ / M_l                                        equation 3, over M_l positions
+    L         = α L_content + β L_style + γ L_tv                      equation 7
 
 Normalised VGG-19, average pooling and features after their rectifier are the paper's. It departs from the paper in
-means where equation 1 sums, so that the same weights look alike at every size; in a total variation (Mahendran and
-Vedaldi 2015), which smooths noise away; and in weights of transparency: what cannot be seen does not count.
+
+* losses relative to what there is to be reached, where equations 1 and 4 sum (methods/objective.py), so that the same
+  weights look alike at every size;
+* other distances of style beside Gram's (methods/style_losses.py), and regions that take other styles, by Gram
+  matrices of weighted positions (Gatys et al. 2017, Controlling Perceptual Factors, section 5.1; they also hold
+  the layers' views apart at the borders of regions, which are soft here);
+* a pyramid from coarse to fine, at each level of which content and style are as small (methods/pyramid.py);
+* a total variation, which smooths noise away; colours that stay within the gamut; weights of transparency: what cannot
+  be seen does not count.
 """
 
 from __future__ import annotations
@@ -18,32 +25,58 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quantart_cli.engine.tiling import Tiles
+from quantart_cli.methods.adam import Adam, Plateau
 from quantart_cli.methods.controls import GatysControls
-from quantart_cli.methods.features import coverage_of, extend, floats
+from quantart_cli.methods.features import extend, floats
+from quantart_cli.methods.guidance import Guidance, State
+from quantart_cli.methods.layers import COARSEST, parse_layers
 from quantart_cli.methods.lbfgs import LBFGS
+from quantart_cli.methods.objective import SMALLEST, Eyes, Objective, Region, Target, weights_at
+from quantart_cli.methods.pyramid import Level, levels
+from quantart_cli.methods.style_losses import STYLE_LOSSES, Guide, StyleLoss
 from quantart_cli.nets.vgg import VGG19
 
-CONTENT_LAYER = "relu4_2"
-STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
-# relu5_1 has stride 16 and its reflection padding needs two positions a side.
-_SMALLEST = 32
+Look = tuple[Tensor, Tensor | None]
+"""A picture (1, 3, H, W), float32 in [0, 1] or uint8, and its opacity (1, 1, H, W) or None."""
+
+
+@dataclass(frozen=True)
+class Styles:
+    """Styles as the method takes them: pictures, as each level of a pyramid looks at them at a size of its own."""
+
+    looks: tuple[Look, ...]
+    weights: tuple[float, ...]
 
 
 @dataclass(frozen=True)
 class Record:
-    """Where an optimisation stands: the iteration, and the losses with their weights applied."""
+    """Where an optimisation stands after a step.
+
+    Attributes:
+        step: of all planned; a level that is left early has its last ones passed over.
+        steps: planned.
+        losses: by name, with their weights applied.
+        size: (width, height) of the level.
+        image: gives the picture it has reached, (1, 3, H, W) at the content's size, in about [0, 1].
+        state: gives all that is needed to go on from here.
+    """
 
     step: int
     steps: int
     losses: dict[str, float] = field(default_factory=dict)
+    size: tuple[int, int] = (0, 0)
+    image: Callable[[], Tensor] = field(default=lambda: torch.empty(0), repr=False)
+    state: Callable[[], State] | None = field(default=None, repr=False)
 
 
 class Stopped(KeyboardInterrupt):
-    """Ctrl-C during an optimisation. ``image`` is what it had reached, (1, 3, H, W)."""
+    """Ctrl-C during an optimisation. ``image`` is what it had reached, (1, 3, H, W) at the content's size."""
 
     def __init__(self, image: Tensor, step: int) -> None:
         super().__init__(f"stopped at step {step}")
@@ -62,119 +95,241 @@ class Gatys:
         self.vgg = vgg
         vgg.pool = F.avg_pool2d  # the paper finds it more appealing for synthesis (section 2)
 
-    @torch.no_grad()
-    def encode_style(
-        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]
-    ) -> dict[str, Tensor]:
-        """Gram matrices of the blended styles: layer -> (C, C) float32.
-
-        Args:
-            styles: pictures (1, 3, H, W) float32 in [0, 1], each with its opacity (1, 1, H, W) or None.
-            weights: one a style, summing to 1.
-        """
-        blended: dict[str, Tensor] = {}
-        for weight, (image, coverage) in zip(weights, styles, strict=True):
-            features = self.vgg(extend(floats(image, self.vgg.conv1_1.weight.device), _SMALLEST), STYLE_LAYERS)
-            for layer, z in features.items():
-                own = weight * gram(z.float(), coverage_of(coverage, z, _SMALLEST))
-                blended[layer] = blended[layer] + own if layer in blended else own
-        return blended
+    def encode_style(self, styles: Sequence[Look], weights: Sequence[float]) -> Styles:
+        """Pictures with their opacities, and one weight each, which sum to 1."""
+        return Styles(tuple(styles), tuple(weights))
 
     def stylize(
         self,
         content: Tensor,
-        style: dict[str, Tensor],
+        style: Styles,
         controls: GatysControls,
         coverage: Tensor | None = None,
+        tiles: Tiles | None = None,
+        guidance: Guidance | None = None,
+        seed: int = 0,
         progress: Callable[[Record], None] = lambda _: None,
     ) -> Tensor:
-        """(1, 3, H, W) float32 in [0, 1] -> the same shape, not clamped; nan where the precision overflows.
+        """(1, 3, H, W), float32 in [0, 1] or uint8 -> the same shape, float32 in [0, 1]; nan where the precision
+        overflows.
+
+        Args:
+            content: the picture.
+            style: from :meth:`encode_style`.
+            controls: settings.
+            coverage: (1, 1, H, W) in [0, 1], the picture's opacity, or None.
+            tiles: how it is cut where memory is short: that changes nothing but rounding.
+            guidance: regions, a picture to start from, where to go on.
+            seed: of the noise to start from, and of samples.
+            progress: called after each step.
 
         Raises:
             Stopped: on Ctrl-C, with the image reached.
+            QuantArtError: masks that do not go with the styles.
         """
-        height, width = content.shape[2:]
-        content = floats(content, self.vgg.conv1_1.weight.device)
-        start = extend(content, _SMALLEST)
-        with torch.no_grad():
-            target = self.vgg(start, [CONTENT_LAYER])[CONTENT_LAYER].float()
-        losses = _Losses(self.vgg, target, style, controls, coverage)
-        step, descent = 0, None
-        try:
-            descent = LBFGS(start, losses.evaluate)
-            if not math.isfinite(descent.value):
-                return content * math.nan  # as any network that overflows: the caller computes again in fp32
-            for step in range(1, controls.steps + 1):
-                if not descent.step():
-                    break
-                progress(Record(step, controls.steps, losses.latest))
-        except KeyboardInterrupt:
-            reached = start if descent is None else descent.x
-            raise Stopped(reached[:, :, :height, :width], step) from None
-        return descent.x[:, :, :height, :width]
+        run = Optimisation(self.vgg, style, controls, coverage, tiles or Tiles(), guidance or Guidance(), seed)
+        return run.over(floats(content, self.vgg.conv1_1.weight.device), progress)
 
 
-class _Losses:
-    """The weighted losses of an image, by name; ``latest`` keeps those of the last image evaluated."""
+class Optimisation:
+    """One optimisation, of all levels of its pyramid."""
 
     def __init__(
         self,
         vgg: VGG19,
-        target: Tensor,
-        style: dict[str, Tensor],
+        style: Styles,
         controls: GatysControls,
         coverage: Tensor | None,
+        tiles: Tiles,
+        guidance: Guidance,
+        seed: int,
     ) -> None:
-        self.vgg, self.target, self.style, self.controls, self.coverage = vgg, target, style, controls, coverage
+        self.style, self.controls, self.coverage, self.guidance, self.seed = style, controls, coverage, guidance, seed
+        self.device = vgg.conv1_1.weight.device
+        self.loss: StyleLoss = STYLE_LOSSES[controls.style_loss]()
+        self.style_layers = parse_layers("style-layers", controls.style_layers)
+        self.content_layers = parse_layers("content-layers", controls.content_layers)
+        self.optimizer = controls.optimizer
+        if self.optimizer == "auto":
+            self.optimizer = Adam.name if self.loss.sample else LBFGS.name
+        layers = dict.fromkeys([*self.style_layers, *(self.content_layers if controls.content_weight else ())])
+        self.eyes = Eyes(vgg, list(layers), Tiles(tiles.side, tiles.notice, COARSEST))
+        self.pairs = guidance.styles_of_regions(len(style.looks))
+        self.masks = [self._tensor(mask) for mask in guidance.masks]
+        self.style_masks = [self._tensor(mask) for mask in guidance.style_masks]
         self.latest: dict[str, float] = {}
 
-    def evaluate(self, image: Tensor) -> tuple[float, Tensor]:
-        """The total and its gradient."""
-        image = image.detach().requires_grad_()
-        losses = self(image)
-        total = sum(losses.values())
-        (gradient,) = torch.autograd.grad(total, image)
-        self.latest = {name: loss.item() for name, loss in losses.items()}
-        return total.item(), gradient.contiguous()
+    def over(self, content: Tensor, progress: Callable[[Record], None]) -> Tensor:
+        """From the first level to the last."""
+        height, width = content.shape[2:]
+        plan = levels(width, height, self.controls.steps, self.controls.pyramid)
+        resume, image, done, taken = self.guidance.resume, content, 0, 0
+        try:
+            for level in plan:
+                if resume is not None and level.side < resume.side:
+                    done += level.steps
+                    continue
+                image = self.start(content, level) if level is plan[0] else resized(image, level.size)
+                if level.steps == 0:
+                    continue
+                descent = self.descent(content, image, level)
+                if not math.isfinite(descent.value):
+                    return content * math.nan  # as any network that overflows: the caller computes again in fp32
+                plateau, taken = Plateau(self.controls.tolerance), 0
+                if resume is not None:
+                    descent.restore(*self._restored(resume))
+                    plateau.values, taken, resume = resume.numbers["recent"], resume.step - done, None
+                    image = cropped(descent.x, level)
+                while taken < level.steps and not plateau.reached and descent.step():
+                    taken += 1
+                    image = cropped(descent.x, level)
+                    plateau.note(descent.value)
+                    at = Moment(done + taken, self.controls.steps, level, (width, height))
+                    progress(_record(at, descent, plateau, image, self.latest))
+                done, taken = done + level.steps, 0
+        except KeyboardInterrupt:
+            raise Stopped(resized(image, (width, height)), done + taken) from None
+        return image
 
-    def __call__(self, image: Tensor) -> dict[str, Tensor]:
-        features = self.vgg(image, [*STYLE_LAYERS, CONTENT_LAYER])
-        at = {layer: coverage_of(self.coverage, z, _SMALLEST) for layer, z in features.items()}
-        style = sum(
-            (gram(features[layer].float(), at[layer]) - self.style[layer]).square().mean() / 4 for layer in STYLE_LAYERS
+    def start(self, content: Tensor, level: Level) -> Tensor:
+        """The picture that the first level begins with, (1, 3, h, w)."""
+        if self.guidance.start is not None:
+            start = torch.from_numpy(self.guidance.start).permute(2, 0, 1)[None]
+            return resized(floats(start, self.device), level.size)
+        shape = (1, 3, level.height, level.width)
+        if self.controls.init == "style":
+            return _covering(floats(self.style.looks[0][0], self.device), level.size)
+        if self.controls.init == "noise":
+            noise = torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
+            return (0.5 + 0.2 * noise).clamp(0, 1).to(self.device)
+        if self.controls.init == "gray":
+            return torch.full(shape, 0.5, device=self.device)
+        return resized(content, level.size)
+
+    def descent(self, content: Tensor, image: Tensor, level: Level) -> LBFGS | Adam:
+        """An optimiser at the beginning of a level."""
+        content = extend(resized(content, level.size), SMALLEST)
+        visible = None if self.coverage is None else fitted(self.coverage, level.size)
+        controls = self.controls
+        objective = Objective(
+            self.eyes,
+            self.loss,
+            self.style_layers,
+            self.content_layers,
+            self._regions(content, visible, level),
+            content,
+            visible,
+            (controls.content_weight, controls.style_weight, controls.tv_weight),
+            self.seed * 1_000_003 + level.side,
         )
-        content = weighted_mean((features[CONTENT_LAYER].float() - self.target).square(), at[CONTENT_LAYER]) / 2
-        return {
-            "content": self.controls.content_weight * content,
-            "style": self.controls.style_weight * style / len(STYLE_LAYERS),
-            "tv": self.controls.tv_weight * total_variation(image),
-        }
+        self.latest = objective.latest
+        kind = {each.name: each for each in (LBFGS, Adam)}[self.optimizer]
+        return kind(extend(image, SMALLEST).contiguous(), objective.evaluate, 0.0, 1.0)
+
+    def _regions(self, content: Tensor, visible: Tensor | None, level: Level) -> list[Region]:
+        """What parts of the picture are to look like, at a level."""
+        looks = range(len(self.style.looks))
+        if not self.masks:
+            own = {layer: Guide(weights_at(visible, content, layer)) for layer in self.style_layers}
+            parts = [self.statistics(i, None, level) for i in looks]
+            return [Region(1.0, own, self._targets(parts, self.style.weights))]
+        found = []
+        everything = float(level.width * level.height) if visible is None else visible.sum().item()
+        for r, (mask, look) in enumerate(zip(self.masks, self.pairs, strict=True)):
+            own = fitted(mask, level.size)
+            own = own if visible is None else own * visible
+            if not own.any():  # all of it is transparent
+                continue
+            share = own.sum().item() / everything
+            if len(looks) > 1:
+                share *= self.style.weights[look] * len(looks)
+            guides = {layer: Guide(weights_at(own, content, layer)) for layer in self.style_layers}
+            part = self.statistics(look, self.style_masks[r] if self.style_masks else None, level)
+            found.append(Region(share, guides, self._targets([part], [1.0])))
+        return found
+
+    def statistics(self, look: int, mask: Tensor | None, level: Level) -> dict[str, Tensor]:
+        """Those of a style by layer, as large as it is at a level; of a part of it where there is a mask."""
+        picture, coverage = self.style.looks[look]
+        height, width = picture.shape[2:]
+        share = min(1.0, self.controls.style_scale * level.side / max(height, width))
+        size = (max(1, round(width * share)), max(1, round(height * share)))
+        image = extend(resized(floats(picture, self.device), size), SMALLEST)
+        visible = None if coverage is None else fitted(coverage, size)
+        if mask is not None:
+            visible = fitted(mask, size) if visible is None else fitted(mask, size) * visible
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + level.side)
+        guides = {}
+        for layer in self.style_layers:
+            guide = Guide(weights_at(visible, image, layer))
+            guides[0, layer] = guide.drawn(self.loss.sample, generator) if self.loss.sample else guide
+        return {layer: found for (_, layer), found in self.eyes.statistics(image, self.loss, guides).items()}
+
+    @torch.no_grad()
+    def _targets(self, parts: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dict[str, Target]:
+        """By layer, of a blend of styles."""
+        targets = {}
+        for layer in self.style_layers:
+            blended = self.loss.blend([part[layer] for part in parts], weights)
+            prepared = self.loss.prepare(blended)
+            nothing = self.loss.distance(torch.zeros_like(blended), prepared).item()
+            targets[layer] = Target(prepared, max(nothing, 1e-12))
+        return targets
+
+    def _restored(self, state: State) -> tuple[dict[str, Tensor], dict[str, float]]:
+        # Copies: products of vectors are rounded otherwise where these begin in the middle of a cache line, as they do
+        # in a file that was read as a whole.
+        return {name: tensor.to(self.device, copy=True) for name, tensor in state.tensors.items()}, state.numbers
+
+    def _tensor(self, mask: np.ndarray) -> Tensor:
+        return torch.from_numpy(mask)[None, None].to(self.device)
 
 
-def gram(z: Tensor, coverage: Tensor | None = None) -> Tensor:
-    """G = F Fᵀ / M, a mean over positions: (1, C, h, w) float32 -> (C, C).
+@dataclass(frozen=True)
+class Moment:
+    """A step of a level, counted over all; ``size`` is (width, height) of the picture."""
 
-    Args:
-        z: features.
-        coverage: (1, 1, h, w) in [0, 1], how much of each position counts; None counts all alike.
-    """
-    rows = z[0].flatten(1)  # (C, M)
-    if coverage is None:
-        return rows @ rows.T / rows.shape[1]
-    weights = coverage[0].flatten(1)  # (1, M)
-    return (rows * weights) @ rows.T / weights.sum()
+    step: int
+    steps: int
+    level: Level
+    size: tuple[int, int]
 
 
-def weighted_mean(values: Tensor, coverage: Tensor | None) -> Tensor:
-    """Mean of (1, C, h, w), positions weighted by (1, 1, h, w) in [0, 1]."""
-    if coverage is None:
-        return values.mean()
-    return (values * coverage).sum() / (coverage.sum() * values.shape[1])
+def _record(at: Moment, descent: LBFGS | Adam, plateau: Plateau, image: Tensor, losses: dict[str, float]) -> Record:
+    tensors, numbers = descent.state()
+    kept = {**numbers, "recent": list(plateau.values)}
+    return Record(
+        at.step,
+        at.steps,
+        dict(losses),
+        at.level.size,
+        image=lambda: resized(image, at.size).clone(),  # theirs to change
+        state=lambda: State(at.level.side, at.step, descent.name, tensors, kept),
+    )
 
 
-def total_variation(image: Tensor) -> Tensor:
-    """Mean squared difference of neighbours, to the right plus below: a checkerboard of 0 and 1 has 2.
+def resized(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """A picture (1, 3, H, W) at another (width, height), in [0, 1]; itself where it has that size."""
+    width, height = size
+    if tuple(image.shape[2:]) == (height, width):
+        return image
+    return F.interpolate(image, (height, width), mode="bicubic", antialias=True).clamp(0, 1)
 
-    (1, C, H, W) -> a scalar. Mahendran and Vedaldi 2015, section 2.2, with exponent 2; a mean where they sum.
-    """
-    return image.diff(dim=3).square().mean() + image.diff(dim=2).square().mean()
+
+def fitted(mask: Tensor, size: tuple[int, int]) -> Tensor:
+    """A mask (1, 1, H, W) at another (width, height)."""
+    return F.interpolate(mask, (size[1], size[0]), mode="area")
+
+
+def cropped(image: Tensor, level: Level) -> Tensor:
+    """Without what made it large enough for the network."""
+    return image[:, :, : level.height, : level.width]
+
+
+def _covering(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle of a picture, as large as fits, at (width, height)."""
+    height, width = image.shape[2:]
+    scale = max(size[0] / width, size[1] / height)
+    across, down = (max(length, round(own * scale)) for length, own in zip(size, (width, height), strict=True))
+    left, top = (across - size[0]) // 2, (down - size[1]) // 2
+    return resized(image, (across, down))[:, :, top : top + size[1], left : left + size[0]]

@@ -1,0 +1,174 @@
+"""``quantart gatys`` against a plain implementation: time, memory and noise to the same loss.
+
+    python benchmarks/gatys.py [--size 512] [--iterations 500] [--steps 100 200 400 800] [--large 2048]
+
+``plain_gatys.py`` takes its iterations at full size in float32. Both results are then looked at by one and the same
+judge, in float32 at full size: α L_content + β L_style, without the total variation that only ours lowers. Ours runs
+with more and more steps, each time anew in a process of its own, until its loss is at most the plain one's; the time
+and memory of that run count. Noise is the energy of the luminance above half the Nyquist frequency.
+
+``--large N`` paints one picture of N² in tiles, for its peak memory; 0 leaves it out. With a GPU, ``--device cuda``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.measure import Failed, Row, Run, Target, execute, machine, render  # noqa: E402
+
+ALPHA, BETA = 1.0, 2.0
+
+
+class Bench:
+    """Pictures and runs in one folder.
+
+    Args:
+        folder: scratch.
+        arguments: of the command line.
+    """
+
+    def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
+        self.folder, self.arguments = folder, arguments
+        self.content, self.style = folder / "content.png", folder / "style.png"
+
+    def prepare(self) -> None:
+        """The pictures at one size, and the weights as the plain script reads them."""
+        given = self.arguments
+        for source, target in ((given.content, self.content), (given.style, self.style)):
+            program = (
+                "import sys, PIL.Image; image = PIL.Image.open(sys.argv[1]).convert('RGB'); side = int(sys.argv[3]);"
+                "scale = side / max(image.size);"
+                "image.resize([max(1, round(n * scale)) for n in image.size], PIL.Image.LANCZOS).save(sys.argv[2])"
+            )
+            execute([sys.executable, "-c", program, source, target, str(given.size)])
+        execute([sys.executable, ROOT / "benchmarks/materials.py", self.folder, "--weights"])
+
+    def plain(self) -> Run:
+        given = self.arguments
+        script = [sys.executable, ROOT / "benchmarks/plain_gatys.py", self.content, self.style]
+        options = ["--weights", self.folder, "--iterations", given.iterations, "--device", given.device]
+        weights = ["--content-weight", ALPHA, "--style-weight", BETA]
+        return execute([*map(str, [*script, self.folder / "plain.npy", *options, *weights])])
+
+    def ours(self, steps: int) -> Run:
+        return self.quantart(self.folder / "ours.png", "--steps", steps, "--tolerance", 0)
+
+    def quantart(self, output: Path, *options: object) -> Run:
+        command = [sys.executable, "-m", "quantart_cli", "gatys", self.content, self.style, "-o", output, "--quiet"]
+        weights = ["--content-weight", ALPHA, "--style-weight", BETA, "--device", self.arguments.device]
+        return execute([*map(str, [*command, *weights, *options])])
+
+    def judge(self, picture: Path) -> tuple[float, float]:
+        """The loss of a result, in float32 at full size, and its noise."""
+        program = (
+            "import sys; sys.path.insert(0, sys.argv[1]); from benchmarks.gatys import look;"
+            "print(*look(*sys.argv[2:]), file=open(sys.argv[4] + '.txt', 'w'))"
+        )
+        execute([sys.executable, "-c", program, ROOT, self.content, self.style, picture])
+        loss, noise = map(float, Path(f"{picture}.txt").read_text().split())
+        return loss, noise
+
+
+def look(content: str, style: str, picture: str) -> tuple[float, float]:
+    """What :meth:`Bench.judge` tells, computed here and now."""
+    import numpy as np
+    import torch
+
+    from quantart_cli.engine.build import build_network
+    from quantart_cli.engine.machine import Machine
+    from quantart_cli.engine.tiling import Tiles
+    from quantart_cli.images import read_picture
+    from quantart_cli.methods.controls import GatysControls
+    from quantart_cli.methods.gatys import Gatys, Optimisation
+    from quantart_cli.methods.guidance import Guidance
+    from quantart_cli.methods.pyramid import Level
+
+    def tensor(path: str) -> torch.Tensor:
+        if path.endswith(".npy"):
+            return torch.from_numpy(np.load(path))
+        return torch.from_numpy(read_picture(path).rgb.copy()).permute(2, 0, 1)[None].float() / 255
+
+    image, p, a = map(tensor, (picture, content, style))
+    method = Gatys(build_network("vgg", "vgg19-normalised", Machine("cpu", "fp32", "a judge")).requires_grad_(False))
+    controls = GatysControls(content_weight=ALPHA, style_weight=BETA, tv_weight=0)
+    run = Optimisation(method.vgg, method.encode_style([(a, None)], [1.0]), controls, None, Tiles(512), Guidance(), 0)
+    run.descent(p, image, Level(p.shape[3], p.shape[2], 1))
+    return sum(run.latest.values()), noise_of(image)
+
+
+def noise_of(image: object) -> float:
+    """Energy of the luminance of (1, 3, H, W) above half the Nyquist frequency, along either axis, a pixel."""
+    import torch
+
+    assert isinstance(image, torch.Tensor)
+    luminance = (image[0].clamp(0, 1) * image.new_tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(0)
+    energy = torch.fft.fft2(luminance - luminance.mean()).abs().square()
+    down, across = (torch.fft.fftfreq(n).abs() for n in luminance.shape)
+    high = torch.maximum(down[:, None], across[None]) > 0.25
+    return (energy[high].sum() / luminance.numel() ** 2).item()
+
+
+def compare(bench: Bench) -> Iterator[Row | str]:
+    """Ours against the plain one."""
+    size, iterations = bench.arguments.size, bench.arguments.iterations
+    bench.prepare()
+    plain = bench.plain()
+    loss, noise = bench.judge(bench.folder / "plain.npy")
+    for steps in bench.arguments.steps:
+        run = bench.ours(steps)
+        own_loss, own_noise = bench.judge(bench.folder / "ours.png")
+        print(f"{steps} steps: loss {own_loss:.4f} to {loss:.4f}, {run.seconds:.0f} s", file=sys.stderr, flush=True)
+        if own_loss <= loss:
+            break
+    else:
+        yield f"**the loss of {iterations} plain iterations was not reached**: {own_loss:.4f}, not {loss:.4f}"
+    case = f"`gatys`, {size} px, {steps} steps against {iterations} plain ones"
+    yield f"{case}: float32 loss at full size {own_loss:.4f} against {loss:.4f}"
+    yield Row(f"{case}: wall time", run.seconds, "s", Target("≤", 0.25), plain.seconds)
+    yield Row(f"{case}: peak memory", run.peak / 1e6, "MB", Target("≤", 0.7), plain.peak / 1e6)
+    yield Row(f"{case}: energy above half Nyquist", own_noise, "scale", Target("≤", 0.8), noise)
+
+
+def large(bench: Bench) -> Iterator[Row | str]:
+    """One large picture."""
+    side, options = bench.arguments.large, ("--tile", 512)
+    bench.prepare()
+    if bench.arguments.device != "cpu":
+        options = ()
+    run = bench.quantart(bench.folder / "large.png", "--size", side, *options)
+    yield Row(f"`gatys`, long side {side}: peak memory", run.peak / 1e9, "GB", Target("≤", 3, "GB"))
+    yield Row(f"`gatys`, long side {side}: wall time", run.seconds, "s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--iterations", type=int, default=500)
+    parser.add_argument("--steps", type=int, nargs="+", default=[150, 300, 500, 800, 1200])
+    parser.add_argument("--large", type=int, default=2048)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--content", type=Path, default=ROOT / "examples/photos/astronaut.jpg")
+    parser.add_argument("--style", type=Path, default=ROOT / "examples/styles/starry-oil.jpg")
+    arguments = parser.parse_args()
+    rows: list[Row] = []
+    notes: list[str] = []
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), arguments)
+        for case in (compare, *([large] if arguments.large else [])):
+            try:
+                for found in case(bench):
+                    (notes if isinstance(found, str) else rows).append(found)  # type: ignore[arg-type]
+            except Failed as error:
+                notes.append(f"**{case.__name__} failed**: {error}")
+    print(render(machine(), rows, notes))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What a person gives an optimisation beside content, styles and settings. No torch in here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from quantart_cli.errors import QuantArtError
+from quantart_cli.images import Picture
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """Regions, a picture to start from, and where an interrupted optimisation had been.
+
+    Attributes:
+        masks: a region of the content each, (H, W) float32 in [0, 1], at the content's size.
+        style_masks: the part of a style whose look the region of the same number takes, (h, w) float32 in [0, 1] of
+            any size; () for the whole style.
+        start: a picture to start from, (h, w, 3) uint8 of any size; None: as ``init`` says.
+        resume: where to go on; None: at the beginning.
+    """
+
+    masks: tuple[np.ndarray, ...] = ()
+    style_masks: tuple[np.ndarray, ...] = ()
+    start: np.ndarray | None = None
+    resume: State | None = None
+
+    def styles_of_regions(self, styles: int) -> list[int]:
+        """Which style each region takes; [] without regions.
+
+        Raises:
+            QuantArtError: so many masks do not go with so many styles, or one shows nothing.
+        """
+        regions = len(self.masks)
+        if self.style_masks and len(self.style_masks) != regions:
+            raise QuantArtError(f"{regions} masks and {len(self.style_masks)} style masks: give them in pairs")
+        if regions and styles not in (1, regions):
+            raise QuantArtError(f"{regions} masks for {styles} styles: give one a style, or one style for all")
+        if regions > 1 and styles == 1 and not self.style_masks:
+            raise QuantArtError(f"{regions} masks for one style: say with --style-mask what each takes from it")
+        for mask in (*self.masks, *self.style_masks):
+            if not mask.any():
+                raise QuantArtError("a mask is black all over: white says where")
+        return [i if styles > 1 else 0 for i in range(regions)]
+
+
+@dataclass(frozen=True)
+class State:
+    """An optimisation after a step, complete: what continues from it ends where the uninterrupted one does.
+
+    Attributes:
+        side: long side of the level of the pyramid it is at.
+        step: of all levels.
+        optimizer: "lbfgs" or "adam".
+        tensors: by name, float32.
+        numbers: by name.
+    """
+
+    side: int
+    step: int
+    optimizer: str
+    tensors: dict[str, Any] = field(repr=False)
+    numbers: dict[str, Any] = field(repr=False)
+
+
+def mask_of(picture: Picture, size: tuple[int, int] | None = None) -> np.ndarray:
+    """A picture as a mask, (H, W) float32 in [0, 1]: how bright it is, times its opacity.
+
+    Args:
+        picture: of any size.
+        size: (width, height) it is brought to; None: its own.
+    """
+    bright = np.asarray(Image.fromarray(picture.rgb).convert("L"), np.float32) / 255
+    if picture.alpha is not None:
+        bright = bright * (picture.alpha.astype(np.float32) / 255)
+    if size is not None and picture.size != size:
+        bright = np.asarray(Image.fromarray(bright).resize(size, Image.Resampling.BILINEAR))
+    return np.ascontiguousarray(bright.clip(0, 1))

@@ -1,0 +1,79 @@
+"""An optimisation interrupted and gone on with gives the same picture, bit for bit."""
+
+import pytest
+import torch
+
+from quantart_cli.engine.resuming import load_state, save_state
+from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.controls import GatysControls
+from quantart_cli.methods.gatys import Gatys
+from quantart_cli.methods.guidance import Guidance, State
+from quantart_cli.methods.style_losses import Gaussian
+from quantart_cli.nets.vgg import VGG19
+
+
+@pytest.fixture(scope="module")
+def method(vgg):
+    own = VGG19()
+    own.load_state_dict(vgg.state_dict())
+    return Gatys(own.requires_grad_(False))
+
+
+@pytest.mark.parametrize("stop", [4, 9, 11])  # in the first level, at its last step, in the last level
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"optimizer": "adam"}, {"style_loss": "gaussian", "init": "noise"}],
+    ids=["lbfgs", "adam", "gaussian"],
+)
+def test_it_ends_where_the_uninterrupted_one_does(method, parity, tmp_path, monkeypatch, settings, stop):
+    monkeypatch.setattr(Gaussian, "sample", 50)
+    content = parity["content"][..., :40, :48]
+    style = method.encode_style([(parity["style_1"][..., :48, :48], None)], [1.0])
+    controls = GatysControls(steps=14, pyramid="24,48", **settings)
+    records = []
+    wanted = method.stylize(content, style, controls, seed=3, progress=records.append)
+    assert [record.size[0] for record in records] == [24] * 9 + [48] * 5
+    file = tmp_path / "state.safetensors"
+    save_state(file, records[stop - 1].state(), {"seed": 3})
+    state = load_state(file, {"seed": 3})
+    rest = []
+    image = method.stylize(content, style, controls, guidance=Guidance(resume=state), seed=3, progress=rest.append)
+    assert [record.step for record in rest] == list(range(stop + 1, 15))
+    assert torch.equal(image, wanted)
+    assert rest[-1].losses == records[-1].losses
+
+
+def test_a_plateau_is_remembered(method, parity, tmp_path):
+    content = parity["content"][..., :32, :32]
+    style = method.encode_style([(content.flip(2), None)], [1.0])
+    controls = GatysControls(steps=300, tolerance=0.4)
+    records = []
+    method.stylize(content, style, controls, progress=records.append)
+    assert len(records) < 300
+    save_state(tmp_path / "s", records[-5].state(), {})
+    rest, resume = [], Guidance(resume=load_state(tmp_path / "s", {}))
+    method.stylize(content, style, controls, guidance=resume, progress=rest.append)
+    assert rest[-1].step == records[-1].step
+
+
+def test_checkpoints_of_something_else_are_one_line(tmp_path):
+    file = tmp_path / "c.safetensors"
+    state = State(32, 5, "lbfgs", {"x": torch.rand(2)}, {"value": 0.1 + 0.2, "recent": [1 / 3]})
+    save_state(file, state, {"steps": 300, "content": "a" * 64, "styles": ["b"]})
+    again = load_state(file, {"steps": 300, "content": "a" * 64, "styles": ["b"]})
+    assert torch.equal(again.tensors["x"], state.tensors["x"])
+    assert (again.side, again.step, again.optimizer, again.numbers) == (32, 5, "lbfgs", state.numbers)
+    for facts, said in (
+        ({"steps": 100}, "was made with another steps, 300, not 100"),
+        ({"content": "c" * 64}, "was made with another content: give"),
+        ({"styles": ["c"]}, "another styles"),
+        ({"mask": []}, "another mask"),
+    ):
+        with pytest.raises(QuantArtError, match=said) as error:
+            load_state(file, facts)
+        assert "\n" not in str(error.value)
+    with pytest.raises(QuantArtError, match="there is no checkpoint"):
+        load_state(tmp_path / "none", {})
+    (tmp_path / "broken").write_bytes(b"PK" * 50)
+    with pytest.raises(QuantArtError, match="no checkpoint of quantart gatys, or damaged"):
+        load_state(tmp_path / "broken", {})
