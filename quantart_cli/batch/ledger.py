@@ -10,6 +10,7 @@ A shard (``--shard 3/16``) writes a ledger of its own, so that no two machines w
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -182,8 +183,6 @@ def _as_os_error() -> Iterator[None]:
         yield
     except sqlite3.OperationalError as error:
         if any(words in str(error) for words in _FULL):
-            import errno
-
             raise OSError(errno.ENOSPC, "no space left on the disk") from error
         raise
 

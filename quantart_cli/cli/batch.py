@@ -139,8 +139,7 @@ _OWN: dict[str, tuple[Any, Any]] = {
 
 
 def register(app: typer.Typer) -> None:
-    shared = {name: kind for name, kind in SHARED.items()}
-    app.command("batch")(with_parameters(_batch, _DOC, {**_OWN, **of_any(CONTROLS), **shared}))
+    app.command("batch")(with_parameters(_batch, _DOC, {**_OWN, **of_any(CONTROLS), **SHARED}))
 
 
 @dataclass

@@ -47,7 +47,7 @@ def _option(kind: Any, default: Any, help: str, metavar: str | None = None, flag
     return Annotated[kind, typer.Option(*names, help=help, metavar=metavar)], default
 
 
-_SHARED: dict[str, tuple[Any, Any]] = {
+SHARED: dict[str, tuple[Any, Any]] = {
     "style_weights": _option(str | None, None, "Weights of several styles, e.g. 0.3,0.7.", "W,W,…"),
     "size": _option(int | None, None, "Long side of the result in pixels. Default: the content's.", "N"),
     "style_size": _option(
@@ -96,11 +96,9 @@ _SHARED: dict[str, tuple[Any, Any]] = {
     "seed": _option(int, 0, "Seed of all random numbers.", "N"),
     "max_pixels": _option(int, DEFAULT_MAX_PIXELS, "Refuse pictures with more pixels than this.", "N"),
 }
-
-SHARED = {name: kind for name, kind in _SHARED.items()}
 """Options of every command that paints."""
 
-MACHINE = {name: _SHARED[name] for name in ("device", "precision", "json")}
+MACHINE = {name: SHARED[name] for name in ("device", "precision", "json")}
 """Options of commands that paint nothing."""
 
 
@@ -151,7 +149,7 @@ def of_any(kinds: dict[str, type]) -> dict[str, tuple[Any, Any]]:
 
 def painting(controls: type) -> dict[str, tuple[Any, Any]]:
     """All parameters of a command that paints."""
-    return {**_POSITIONAL, **from_controls(controls), **_SHARED}
+    return {**_POSITIONAL, **from_controls(controls), **SHARED}
 
 
 def with_parameters(

@@ -12,25 +12,19 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from torch import Tensor
-from torchvision.transforms import v2
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.output import write_atomically
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
-from quantart_cli.training.gather import name_hash, pictures_below
-from quantart_cli.training.loop import Places, Plan, Stopped, run, updates_done
+from quantart_cli.training.folders import FREE, Progress, learn, read, to_show
+from quantart_cli.training.gather import pictures_below
+from quantart_cli.training.loop import Places, updates_done
 from quantart_cli.training.options import AutoencoderOptions
-from quantart_cli.training.pictures import Pictures
 from quantart_cli.training.updates import Autoencoder
 
-_SHOWN, _SHOWN_SIZE = 6, 256  # pairs of a preview sheet, and their side in pixels
-# What may differ between a training and its continuation.
-_FREE = ("steps", "log_every", "checkpoint_every", "sheet_every", "memory")
-
-Progress = Callable[[str, int, int, dict[str, float]], None]
-"""Called with the stage, units done of all, and losses."""
+_SHOWN_SIZE = 256  # side of the preview sheet's pictures in pixels
 
 
 @dataclass(frozen=True)
@@ -88,33 +82,19 @@ def train_autoencoder(
         "pictures": [len(each) for each in paths.values()],
         "start": _digest(codebook, decoder),
         "precision": str(vgg.conv1_1.weight.dtype).removeprefix("torch."),
-        **{name: value for name, value in asdict(options).items() if name not in _FREE},
+        **{name: value for name, value in asdict(options).items() if name not in FREE},
     }
     places = Places(target)
     places.open(identity, restart)
-    held = {name: Pictures(found, options.memory * 1e9, _told(name, stop, progress)) for name, found in paths.items()}
-    shown = [_shown(folder, options.hold_out) for folder in (contents, styles)]
-    trainee = Autoencoder(vgg, codebook, decoder, *held.values(), (shown[0], shown[1]), options)
-    plan = Plan(options.steps, options.log_every, options.checkpoint_every, options.sheet_every)
-    skipped = run(
-        trainee, places, plan, stop=stop, progress=lambda done, total, losses: progress("training", done, total, losses)
-    )
+    held = read(paths, options.memory, stop, progress)
+    shown = to_show(folders, options.hold_out, _SHOWN_SIZE)
+    trainee = Autoencoder(vgg, codebook, decoder, *held.values(), tuple(shown.values()), options)
+    skipped = learn(trainee, places, options, stop, progress)
     done = updates_done(places)  # more than was asked for, where that was less than there was
     unreadable = [line for each in held.values() for line in each.unreadable]
     report = Report(*(len(each) for each in held.values()), unreadable, done, skipped)
     _write(target, trainee.model(), options, report)
     shutil.rmtree(places.partial)
-    return report
-
-
-def _told(stage: str, stop: Callable[[], bool], progress: Progress) -> Callable[[int, int], None]:
-    """What is called with pictures read and pictures in all."""
-
-    def report(done: int, total: int) -> None:
-        if stop():
-            raise Stopped(0)
-        progress(stage, done, total, {})
-
     return report
 
 
@@ -125,17 +105,6 @@ def _digest(*networks: torch.nn.Module) -> str:
         for value in network.state_dict().values():
             digest.update(value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
-
-
-def _shown(folder: Path, hold_out: float) -> Tensor:
-    """The first pictures of a folder for the preview sheet, of those held out where some are: (n, 3, 256, 256)."""
-    everything = pictures_below(folder)
-    held_out = [path for path in everything if name_hash(path.name) < hold_out]
-    view = v2.Compose(
-        [v2.Resize(_SHOWN_SIZE, antialias=True), v2.CenterCrop(_SHOWN_SIZE), v2.ToDtype(torch.float32, scale=True)]
-    )
-    pictures = Pictures((held_out or everything)[:_SHOWN], 0, lambda *_: None)
-    return torch.stack([view(pictures[number]) for number in range(len(pictures))])
 
 
 def _write(target: Path, tensors: dict[str, Tensor], options: AutoencoderOptions, report: Report) -> None:

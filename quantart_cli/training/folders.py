@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,9 +22,10 @@ from quantart_cli.training.pictures import Pictures
 
 _SHOWN = 6  # pictures of each folder on a preview sheet
 # What may differ between a training and its continuation.
-_FREE = ("steps", "log_every", "checkpoint_every", "sheet_every", "memory")
+FREE = ("steps", "log_every", "checkpoint_every", "sheet_every", "memory")
 
 Progress = Callable[[str, int, int, dict[str, float]], None]
+"""Called with the stage, units done of all, and losses."""
 
 
 class Model(Trainee, Protocol):
@@ -99,24 +100,13 @@ def train(
             "folders": {name: str(folder.resolve()) for name, folder in folders.items()},
             "pictures": {name: len(found) for name, found in paths.items()},
             **identity,
-            **{name: value for name, value in asdict(options).items() if name not in _FREE},
+            **{name: value for name, value in asdict(options).items() if name not in FREE},
         },
         restart,
     )
-    pictures = {
-        name: Pictures(found, options.memory * 1e9, _told(name, stop, progress)) for name, found in paths.items()
-    }
-    shown = {name: _shown(folder, options) for name, folder in folders.items()}
-    fewest = min(len(each) for each in shown.values())
-    model = begin(pictures, {name: each[:fewest] for name, each in shown.items()})
-    plan = Plan(options.steps, options.log_every, options.checkpoint_every, options.sheet_every)
-    skipped = run(
-        model,
-        places,
-        plan,
-        stop=stop,
-        progress=lambda done, total, losses: progress("training", done, total, losses),
-    )
+    pictures = read(paths, options.memory, stop, progress)
+    model = begin(pictures, to_show(folders, options.hold_out, options.crop))
+    skipped = learn(model, places, options, stop, progress)
     unreadable = [line for each in pictures.values() for line in each.unreadable]
     report = Report({name: len(each) for name, each in pictures.items()}, unreadable, options.steps, skipped)
     _write(target, product, model.model(), options, report)
@@ -124,27 +114,60 @@ def train(
     return report
 
 
-def _told(stage: str, stop: Callable[[], bool], progress: Progress) -> Callable[[int, int], None]:
-    def report(done: int, total: int) -> None:
-        if stop():
-            raise Stopped(0)
-        progress(stage, done, total, {})
+def read(
+    paths: Mapping[str, Sequence[Path]], memory: float, stop: Callable[[], bool], progress: Progress
+) -> dict[str, Pictures]:
+    """The pictures of each folder, by its name, which is also the stage that is told.
 
-    return report
+    Args:
+        paths: files by the folder's name.
+        memory: gigabytes of decoded pictures held, of each folder.
+        stop: asked after each picture whether to stop.
+        progress: as of :func:`train`.
+
+    Raises:
+        QuantArtError: none of a folder's files can be read.
+        Stopped: when asked to.
+    """
+
+    def told(stage: str) -> Callable[[int, int], None]:
+        def report(done: int, total: int) -> None:
+            if stop():
+                raise Stopped(0)
+            progress(stage, done, total, {})
+
+        return report
+
+    return {name: Pictures(found, memory * 1e9, told(name)) for name, found in paths.items()}
 
 
-def _shown(folder: Path, options: FolderOptions) -> Tensor:
-    everything = pictures_below(folder)
-    held_out = [path for path in everything if name_hash(path.name) < options.hold_out]
-    view = v2.Compose(
-        [
-            v2.Resize(options.crop, antialias=True),
-            v2.CenterCrop(options.crop),
-            v2.ToDtype(torch.float32, scale=True),
-        ]
+def learn(model: Trainee, places: Places, options: Any, stop: Callable[[], bool], progress: Progress) -> int:
+    """Train as long as the options say; see :func:`quantart_cli.training.loop.run`, whose result it is."""
+    plan = Plan(options.steps, options.log_every, options.checkpoint_every, options.sheet_every)
+    return run(
+        model,
+        places,
+        plan,
+        stop=stop,
+        progress=lambda done, total, losses: progress("training", done, total, losses),
     )
-    pictures = Pictures((held_out or everything)[:_SHOWN], 0, lambda *_: None)
-    return torch.stack([view(pictures[number]) for number in range(len(pictures))])
+
+
+def to_show(folders: Mapping[str, Path], hold_out: float, side: int) -> dict[str, Tensor]:
+    """The first pictures of each folder for the preview sheet, of those held out where some are.
+
+    Returns:
+        (n, 3, side, side) float32 in [0, 1] by the folder's name, equally many of each.
+    """
+    view = v2.Compose([v2.Resize(side, antialias=True), v2.CenterCrop(side), v2.ToDtype(torch.float32, scale=True)])
+    shown = {}
+    for name, folder in folders.items():
+        everything = pictures_below(folder)
+        held_out = [path for path in everything if name_hash(path.name) < hold_out]
+        pictures = Pictures((held_out or everything)[:_SHOWN], 0, lambda *_: None)
+        shown[name] = torch.stack([view(pictures[number]) for number in range(len(pictures))])
+    fewest = min(len(each) for each in shown.values())
+    return {name: each[:fewest] for name, each in shown.items()}
 
 
 def _write(

@@ -47,7 +47,7 @@ def read(path):
 def _listens_early():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("quantart_cli.training.updates._HEAD_START", 1)
-        patch.setattr("quantart_cli.training.autoencoder._SHOWN", 1)
+        patch.setattr("quantart_cli.training.folders._SHOWN", 1)
         yield
 
 
