@@ -17,9 +17,9 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 # What a head looks at -> its channels, and the channels after each of its convolutions of stride 2.
 _HEADS = {
-    "pixels": (3, (32, 64, 128)),
-    "relu2_1": (128, (64, 64)),
-    "relu3_1": (256, (64,)),
+    "pixels": (3, (64, 128, 128)),
+    "relu2_1": (128, (128, 128)),
+    "relu3_1": (256, (128,)),
     "relu4_1": (512, (128,)),
 }
 LAYERS = tuple(_HEADS)[1:]

@@ -4,24 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from quantart_cli.methods.controls import Controls, control
-
-
-@dataclass(frozen=True)
-class FolderOptions(Controls):
-    """What every training from folders of pictures lets one set."""
-
-    steps: int = control(100_000, "Updates in all; more may be asked of an unfinished training.", low=1)
-    batch: int = control(8, "Crops an update.", low=1)
-    crop: int = control(256, "Side of a crop in pixels.", low=32)
-    hold_out: float = control(
-        0.0, "Share of the pictures never trained on, chosen by a hash of the file name.", low=0, high=0.9
-    )
-    memory: float = control(4.0, "Gigabytes of decoded pictures held in memory, of each folder.", low=0)
-    log_every: int = control(10, "Updates between two lines of the log.", low=1)
-    checkpoint_every: int = control(200, "Updates between two checkpoints.", low=1)
-    sheet_every: int = control(500, "Updates between two preview sheets.", low=1)
-    seed: int = control(0, "Seed of all random numbers; the same seed gives the same weights.", low=0)
+from quantart_cli.methods.controls import control
+from quantart_cli.training.options import FolderOptions
 
 
 @dataclass(frozen=True)
