@@ -83,6 +83,8 @@ def test_interrupted_and_gone_on_with_it_is_the_same_picture(paint, tmp_path, mo
     with safetensors.safe_open(checkpoint, "np") as file:
         assert json.loads(file.metadata()["state"])["step"] == 7
     stopped = (tmp_path / "out.png").read_bytes()
+    with (tmp_path / "t.csv").open("a") as trace:  # as a kill leaves it, steps after the last checkpoint
+        trace.write("8,40,27,0,0,0,0,0\n9,40,2")
     status, _, err = paint(*command, "--resume")
     assert status == 0, err
     assert not checkpoint.exists()
