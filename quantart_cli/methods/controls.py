@@ -129,8 +129,8 @@ class GatysControls(Controls):
 
     steps: int = control(500, "Steps in all, most of them where the picture is small.", low=1)
     content_weight: float = control(1.0, "Weight of the content loss.", low=0)
-    style_weight: float = control(10.0, "Weight of the style loss; 2 to 50 do.", low=0)
-    tv_weight: float = control(20.0, "Weight of the total variation, which smooths noise away.", low=0)
+    style_weight: float = control(2.0, "Weight of the style loss; 1 to 10 do.", low=0)
+    tv_weight: float = control(10.0, "Weight of the total variation, which smooths noise away.", low=0)
     style_loss: str = control(
         "gram",
         "What is compared: Gram matrices, means (linear), both (poly), means and deviations (bn), samples under a "
