@@ -1,29 +1,38 @@
 """``quantart gatys`` against a plain implementation: time, memory and noise to the same loss.
 
-    python benchmarks/gatys.py [--size 512] [--iterations 500] [--steps 100 200 400 800] [--large 2048]
+    python benchmarks/gatys.py            # every case, a table on stdout
+    python benchmarks/gatys.py compare    # some of them
+    python benchmarks/gatys.py --write    # puts it into benchmarks/README.md
 
-``plain_gatys.py`` takes its iterations at full size in float32. Both results are then looked at by one and the same
-judge, in float32 at full size: α L_content + β L_style, without the total variation that only ours lowers. Ours runs
-with more and more steps, each time anew in a process of its own, until its loss is at most the plain one's; the time
-and memory of that run count. Noise is the energy of the luminance above half the Nyquist frequency.
+``compare``: ``plain_gatys.py`` takes its iterations at full size in float32. Both results are then looked at by one
+and the same judge, in float32 at full size: α L_content + β L_style, without the total variation that only ours lowers.
+Ours runs with more and more steps, each time anew in a process of its own, until its loss is at most the plain one's;
+the time and memory of that run count. Noise is the energy of the luminance above half the Nyquist frequency.
 
-``--large N`` paints one picture of N² in tiles, for its peak memory; 0 leaves it out. With a GPU, ``--device cuda``.
+``large``: one picture of 2048² in tiles, for its peak memory and time.
+
+``--keep FOLDER`` keeps the pictures, and what the plain run took: it is not run again. With a GPU, ``--device cuda``.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.measure import Failed, Row, Run, Target, execute, machine, render  # noqa: E402
+from benchmarks.measure import Failed, Row, Run, Target, execute, machine, render, replace  # noqa: E402
 
-ALPHA, BETA = 1.0, 2.0
+MARKERS = "<!-- gatys: begin -->", "<!-- gatys: end -->"
+ALPHA, BETA = 1.0, 5.0
+STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # all alike, as the paper has them
+LARGE_STEPS = 200
 
 
 class Bench:
@@ -37,6 +46,7 @@ class Bench:
     def __init__(self, folder: Path, arguments: argparse.Namespace) -> None:
         self.folder, self.arguments = folder, arguments
         self.content, self.style = folder / "content.png", folder / "style.png"
+        self.notes: list[str] = []  # of a plain run that was kept
 
     def prepare(self) -> None:
         """The pictures at one size, and the weights as the plain script reads them."""
@@ -51,19 +61,27 @@ class Bench:
         execute([sys.executable, ROOT / "benchmarks/materials.py", self.folder, "--weights"])
 
     def plain(self) -> Run:
-        given = self.arguments
+        """What it takes to run the plain script; where its result was kept, what it took then."""
+        given, kept = self.arguments, self.folder / "plain.json"
         script = [sys.executable, ROOT / "benchmarks/plain_gatys.py", self.content, self.style]
         options = ["--weights", self.folder, "--iterations", given.iterations, "--device", given.device]
         weights = ["--content-weight", ALPHA, "--style-weight", BETA]
-        return execute([*map(str, [*script, self.folder / "plain.npy", *options, *weights])])
+        asked = [*map(str, [given.content.name, given.style.name, given.size, *options[2:], *weights])]
+        if kept.exists() and (found := json.loads(kept.read_text()))["asked"] == asked:
+            self.notes = found.get("notes", [])
+            return Run(found["seconds"], found["peak"])
+        run = execute([*map(str, [*script, self.folder / "plain.npy", *options, *weights])])
+        kept.write_text(json.dumps({"asked": asked, "seconds": run.seconds, "peak": run.peak}))
+        return run
 
     def ours(self, steps: int) -> Run:
-        return self.quantart(self.folder / "ours.png", "--steps", steps, "--tolerance", 0)
+        weights = ["--content-weight", ALPHA, "--style-weight", BETA]
+        options = ["--steps", steps, "--tolerance", 0, "--style-layers", ",".join(STYLE)]
+        return self.quantart(self.content, self.style, self.folder / "ours.png", *weights, *options)
 
-    def quantart(self, output: Path, *options: object) -> Run:
-        command = [sys.executable, "-m", "quantart_cli", "gatys", self.content, self.style, "-o", output, "--quiet"]
-        weights = ["--content-weight", ALPHA, "--style-weight", BETA, "--device", self.arguments.device]
-        return execute([*map(str, [*command, *weights, *options])])
+    def quantart(self, content: Path, style: Path, output: Path, *options: object) -> Run:
+        command = [sys.executable, "-m", "quantart_cli", "gatys", content, style, "-o", output, "--quiet"]
+        return execute([*map(str, [*command, "--device", self.arguments.device, *options])])
 
     def judge(self, picture: Path) -> tuple[float, float]:
         """The loss of a result, in float32 at full size, and its noise."""
@@ -97,7 +115,7 @@ def look(content: str, style: str, picture: str) -> tuple[float, float]:
 
     image, p, a = map(tensor, (picture, content, style))
     method = Gatys(build_network("vgg", "vgg19-normalised", Machine("cpu", "fp32", "a judge")).requires_grad_(False))
-    controls = GatysControls(content_weight=ALPHA, style_weight=BETA, tv_weight=0)
+    controls = GatysControls(content_weight=ALPHA, style_weight=BETA, tv_weight=0, style_layers=",".join(STYLE))
     run = Optimisation(method.vgg, method.encode_style([(a, None)], [1.0]), controls, None, Tiles(512), Guidance(), 0)
     run.descent(p, image, Level(p.shape[3], p.shape[2], 1))
     return sum(run.latest.values()), noise_of(image)
@@ -120,6 +138,7 @@ def compare(bench: Bench) -> Iterator[Row | str]:
     size, iterations = bench.arguments.size, bench.arguments.iterations
     bench.prepare()
     plain = bench.plain()
+    yield from bench.notes
     loss, noise = bench.judge(bench.folder / "plain.npy")
     for steps in bench.arguments.steps:
         run = bench.ours(steps)
@@ -137,37 +156,49 @@ def compare(bench: Bench) -> Iterator[Row | str]:
 
 
 def large(bench: Bench) -> Iterator[Row | str]:
-    """One large picture."""
-    side, options = bench.arguments.large, ("--tile", 512)
-    bench.prepare()
-    if bench.arguments.device != "cpu":
-        options = ()
-    run = bench.quantart(bench.folder / "large.png", "--size", side, *options)
-    yield Row(f"`gatys`, long side {side}: peak memory", run.peak / 1e9, "GB", Target("≤", 3, "GB"))
-    yield Row(f"`gatys`, long side {side}: wall time", run.seconds, "s")
+    """One large picture, in tiles where there is no GPU."""
+    given = bench.arguments
+    options = ["--size", given.large, "--steps", LARGE_STEPS, *(("--tile", 512) if given.device == "cpu" else ())]
+    run = bench.quantart(given.content, given.style, bench.folder / "large.png", *options)
+    side = given.large
+    yield Row(f"`gatys`, {side}², {LARGE_STEPS} steps: peak memory", run.peak / 1e9, "GB", Target("≤", 3, "GB"))
+    yield Row(f"`gatys`, {side}², {LARGE_STEPS} steps: wall time", run.seconds, "s")
+
+
+CASES: dict[str, Callable[[Bench], Iterator[Row | str]]] = {case.__name__: case for case in (compare, large)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"of {', '.join(CASES)}; default: all")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--iterations", type=int, default=500)
-    parser.add_argument("--steps", type=int, nargs="+", default=[150, 300, 500, 800, 1200])
+    parser.add_argument("--steps", type=int, nargs="+", default=[300, 600, 1200, 2400])
     parser.add_argument("--large", type=int, default=2048)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--content", type=Path, default=ROOT / "examples/photos/astronaut.jpg")
     parser.add_argument("--style", type=Path, default=ROOT / "examples/styles/starry-oil.jpg")
+    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where pictures and the plain run's figures stay")
+    parser.add_argument("--write", action="store_true", help="put the figures into benchmarks/README.md")
     arguments = parser.parse_args()
+    here = machine()
     rows: list[Row] = []
     notes: list[str] = []
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), arguments)
-        for case in (compare, *([large] if arguments.large else [])):
+    with contextlib.ExitStack() as stack:
+        folder = arguments.keep or Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        folder.mkdir(parents=True, exist_ok=True)
+        bench = Bench(folder, arguments)
+        for name in arguments.cases or CASES:
             try:
-                for found in case(bench):
+                for found in CASES[name](bench):
                     (notes if isinstance(found, str) else rows).append(found)  # type: ignore[arg-type]
             except Failed as error:
-                notes.append(f"**{case.__name__} failed**: {error}")
-    print(render(machine(), rows, notes))
+                notes.append(f"**{name} failed**: {error}")
+    figures = render(here, rows, notes)
+    print(figures)
+    if arguments.write:
+        readme = ROOT / "benchmarks/README.md"
+        readme.write_text(replace(readme.read_text("utf-8"), figures, MARKERS), "utf-8")
 
 
 if __name__ == "__main__":

@@ -47,13 +47,28 @@ def gram(z: Tensor) -> Tensor:
     return rows @ rows.T / rows.shape[1]
 
 
+Goal = tuple[Tensor, dict[str, Tensor]]
+"""The content's features, and the style's Gram matrices by layer."""
+
+
+def goal_of(network: nn.Sequential, content: Tensor, style: Tensor) -> Goal:
+    with torch.no_grad():
+        grams = {name: gram(z) for name, z in features(network, style).items() if name in STYLE}
+        return features(network, content)[CONTENT], grams
+
+
+def loss_of(network: nn.Sequential, image: Tensor, goal: Goal, weights: tuple[float, float]) -> Tensor:
+    found, (target, grams) = features(network, image), goal
+    off = (found[CONTENT] - target).square().sum() / target.square().sum()
+    unlike = sum((gram(found[name]) - g).square().sum() / g.square().sum() for name, g in grams.items())
+    return weights[0] * off + weights[1] * unlike / len(grams)
+
+
 def paint(
     network: nn.Sequential, content: Tensor, style: Tensor, iterations: int, weights: tuple[float, float]
 ) -> Tensor:
     """(1, 3, H, W) in [0, 1]."""
-    with torch.no_grad():
-        target = features(network, content)[CONTENT]
-        grams = {name: gram(z) for name, z in features(network, style).items() if name in STYLE}
+    goal = goal_of(network, content, style)
     image = content.clone().requires_grad_()
     optimizer = torch.optim.LBFGS(
         [image], max_iter=iterations, max_eval=2 * iterations, tolerance_grad=0, tolerance_change=0
@@ -61,15 +76,22 @@ def paint(
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        found = features(network, image)
-        off = (found[CONTENT] - target).square().sum() / target.square().sum()
-        unlike = sum((gram(found[name]) - g).square().sum() / g.square().sum() for name, g in grams.items())
-        loss = _SCALE * (weights[0] * off + weights[1] * unlike / len(grams))
+        loss = _SCALE * loss_of(network, image, goal, weights)
         loss.backward()
         return loss
 
     optimizer.step(closure)
     return image.detach().clamp(0, 1)
+
+
+def load(folder: Path, device: str = "cpu") -> nn.Sequential:
+    """The network of baseline.py with average pooling."""
+    network = baseline.vgg19()
+    network.load_state_dict(torch.load(folder / "vgg_normalised.pth", weights_only=True))
+    for i, layer in enumerate(network):
+        if isinstance(layer, nn.MaxPool2d):
+            network[i] = nn.AvgPool2d(2, 2, ceil_mode=True)
+    return network.eval().requires_grad_(False).to(device)
 
 
 def main() -> None:
@@ -83,12 +105,7 @@ def main() -> None:
     parser.add_argument("--style-weight", type=float, default=2.0)
     parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
-    network = baseline.vgg19()
-    network.load_state_dict(torch.load(arguments.weights / "vgg_normalised.pth", weights_only=True))
-    for i, layer in enumerate(network):
-        if isinstance(layer, nn.MaxPool2d):
-            network[i] = nn.AvgPool2d(2, 2, ceil_mode=True)
-    network.eval().requires_grad_(False).to(arguments.device)
+    network = load(arguments.weights, arguments.device)
     content, style = (baseline.read(path, arguments.device) for path in (arguments.content, arguments.style))
     weights = arguments.content_weight, arguments.style_weight
     image = paint(network, content, style, arguments.iterations, weights)

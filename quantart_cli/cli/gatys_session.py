@@ -6,6 +6,7 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -91,6 +92,8 @@ class Session(Extras):
         guidance = self.guidance
         if self._checkpoint is not None and self.values["resume"]:
             guidance = replace(guidance, resume=load_state(self._checkpoint, self._facts))
+            if self._trace is not None:
+                _cut_table(self.values["trace"], guidance.resume.step)
         elif self._checkpoint is not None and os.path.exists(self._checkpoint) and not self.values["quiet"]:
             say(f"{printable(self._checkpoint)} of an interrupted run is begun anew: --resume would go on from it")
         return {"guidance": guidance}
@@ -202,6 +205,14 @@ def _table(path: str, inputs: Iterable[str], goes_on: bool) -> IO[str]:
     if file.tell() == 0:
         file.write("step,width,height,seconds,total,content,style,tv\n")
     return file
+
+
+def _cut_table(path: str, step: int) -> None:
+    """Leave out the steps after the checkpoint, which are taken again: a kill comes later than the last checkpoint."""
+    with contextlib.suppress(OSError, ValueError):
+        head, *rows = Path(path).read_bytes().splitlines(keepends=True)
+        kept = takewhile(lambda row: row.endswith(b"\n") and int(row.partition(b",")[0]) <= step, rows)
+        os.truncate(path, len(head) + sum(map(len, kept)))
 
 
 def _make_folder(path: str) -> None:

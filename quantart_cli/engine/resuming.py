@@ -92,7 +92,7 @@ def load_state(path: str | Path, facts: Mapping[str, Any]) -> State:
 
 def _difference(name: str, then: Any, now: Any) -> str:
     if isinstance(then, (int, float, str)) and isinstance(now, (int, float, str)) and len(f"{then}{now}") < 60:
-        return f"was made with another {name}, {then}, not {now}"
+        return f"was made with {name} {then}, not {now}"
     return f"was made with another {name}"
 
 

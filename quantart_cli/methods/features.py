@@ -196,9 +196,9 @@ def floats(image: Tensor, device: torch.device | str) -> Tensor:
     return image.float().div_(255) if image.dtype == torch.uint8 else image
 
 
-def bands(z: Tensor) -> Iterator[slice]:
+def bands(z: Tensor, positions: int = _POSITIONS) -> Iterator[slice]:
     """Rows of (1, C, h, w), some thousands of positions at a time; the same whatever windows z was computed in."""
-    step = max(1, _POSITIONS // z.shape[3])
+    step = max(1, positions // z.shape[3])
     for top in range(0, z.shape[2], step):
         yield slice(top, top + step)
 

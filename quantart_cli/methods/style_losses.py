@@ -9,7 +9,7 @@ that a picture cut into windows has the same losses, and, window by window, the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from quantart_cli.engine.tiling import Window
+from quantart_cli.methods.features import bands
 
 _POSITIONS = 16384  # taken to float32 at a time
 _EPSILON = 1e-5
@@ -223,7 +224,7 @@ class _SecondMoment(torch.autograd.Function):
     def forward(ctx: Any, z: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(z, weights)
         total = _exact(z.new_zeros(z.shape[1], z.shape[1]))
-        for rows in _bands(z):
+        for rows in bands(z, _POSITIONS):
             part, own = _positions(z, rows), _positions(weights, rows)  # (n, C), (n, 1)
             total += (part * own).T @ part
         return total
@@ -235,16 +236,10 @@ class _SecondMoment(torch.autograd.Function):
         exact = z.dtype != torch.bfloat16  # which has the range of float32; what comes of it is rounded to it anyway
         both = both if exact else both.to(z.dtype)
         gradient = torch.empty_like(z)
-        for rows in _bands(z):
+        for rows in bands(z, _POSITIONS):
             part = _positions(z, rows, exact) @ both * _positions(weights, rows)
             gradient[:, :, rows] = part.view(-1, z.shape[3], z.shape[1]).permute(2, 0, 1).to(z.dtype)
         return gradient, None
-
-
-def _bands(z: Tensor) -> Iterator[slice]:
-    step = max(1, _POSITIONS // z.shape[3])
-    for top in range(0, z.shape[2], step):
-        yield slice(top, top + step)
 
 
 def _positions(z: Tensor, rows: slice, exact: bool = True) -> Tensor:

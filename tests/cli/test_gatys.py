@@ -83,6 +83,8 @@ def test_interrupted_and_gone_on_with_it_is_the_same_picture(paint, tmp_path, mo
     with safetensors.safe_open(checkpoint, "np") as file:
         assert json.loads(file.metadata()["state"])["step"] == 7
     stopped = (tmp_path / "out.png").read_bytes()
+    with (tmp_path / "t.csv").open("a") as trace:  # as a kill leaves it, steps after the last checkpoint
+        trace.write("8,40,27,0,0,0,0,0\n9,40,2")
     status, _, err = paint(*command, "--resume")
     assert status == 0, err
     assert not checkpoint.exists()
@@ -102,9 +104,9 @@ def test_a_checkpoint_of_something_else_is_one_line(paint, tmp_path, monkeypatch
     resume = ("--resume", "--checkpoint", tmp_path / "c.safetensors")
     before = (tmp_path / "c.safetensors").read_bytes()
     for options, said in (
-        (("--steps", "7"), "another steps, 6, not 7"),
-        (("--steps", "6", "--style-weight", "7"), "another style-weight"),
-        (("--steps", "6", "--seed", "2"), "another seed"),
+        (("--steps", "7"), "was made with steps 6, not 7"),
+        (("--steps", "6", "--style-weight", "7"), "with style-weight 2.0, not 7"),
+        (("--steps", "6", "--seed", "2"), "with seed 0, not 2"),
         (("--steps", "6", "--size", "41"), "another content"),
         (("--steps", "6", "--style-size", "20"), "another styles"),
     ):

@@ -64,7 +64,7 @@ def test_checkpoints_of_something_else_are_one_line(tmp_path):
     assert torch.equal(again.tensors["x"], state.tensors["x"])
     assert (again.side, again.step, again.optimizer, again.numbers) == (32, 5, "lbfgs", state.numbers)
     for facts, said in (
-        ({"steps": 100}, "was made with another steps, 300, not 100"),
+        ({"steps": 100}, "was made with steps 300, not 100"),
         ({"content": "c" * 64}, "was made with another content: give"),
         ({"styles": ["c"]}, "another styles"),
         ({"mask": []}, "another mask"),
