@@ -76,7 +76,7 @@ class TransferOptions(FolderOptions):
         0.4, "Crops are squares of this share of a picture's short side, or more.", low=0.05, high=1
     )
     blocks: int = control(
-        2, "Blocks of a guide, each an attention and an MLP; a guide that is there keeps its own.", low=1
+        0, "Blocks of a guide; 0: 2, or on a VQGAN the authors' 6. A guide that is there keeps its own.", low=0, high=32
     )
     rate: float = control(2e-4, "Learning rate of the guides.", low=0)
     adversary_rate: float = control(4e-4, "Learning rate of the discriminators.", low=0)

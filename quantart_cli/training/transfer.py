@@ -14,8 +14,7 @@ nets/guide.py for either end, bars for standardised again, and sg[] what lets no
 All are taken before the style's statistics dress u: T is AdaIN(y, z_s), so its means and deviations are those of the
 style whatever R does, and a loss of them has nothing to ask for. Its place is taken by correlations; what stays of it
 keeps y from leaving centre and scale to the dressing. Content is compared standardised for the same reason: what
-dressing does is not held against it. The adversary weighs a given share of content and correlations, by the ratio of
-their gradients at u, as in VQGAN (Esser et al. 2021, equation 7). At update 0 R is 0 and T is AdaIN.
+dressing does is not held against it. The adversary's weight is that of latent.py. At update 0 R is 0 and T is AdaIN.
 
 Departures, beside those of nets/guide.py and methods/quantart.py: a discriminator an end, the quantized one's shown
 quantized paintings, or it would learn to tell entries from features; and weights of the guides are averaged.
@@ -24,8 +23,8 @@ quantized paintings, or it would learn to tell entries from features; and weight
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -42,18 +41,17 @@ from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.guide import TOKENS, StyleGuide
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.training.folders import Product, Progress, Report, train
-from quantart_cli.training.latent_judge import LatentJudge
-from quantart_cli.training.learning import Learner, digest
-from quantart_cli.training.loop import NotFinite, numbers_of
-from quantart_cli.training.losses import gram, gram_loss, hinge_discriminator, hinge_generator, moments
+from quantart_cli.training.latent import LatentTraining, Transferred, standardised
+from quantart_cli.training.learning import digest
+from quantart_cli.training.loop import numbers_of
+from quantart_cli.training.losses import gram, gram_loss, moments
 from quantart_cli.training.options_more import TransferOptions
-from quantart_cli.training.pictures import Pictures, pairs
+from quantart_cli.training.pictures import Pictures
 
-_BETAS = {"guide": (0.9, 0.99), "judge": (0.5, 0.99)}
+_BLOCKS = 2  # of a guide
+_CHANNELS = 512
 # At painting time a style is larger than a crop: each token is a mean of more positions, here of a coarser grid.
 _TOKEN_SIDES = (TOKENS, TOKENS // 2, TOKENS // 4)
-_HEAD_START = 100  # updates that a discriminator learns before it is listened to
-_LEAST, _MOST = 1e-12, 1e4  # of gradients and their ratio
 _SHOWN = (0.0, 0.7, 1.0)  # values of α on the preview sheet
 
 
@@ -96,8 +94,8 @@ def train_transfer(
     )
 
 
-class TransferTraining:
-    """The two ends, and one update of both; see :class:`quantart_cli.training.folders.Model`.
+class TransferTraining(LatentTraining):
+    """The guides of a model; see :class:`quantart_cli.training.folders.Model`.
 
     Arguments as in :func:`train_transfer`; ``pictures`` and ``shown`` have the entries "photographs" and "paintings".
     """
@@ -111,52 +109,30 @@ class TransferTraining:
         shown: Mapping[str, Tensor],
         options: TransferOptions,
     ) -> None:
-        self.vgg, self.decoder = vgg.requires_grad_(False), decoder.requires_grad_(False)
-        self.device, self.dtype = vgg.conv1_1.weight.device, vgg.conv1_1.weight.dtype
+        self.vgg, self.decoder, self.shown = vgg.requires_grad_(False), decoder.requires_grad_(False), shown
         self.codebook = copy.deepcopy(codebook).requires_grad_(False)
-        self.pictures, self.shown, self.options = pictures, shown, options
-        with numbers_of(options.seed, 0):
-            self.ends = {end: End(self.codebook.guide(end), options, self.device, self.dtype) for end in GUIDED}
+        guides = {end: self.codebook.guide(end) for end in GUIDED}
         self.codebook.transfer = None  # what is learned takes its place in model()
+        weight = vgg.conv1_1.weight
+        with numbers_of(options.seed, 0):
+            learned = {
+                end: StyleGuide(options.blocks or _BLOCKS) if own is None else own for end, own in guides.items()
+            }
+            super().__init__(learned, _CHANNELS, pictures, options, weight.device, weight.dtype)
 
-    def update(self, number: int) -> dict[str, float]:
-        """One update of both guides, and of their discriminators where these have begun."""
-        o = self.options
-        with numbers_of(o.seed, number + 1):
-            side = _TOKEN_SIDES[int(torch.randint(len(_TOKEN_SIDES), ()))]
-            both = pairs(self.pictures["photographs"], self.pictures["paintings"], o.batch, o.smallest_crop, o.crop)
-        with torch.no_grad():
-            z_c, z_s = self.vgg(torch.cat(both).to(self.device))["relu4_1"].float().chunk(2)
-            t = standardised(z_s)
-            tokens = F.adaptive_avg_pool2d(t, min(side, t.shape[2])).flatten(2).mT  # (B, n, C)
-            real = {"continuous": t, "quantized": standardised(self.codebook(t))}
-            wanted = {"relu4_1": gram(t)}
-        told: dict[str, float] = {}
-        for name, end in self.ends.items():
-            found = self._learn(end, name, z_c, tokens, real[name], wanted, number)
-            told |= {f"{name} {what}": value for what, value in found.items()}
-        if not all(math.isfinite(value) for value in told.values()):
-            raise NotFinite(", ".join(f"{name} {value:g}" for name, value in told.items()))
-        for end in self.ends.values():
-            end.step(number)
-        return told
+    def see(self, photographs: Tensor, paintings: Tensor, luck: float) -> _Seen:
+        z_c, z_s = self.vgg(torch.cat([photographs, paintings]))["relu4_1"].float().chunk(2)
+        side = min(_TOKEN_SIDES[int(luck * len(_TOKEN_SIDES))], z_s.shape[2])
+        t = standardised(z_s)
+        tokens = F.adaptive_avg_pool2d(t, side).flatten(2).mT  # (B, n, C)
+        return _Seen(z_c, tokens, {"continuous": t, "quantized": standardised(self.codebook(t))}, {"relu4_1": gram(t)})
 
-    def _learn(
-        self,
-        end: End,
-        name: str,
-        z_c: Tensor,
-        tokens: Tensor,
-        real: Tensor,
-        wanted: Mapping[str, Tensor],
-        number: int,
-    ) -> dict[str, float]:
-        """Gradients of one end; nothing is moved yet. Its losses, by name."""
-        o = self.options
-        end.forget()
+    def transfer(self, name: str, seen: _Seen) -> Transferred:
+        o, z_c = self.options, seen.z_c
         centre, scale = moments(z_c)
         x = (z_c - centre) / scale
-        y = z_c + scale * end.guide(x, tokens, tokens.new_zeros(tokens.shape[:2])).float()
+        change = self.ends[name].guide(x, seen.tokens, seen.tokens.new_zeros(seen.tokens.shape[:2]))
+        y = z_c + scale * change.float()
         mean, std = moments(y)
         u = (y - mean) / std
         off = ((mean - centre) / scale).square().mean() + (std / scale - 1).square().mean()
@@ -166,63 +142,18 @@ class TransferTraining:
                 entries = self.codebook(u)
             direct["codebook"] = o.codebook_weight * F.mse_loss(u, entries)
             u = standardised(u + (entries - u).detach())
-        leaf = u.detach().requires_grad_()
-        losses = {
-            "content": o.content_weight * F.mse_loss(leaf, x),
-            "gram": o.gram_weight * gram_loss({"relu4_1": leaf}, wanted),
-        }
-        (gradient,) = torch.autograd.grad(sum(losses.values()), leaf)
-        judged, gradient = self._judge(end, leaf, real, gradient, number)
-        torch.autograd.backward([u, sum(direct.values())], [gradient, None])
-        told = {what: value.item() for what, value in {**direct, **losses, **judged}.items()}
-        told["gradient"] = end.guide.clip()
-        if judged:
-            told["gradient discriminator"] = end.judge.clip()
-        return told
 
-    def _judge(
-        self, end: End, leaf: Tensor, real: Tensor, gradient: Tensor, number: int
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """What the discriminator says, its own gradients taken, and the gradient at u with its share added."""
-        o = self.options
-        end.judging = o.adversary_weight > 0 and number >= o.adversary_after
-        if not end.judging:
-            return {}, gradient
-        of_real, of_fake = end.judge(torch.cat([real, leaf.detach()])).chunk(2)
-        told = {"discriminator": hinge_discriminator([of_real], [of_fake])}
-        told["discriminator"].backward()
-        if number < o.adversary_after + _HEAD_START:
-            return told, gradient
-        loss = hinge_generator([end.judge(leaf)])
-        (its,) = torch.autograd.grad(loss, leaf)
-        balance = (gradient.norm() / its.norm().clamp(min=_LEAST)).clamp(max=_MOST)
-        told |= {"adversary": loss.detach(), "balance": balance}
-        return told, gradient + o.adversary_weight * balance * its
+        def losses(u: Tensor) -> dict[str, Tensor]:
+            return {
+                "content": o.content_weight * F.mse_loss(u, x),
+                "gram": o.gram_weight * gram_loss({"relu4_1": u}, seen.grams),
+            }
+
+        return Transferred(u, losses, direct, seen.real[name])
 
     def model(self) -> dict[str, Tensor]:
         """The whole model with its averaged guides, as one file has it."""
         return self._whole(torch.float32).state_dict()
-
-    def state(self) -> dict[str, Tensor]:
-        return {
-            f"{name}.{key}": value
-            for name, end in self.ends.items()
-            for key, value in {
-                **end.guide.state("guide"),
-                **end.judge.state("judge"),
-                **{f"averaged.{key}": value for key, value in end.averaged.state_dict().items()},
-            }.items()
-        }
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        for name, end in self.ends.items():
-            own = {key.removeprefix(f"{name}."): value for key, value in state.items() if key.startswith(f"{name}.")}
-            end.guide.restore("guide", own)
-            end.judge.restore("judge", own)
-            start = "averaged."
-            end.averaged.load_state_dict(
-                {key.removeprefix(start): value for key, value in own.items() if key.startswith(start)}
-            )
 
     @torch.no_grad()
     def sheet(self) -> Tensor:
@@ -249,34 +180,11 @@ class TransferTraining:
         return whole
 
 
-class End:
-    """One guide, the average of its weights, and its discriminator."""
+@dataclass(frozen=True)
+class _Seen:
+    """A batch: z_c, tokens (B, n, C), what is real at either end, and the correlations wanted."""
 
-    def __init__(
-        self, start: StyleGuide | None, options: TransferOptions, device: torch.device, dtype: torch.dtype
-    ) -> None:
-        guide = (StyleGuide(options.blocks) if start is None else copy.deepcopy(start)).to(device)
-        self.averaged = copy.deepcopy(guide).requires_grad_(False)
-        self.guide = Learner(guide, dtype, options.rate, _BETAS["guide"])
-        self.judge = Learner(LatentJudge().to(device), dtype, options.adversary_rate, _BETAS["judge"])
-        self.judging = False  # whether the discriminator has gradients to learn from
-        self._decay = options.average
-
-    def forget(self) -> None:
-        self.guide.forget()
-        self.judge.forget()
-
-    @torch.no_grad()
-    def step(self, number: int) -> None:
-        self.guide.step()
-        if self.judging:
-            self.judge.step()
-        decay = min(self._decay, (1 + number) / (10 + number))
-        for average, value in zip(self.averaged.parameters(), self.guide.network.parameters(), strict=True):
-            average.lerp_(value, 1 - decay)
-
-
-def standardised(z: Tensor) -> Tensor:
-    """(B, C, h, w) by the statistics of each sample and channel."""
-    mean, std = moments(z)
-    return (z - mean) / std
+    z_c: Tensor
+    tokens: Tensor
+    real: Mapping[str, Tensor]
+    grams: Mapping[str, Tensor]
