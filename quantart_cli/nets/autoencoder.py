@@ -1,5 +1,5 @@
 """What QuantArt (Huang et al. 2023) learns on the VGG-19 backbone: codebook and decoder (section 3.2), and how a style
-guides (section 3.3)."""
+guides."""
 
 from __future__ import annotations
 

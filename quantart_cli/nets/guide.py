@@ -1,12 +1,12 @@
-"""Style-guided attention over VGG-19 latents: QuantArt (Huang et al., CVPR 2023), section 3.3, the SGA block.
+"""Style-guided attention over VGG-19 latents: the SGA block of QuantArt (Huang et al., CVPR 2023).
 
     x ← x + out(softmax(q(x̄) k(t̄)ᵀ / √d + log w) v(t̄))        x ← x + MLP(x̄)        bars: layer norm of each position
 
 with x the content's features and t the style's tokens, both standardised, and w how much each token counts. It departs
-from the paper in three places. There is no self-attention, no convolution, and no statistic over positions: a position
-of the content looks at the style and at itself alone, so that time is linear in the content's size, and a picture in
-tiles is the picture. The style comes as a few hundred tokens and not as all its positions. And both last layers of a
-block are zero at first, so that training begins at the identity: at AdaIN, where the paper begins at random.
+from the paper, whose own blocks are in nets/vqgan.py, in three places. There is no self-attention, no convolution, and
+no statistic over positions: a position of the content looks at the style and at itself alone, so that time is linear in
+the content's size, and a picture in tiles is the picture. The style comes as a few hundred tokens and not as all its
+positions. And both last layers of a block are zero at first, so that training begins at the identity, at AdaIN.
 """
 
 from __future__ import annotations

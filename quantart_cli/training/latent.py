@@ -1,4 +1,4 @@
-"""Stage 2 of QuantArt (Huang et al., CVPR 2023), section 3.3, whatever the autoencoder: two ends that learn in latent
+"""Stage 2 of QuantArt (Huang et al., CVPR 2023), whatever the autoencoder: two ends that learn in latent
 space, each with a discriminator of its own and an average of its weights, which is what is kept.
 
 Losses are of u, a batch of transferred latents; the adversary weighs a given share of them, by the ratio of their

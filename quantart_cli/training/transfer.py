@@ -1,11 +1,11 @@
 """Style-guided transfer in latent space: stage 2 of QuantArt on VGG-19.
 
-QuantArt (Huang et al., CVPR 2023), section 3.3: T and T̂ learn between frozen autoencoders, and no picture is ever
+QuantArt (Huang et al., CVPR 2023): T and T̂ learn between frozen autoencoders, and no picture is ever
 decoded. With c a photograph, s a painting, x and t their relu4_1 standardised by their own statistics, R the guide of
 nets/guide.py for either end, bars for standardised again, and sg[] what lets no gradient pass:
 
     y = z_c + σ(z_c) R(x; t)    continuous: u = ȳ    quantized: u = bar(e(ȳ)), e the nearest entry, straight through
-    content    mean (u - x)²                                      the paper's, there of features not standardised
+    content    mean (u - x)²                                      what a style changes
     style      mean ((μ(y) - μ(z_c)) / σ(z_c))² + mean (σ(y) / σ(z_c) - 1)²      Huang and Belongie 2017, equation 13
     gram       |uuᵀ - ttᵀ|² / |ttᵀ|²                              Gatys et al. 2016, equation 4, relative
     codebook   mean (ȳ - sg[e(ȳ)])²                               commitment; the quantized end's

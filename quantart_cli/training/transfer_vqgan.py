@@ -1,6 +1,6 @@
 """Style-guided transfer on a VQGAN: stage 2 of QuantArt on its authors' networks.
 
-QuantArt (Huang et al., CVPR 2023), section 3.3: the autoencoder of stage 1 (see vqgan.py) is frozen, T and T̂ are stacks
+QuantArt (Huang et al., CVPR 2023): the autoencoder of stage 1 (see vqgan.py) is frozen, T and T̂ are stacks
 of SGA blocks between its latents. With E its encoder, VQ its codebook, c a photograph, s a painting, and sg[] what lets
 no gradient pass:
 
@@ -8,15 +8,15 @@ no gradient pass:
 
 u is z_y in units of the style, (z_y - μ(z_s)) / σ(z_s), bars are for standardised by a picture's own statistics:
 
-    content    mean (ū - z̄_c)²                          the paper's, there of latents not standardised
+    content    mean (ū - z̄_c)²                          what a style changes
     style      mean μ(u)² + mean (σ(u) - 1)²            Huang and Belongie 2017, equation 13; weight 10
     gram       |uuᵀ - z̄_s z̄_sᵀ|² / |z̄_s z̄_sᵀ|²          Gatys et al. 2016, equation 4, relative
     codebook   mean (T̂ - sg[ẑ_y])²                      commitment; the quantized end's
     adversary  hinge, on patches of u and of z̄_s
 
-Departures: both ends begin as the identity, their residual blocks and attentions ending in zeros, where the authors
-begin at random; contents have the encoder and the codebook of artworks too, since stage 1 has trained no others; and
-correlations are asked for, as on VGG-19.
+Departures: both ends begin as the identity, their residual blocks and attentions ending in zeros; contents have the
+encoder and the codebook of artworks too, since stage 1 has trained no others; and correlations are asked for, as on
+VGG-19.
 """
 
 from __future__ import annotations
