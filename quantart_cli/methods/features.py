@@ -52,7 +52,7 @@ class Statistics:
         total = torch.zeros((), dtype=exact, device=z.device)
         sums = torch.zeros(2, z.shape[1], dtype=exact, device=z.device)
         for rows in bands(z):
-            part = (z[:, :, rows] if seen is None else seen(rows))[0].flatten(1).to(exact)  # (C, n)
+            part = (z[:, :, rows] if seen is None else seen(rows))[0].flatten(1).to(exact, copy=True)  # (C, n)
             weights = part.new_ones(part.shape[1]) if coverage is None else coverage[0, 0, rows].flatten().to(exact)
             total += weights.sum()
             sums[0] += part @ weights

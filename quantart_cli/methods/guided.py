@@ -3,7 +3,7 @@
     G(z_c) = z_c + σ(z_c) R((z_c - μ(z_c)) / σ(z_c); tokens of z_s)
 
 with R of nets/guide.py. Written as a change of z_c, so that a guide that changes nothing leaves every bit of it. G is a
-function of one position, computed where it is asked for and stored nowhere: a large picture takes no more memory.
+function of one position: of a large picture it is computed wherever it is asked for, and takes no memory.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from torch import Tensor
 from quantart_cli.engine.tiling import Window
 from quantart_cli.methods.features import Features, Statistics, bands
 from quantart_cli.nets.guide import TOKENS, StyleGuide
+
+# So many positions are computed once and kept, 34 MB of them: a picture of a megapixel.
+_KEPT = 1 << 14
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,21 @@ class Guided(Features):
         return Statistics.of(self.z, self.coverage, self.rows)
 
     def rows(self, rows: slice) -> Tensor:
-        return self._changed(self.z[:, :, rows].float())
+        return self._changed(self.z[:, :, rows].float()) if self._kept is None else self._kept[:, :, rows]
 
     def at(self, window: Window) -> Tensor:
         rows, columns = window.slices
+        if self._kept is not None:
+            return self._kept[:, :, rows, columns]
         part = self.z[:, :, rows, columns]
         return torch.cat([self._changed(part[:, :, band].float()) for band in bands(part)], 2)
+
+    @cached_property
+    def _kept(self) -> Tensor | None:
+        """All of a small picture, float32."""
+        if self.z.shape[2] * self.z.shape[3] > _KEPT:
+            return None
+        return torch.cat([self._changed(self.z[:, :, band].float()) for band in bands(self.z)], 2)
 
     def _changed(self, part: Tensor) -> Tensor:
         x = (part - self.own.mean) / self.own.std

@@ -96,9 +96,10 @@ def test_one_guide_alone_guides_its_own_end(method, plain, vgg, codebook, decode
             assert torch.equal(found, like.stylize(content, like.encode_style(style, [1.0]), controls))
 
 
+@pytest.mark.parametrize("kept", [0, 1 << 20])
 @pytest.mark.parametrize("controls", ENDS)
 @torch.inference_mode()
-def test_tiled_is_whole(method, controls, monkeypatch):
+def test_tiled_is_whole(method, controls, kept, monkeypatch):
     monkeypatch.setattr("quantart_cli.methods.features._POSITIONS", 100)  # bands of a few rows, as of large pictures
     content = picture(170, 210)
     coverage = torch.ones(1, 1, 210, 170)
@@ -108,6 +109,7 @@ def test_tiled_is_whole(method, controls, monkeypatch):
     )
     torch.testing.assert_close(style.tokens, tiled_style.tokens, rtol=1e-4, atol=1e-4)
     whole = method.stylize(content, style, controls, coverage)
+    monkeypatch.setattr("quantart_cli.methods.guided._KEPT", kept)
     tiled = method.stylize(content, style, controls, coverage, Tiles(72))
     assert (whole - tiled).abs().max() < 1e-4
 
