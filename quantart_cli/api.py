@@ -24,7 +24,7 @@ from quantart_cli.engine.canvas import Canvas
 from quantart_cli.engine.choices import ACCEPTS
 from quantart_cli.engine.device import choose
 from quantart_cli.engine.machine import Machine
-from quantart_cli.engine.painter import Moments, Painter, Source, Style, floats
+from quantart_cli.engine.painter import Painter, Source, Style, floats
 from quantart_cli.engine.tiling import Tiles
 from quantart_cli.errors import check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, resize
@@ -32,6 +32,7 @@ from quantart_cli.methods.controls import CONTROLS, Controls
 from quantart_cli.methods.features import Statistics
 from quantart_cli.methods.gatys import Record, Stopped
 from quantart_cli.methods.guidance import Guidance, mask_of
+from quantart_cli.methods.guided import blend
 
 __all__ = ["Model", "Style", "load"]
 
@@ -81,6 +82,7 @@ class Model(Painter):
         super().__init__(method, machine, weights_of(method, model), max_pixels, remember_styles)
         kind = type(self._networks)
         self.optimises, self.tileable, self.backbone = kind.optimises, kind.tileable, kind.backbone
+        self.guided = getattr(self._networks, "guided", False)
 
     def stylize(
         self,
@@ -143,12 +145,14 @@ class Model(Painter):
     def _build(self, machine: Machine) -> Any:
         return build(self.method, machine, self._model)
 
-    def _measure(self, networks: Any, image: np.ndarray, alpha: np.ndarray | None, tiles: Tiles) -> Moments:
+    def _measure(self, networks: Any, image: np.ndarray, alpha: np.ndarray | None, tiles: Tiles) -> Any:
         with torch.inference_mode():
             found = networks.encode_style([self._tensors(image, alpha)], (1.0,), tiles)
-            return found.mean.cpu().numpy(), found.std.cpu().numpy()
+            return found if self.guided else (found.mean.cpu().numpy(), found.std.cpu().numpy())
 
-    def _blend(self, parts: Sequence[Moments], weights: Sequence[float]) -> Statistics:
+    def _blend(self, parts: Sequence[Any], weights: Sequence[float]) -> Statistics:
+        if self.guided:
+            return blend(parts, weights)
         each = [Statistics(*(torch.from_numpy(values).to(self.machine.device) for values in part)) for part in parts]
         return Statistics.blend(each, weights)
 

@@ -17,6 +17,7 @@ from quantart_cli.checkpoints.convert import convert
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.engine.build import build_network
 from quantart_cli.engine.machine import Machine
+from quantart_cli.nets.guide import StyleGuide
 from quantart_cli.nets.vqgan import StyleVQGAN
 from tests.fill import fill
 
@@ -74,6 +75,15 @@ def scene(width: int, height: int, seed: int = 0) -> np.ndarray:
         picture += np.sin(fx * x + fy * y + phase)[..., None] * random.uniform(-0.5, 0.5, 3)
     picture += random.normal(0, 0.08, picture.shape)
     return np.uint8(np.clip(picture * 0.25 + 0.5, 0, 1) * 255)
+
+
+def awake(guide: StyleGuide, seed: int) -> StyleGuide:
+    """A style guide that changes something: its last layers are no longer zero."""
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(seed)
+        for value in guide.parameters():
+            value.add_(0.05 * torch.randn_like(value))
+    return guide
 
 
 @pytest.fixture

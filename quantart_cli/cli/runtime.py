@@ -66,6 +66,8 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
         return "it does not run QuantArt on VQGAN: use torch"
     if method == "quantart" and _has_decoder(weights_of(method, file)["codebook"]):
         return "it does not interpolate between decoders: use torch"
+    if method == "quantart" and _has_guides(weights_of(method, file)["codebook"]):
+        return "it does not run style-guided attention: use torch"
     if values["device"] not in ("auto", "cpu"):
         return f"it runs on the CPU, not on {values['device']}"
     if values["precision"] == "fp16":
@@ -79,6 +81,11 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
 def _has_decoder(file: ModelFile) -> bool:
     """Whether a codebook brings a decoder of its own."""
     return any(name.startswith("decoder.") for name in read_header(file.path).shapes)
+
+
+def _has_guides(file: ModelFile) -> bool:
+    """Whether it was trained by ``quantart train transfer``."""
+    return any(name.startswith("transfer.") for name in read_header(file.path).shapes)
 
 
 def _on_openvino(method: str, values: dict[str, Any], file: ModelFile | None, tell: Callable[[str], None]) -> Any:

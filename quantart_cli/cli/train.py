@@ -69,7 +69,7 @@ _OWN: dict[str, tuple[Any, Any]] = {
 
 
 def register(app: typer.Typer) -> None:
-    from quantart_cli.cli import train_more  # which takes from here what it shares
+    from quantart_cli.cli import train_more, train_transfer  # which take from here what they share
 
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
     for name, run, doc, folders, options in (
@@ -79,6 +79,7 @@ def register(app: typer.Typer) -> None:
         parameters = {**folders, "output": _OUTPUT, **from_controls(options), **_OWN, **MACHINE}
         group.command(name)(with_parameters(run, doc, parameters))
     train_more.register(group)
+    train_transfer.register(group)
     app.add_typer(group, name="train")
 
 

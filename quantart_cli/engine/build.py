@@ -55,10 +55,11 @@ def build_network(part: str, weights: str | ModelFile, machine: Machine) -> nn.M
     """One network: ``part`` is "vgg", "decoder" or "codebook", ``weights`` a file, or the name of an embedded one."""
     file = embedded_model(weights) if isinstance(weights, str) else weights
     network = fill_strictly(_NETWORKS[part], _tensors(file), _told(file))
-    # Nearest entries are compared by differences of large numbers: a codebook stays in float32, its decoder does not.
+    # Nearest entries are compared by differences of large numbers: a codebook stays in float32, but not what it brings.
     network.to(machine.device, torch.float32 if part == "codebook" else machine.dtype)
-    if isinstance(network, ArtCodebook) and network.decoder is not None:
-        network.decoder.to(machine.dtype)
+    if isinstance(network, ArtCodebook):
+        for brought in filter(None, (network.decoder, network.transfer)):
+            brought.to(machine.dtype)
     return network.to(memory_format=torch.channels_last)
 
 

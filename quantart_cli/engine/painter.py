@@ -69,11 +69,13 @@ class Painter:
     Attributes:
         optimises: whether a picture is found by optimisation, in many steps that can be watched, and not by one pass.
         tileable: whether each window of a picture is painted by itself; a method that optimises looks at them together.
+        guided: whether it takes more of a style than its statistics.
         backbone: "vgg19" or "vqgan".
     """
 
     optimises = False
     tileable = True
+    guided = False
     backbone = "vgg19"
 
     def __init__(
@@ -175,7 +177,10 @@ class Painter:
         raise NotImplementedError
 
     def _measure(self, networks: Any, image: np.ndarray, alpha: np.ndarray | None, tiles: Tiles) -> Moments:
-        """Statistics of a style's relu4_1, for methods that take a style as that; image as of :meth:`_pixels`."""
+        """Statistics of a style's relu4_1, for methods that take a style as that; image as of :meth:`_pixels`.
+
+        Of a model that is guided, a style with its statistics and whatever else it takes.
+        """
         raise NotImplementedError
 
     def _blend(self, parts: Sequence[Moments], weights: Sequence[float]) -> Any:
@@ -213,7 +218,8 @@ class Painter:
         if not (self.tileable and self.backbone == "vgg19"):
             with out_of_memory(pictures[0].name):
                 return self._encode_whole(networks, pictures, weights, reference)
-        remembers = self._remember_styles and networks is self._networks and reference is None
+        # What is remembered are statistics.
+        remembers = self._remember_styles and not self.guided and networks is self._networks and reference is None
         found = []
         for picture, tiles in zip(pictures, cut, strict=True):
 

@@ -40,18 +40,19 @@ class Statistics:
     std: Tensor
 
     @staticmethod
-    def of(z: Tensor, coverage: Tensor | None = None) -> Statistics:
+    def of(z: Tensor, coverage: Tensor | None = None, seen: Callable[[slice], Tensor] | None = None) -> Statistics:
         """Statistics of (1, C, h, w) features; unbiased variance plus 1e-5, as in the AdaIN reference.
 
         Args:
             z: features of any precision; summed in float64.
             coverage: (1, 1, h, w) in [0, 1], how much of each position counts; None counts all alike.
+            seen: what is made of rows of z, (1, C, n, w), where that is to be counted in its place.
         """
         exact = torch.float32 if z.device.type == "mps" else torch.float64  # Apple's GPUs have no other
         total = torch.zeros((), dtype=exact, device=z.device)
         sums = torch.zeros(2, z.shape[1], dtype=exact, device=z.device)
         for rows in bands(z):
-            part = z[0, :, rows].flatten(1).to(exact)  # (C, n)
+            part = (z[:, :, rows] if seen is None else seen(rows))[0].flatten(1).to(exact, copy=True)  # (C, n)
             weights = part.new_ones(part.shape[1]) if coverage is None else coverage[0, 0, rows].flatten().to(exact)
             total += weights.sum()
             sums[0] += part @ weights
@@ -85,6 +86,10 @@ class Features:
     def grid(self) -> tuple[int, int]:
         """(h, w)."""
         return self.z.shape[2], self.z.shape[3]
+
+    def rows(self, rows: slice) -> Tensor:
+        """Those of some rows of positions, (1, 512, n, w) float32."""
+        return self.z[:, :, rows].float()
 
     def at(self, window: Window) -> Tensor:
         """Those of a window of positions, (1, 512, h', w') float32."""

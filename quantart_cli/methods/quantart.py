@@ -8,24 +8,29 @@ With hats for quantized, c content, s style, y stylized, and a ⊕p b = p·a + (
     image = D_α(z)         D_α = D̂ ⊕α D
 
 α is visual fidelity, β style strength, both chosen when a picture is painted. Here, on the VGG-19 backbone: E is VGG-19
-to relu4_1, T and T̂ are AdaIN, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder, and D̂ one that
-was trained on from there on quantized features, weight by weight between the two; a codebook that comes without one is
-decoded by D at both ends. α = 0 is AdaIN with β as its α. It departs from the paper in its backbone, in transfer blocks
-without parameters, and in VQ:
+to relu4_1, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder, and D̂ one that was trained on from
+there on quantized features, weight by weight between the two; a codebook that comes without one is decoded by D at both
+ends. T and T̂ are AdaIN of features that the style has guided, G and Ĝ of methods/guided.py, each of them of the
+identity in a codebook that comes without it:
+
+    T(z_c, z_s) = AdaIN(G(z_c), z_s)       VQ(T̂(z_c, z_s)) = AdaIN(VQ(Ĝ(z_c)), z_s)
+
+Without a guide α = 0 is AdaIN with β as its α. It departs from the paper in its backbone, in its transfer blocks (see
+nets/guide.py), in T̂ seeing z_c where the paper's sees ẑ_c, so that a position is quantized once, at the end, and in VQ:
 
     VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entry at every position
 
 Entries are of features standardised by their own painting's statistics, and what is quantized keeps its own. Without
 that, entries found by k-means, means of many features, lose contrast and drift to the average painting, brown and
 flat, and a style unlike the paintings trained on takes the content's edges with it. It follows that ẑ_s has the
-statistics of z_s, all that AdaIN sees of it, and that T̂(ẑ_c, ẑ_s) is made of entries already: VQ would find the same
-ones again (at 99.9 % of the positions of real photographs) and is not asked a second time.
+statistics of z_s, all that AdaIN sees of it, and that AdaIN(ẑ_c, ẑ_s), which T̂ is without a guide, is made of entries
+already: VQ would find the same ones again (at 99.9 % of the positions of real photographs) and is not asked twice.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +48,8 @@ from quantart_cli.methods.features import (
     encode,
     style_statistics,
 )
-from quantart_cli.nets.autoencoder import ArtCodebook
+from quantart_cli.methods.guided import Guided, GuidedStyle, blend, style_of
+from quantart_cli.nets.autoencoder import GUIDED, ArtCodebook
 from quantart_cli.nets.codebook import Codebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
@@ -54,8 +60,11 @@ class QuantArt:
 
     Args:
         vgg: E.
-        codebook: of VQ, float32, with D̂ in the precision of D if it has one; else D̂ is D.
+        codebook: of VQ, float32, with D̂ and guides in the precision of D if it has any; else D̂ is D.
         decoder: D.
+
+    Attributes:
+        guided: whether there is a guide, and styles are encoded with their tokens.
     """
 
     optimises = False
@@ -66,15 +75,22 @@ class QuantArt:
         self.vgg = vgg
         self.codebook = codebook
         self.decoder = decoder
-        own = codebook.decoder if isinstance(codebook, ArtCodebook) else None
-        self.quantized = decoder if own is None else own
+        art = codebook if isinstance(codebook, ArtCodebook) else None
+        self.quantized = decoder if art is None or art.decoder is None else art.decoder
+        self._guides = {end: None if art is None else art.guide(end) for end in GUIDED}
+        self.guided = any(guide is not None for guide in self._guides.values())
         self._between: tuple[float, Decoder] = (0.0, decoder)  # the last α that was asked for, and D_α
 
     def encode_style(
         self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
     ) -> Statistics:
-        """μ and σ of the blended styles, those of z_s and ẑ_s alike; arguments as in :func:`style_statistics`."""
-        return style_statistics(self.vgg, styles, weights, tiles)
+        """μ and σ of the blended styles, those of z_s and ẑ_s alike; arguments as in :func:`style_statistics`.
+
+        With a guide a :class:`GuidedStyle`, which has the styles' tokens as well.
+        """
+        if not self.guided:
+            return style_statistics(self.vgg, styles, weights, tiles)
+        return blend([style_of(encode(self.vgg, *style, tiles)) for style in styles], weights)
 
     def stylize(
         self,
@@ -88,15 +104,35 @@ class QuantArt:
         """Paint a picture; arguments and result as in :meth:`quantart_cli.methods.adain.AdaIN.stylize`."""
         alpha, beta = controls.fidelity, controls.strength
         c = encode(self.vgg, content, coverage, tiles)
-        c_hat = self.quantize(c) if alpha > 0 else None
+        if alpha == 0:
+            z = self._continuous(c, style, beta)
+        elif alpha == 1:
+            z = self._quantized(c, style, beta)
+        else:
+            z_hat, z_own = self._quantized(c, style, beta), self._continuous(c, style, beta)
 
-        def z(window: Window) -> Tensor:
-            if c_hat is None:
-                return transfer(c.at(window), c.statistics, style, beta)  # z_y ⊕β z_c
-            z_hat = transfer(c_hat.at(window), c_hat.statistics, style, beta)  # ẑ_y ⊕β ẑ_c
-            return z_hat if alpha == 1 else mix(z_hat, transfer(c.at(window), c.statistics, style, beta), alpha)
+            def z(window: Window) -> Tensor:
+                return mix(z_hat(window), z_own(window), alpha)
 
         return decode(self.decoder_at(alpha), z, c.grid, tuple(content.shape[2:]), tiles, put)
+
+    def _continuous(self, c: Features, style: Statistics, beta: float) -> Callable[[Window], Tensor]:
+        """z_y ⊕β z_c, window by window."""
+        return _strengthened(self._guide("continuous", c, style, beta), c, style, beta)
+
+    def _quantized(self, c: Features, style: Statistics, beta: float) -> Callable[[Window], Tensor]:
+        """ẑ_y ⊕β ẑ_c, window by window."""
+        y = self._guide("quantized", c, style, beta)
+        y_hat = self.quantize(y)
+        return _strengthened(y_hat, y_hat if y is c or beta == 1 else self.quantize(c), style, beta)
+
+    def _guide(self, end: str, c: Features, style: Statistics, beta: float) -> Features:
+        """G(z_c); z_c itself without a guide, or where no style is wanted."""
+        guide = self._guides[end]
+        if guide is None or beta == 0:
+            return c
+        assert isinstance(style, GuidedStyle)
+        return Guided(z=c.z, coverage=c.coverage, own=c.statistics, guide=guide, style=style)
 
     def decoder_at(self, alpha: float) -> Decoder:
         """D_α = D̂ ⊕α D; that of the last α is kept."""
@@ -115,7 +151,7 @@ class QuantArt:
         own = features.statistics
         indices = torch.empty((1, *features.grid), dtype=torch.int64, device=features.z.device)
         for rows in bands(features.z):
-            indices[:, rows] = self.codebook.indices((features.z[:, :, rows].float() - own.mean) / own.std)
+            indices[:, rows] = self.codebook.indices((features.rows(rows) - own.mean) / own.std)
         weights = None if features.coverage is None else features.coverage.flatten().double()
         entries = self.codebook.table.T[None, :, :, None]  # (1, 512, K, 1)
         # A position is one of K entries, so how often each occurs is all there is to know of their statistics.
@@ -142,3 +178,17 @@ class Quantized:
         """Those of a window of positions, (1, 512, h', w') float32."""
         rows, columns = window.slices
         return self.entries[self.indices[:, rows, columns]].movedim(-1, 1)
+
+
+def _strengthened(
+    y: Features | Quantized, c: Features | Quantized, style: Statistics, beta: float
+) -> Callable[[Window], Tensor]:
+    """AdaIN(y, z_s) ⊕β c, window by window."""
+    if y is c:
+        return lambda window: transfer(c.at(window), c.statistics, style, beta)
+
+    def z(window: Window) -> Tensor:
+        z_y = adaptive_instance_norm(y.at(window), y.statistics, style)
+        return z_y if beta == 1 else mix(z_y, c.at(window), beta)
+
+    return z

@@ -54,10 +54,12 @@ class Product:
     Attributes:
         kind: one of :data:`quantart_cli.checkpoints.kinds.KINDS`.
         config: sizes of the network.
+        half: whether it is written as fp16, and not as float32.
     """
 
     kind: str
     config: Mapping[str, Any]
+    half: bool = False
 
 
 def train(
@@ -72,7 +74,7 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     progress: Progress = lambda *_: None,
 ) -> Report:
-    """Read the pictures, train, and write the model as float32 safetensors.
+    """Read the pictures, train, and write the model as safetensors.
 
     Work in hand is kept in ``TARGET.partial/``; the same call again goes on from there, on a CPU to the very same
     result. A log and preview sheets are left in ``TARGET.training/``.
@@ -184,6 +186,6 @@ def _write(
         target,
         {name: value.detach().cpu() for name, value in tensors.items()},
         metadata,
-        half=False,
+        half=product.half,
         source=str(target),
     )

@@ -48,3 +48,28 @@ class VQGANOptions(FolderOptions):
     width: int = control(256, "Channels of an entry.", low=1)
     channels: int = control(128, "Channels at full resolution; at the coarsest it is four times as many.", low=1)
     blocks: int = control(2, "Residual blocks of each resolution.", low=1)
+
+
+@dataclass(frozen=True)
+class TransferOptions(FolderOptions):
+    """Training of the guides of a QuantArt model; see transfer.py for the losses."""
+
+    steps: int = control(10_000, "Updates in all; more may be asked of an unfinished training.", low=1)
+    crop: int = control(192, "Side of a crop in pixels, a multiple of 8.", low=64)
+    smallest_crop: float = control(
+        0.4, "Crops are squares of this share of a picture's short side, or more.", low=0.05, high=1
+    )
+    blocks: int = control(
+        0, "Blocks of a guide; 0: 2, or on a VQGAN the authors' 6. A guide that is there keeps its own.", low=0, high=32
+    )
+    rate: float = control(2e-4, "Learning rate of the guides.", low=0)
+    adversary_rate: float = control(4e-4, "Learning rate of the discriminators.", low=0)
+    content_weight: float = control(1.0, "Weight of the content loss.", low=0)
+    style_weight: float = control(10.0, "Weight of the style loss, in means and deviations.", low=0)
+    gram_weight: float = control(1.0, "Weight of the style loss, in correlations.", low=0)
+    codebook_weight: float = control(0.25, "Weight of keeping near to entries of the codebook.", low=0)
+    adversary_weight: float = control(
+        0.5, "Weight of the discriminators, relative to content and correlations at each time.", low=0
+    )
+    adversary_after: int = control(500, "Updates before the discriminators begin to learn.", low=0)
+    average: float = control(0.998, "Decay of the moving average of the guides, which is what is kept.", low=0, high=1)
