@@ -57,7 +57,7 @@ STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 _BETAS = {"painter": (0.9, 0.99), "adversary": (0.5, 0.99)}
 _LARGEST_GRADIENT = 100.0
 _MEASURE_EVERY = 8  # updates between two looks at the adversary's weight
-_HEAD_START = 200  # updates that the discriminator learns before it is listened to
+_HEAD_START = 100  # updates that the discriminator learns before it is listened to
 _LOWEST_MIXED = 0.3
 _DEEPEST = STYLE_LAYERS[-1]
 
