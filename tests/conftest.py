@@ -52,7 +52,10 @@ def decoder():
 
 @pytest.fixture(scope="session")
 def codebook():
-    return build_network("codebook", "quantart-vgg19", EXACT)
+    """The embedded one alone, without the decoder that was trained with it."""
+    book = build_network("codebook", "quantart-vgg19", EXACT)
+    book.decoder = None
+    return book
 
 
 @pytest.fixture(scope="session")
