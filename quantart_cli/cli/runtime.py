@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from quantart_cli.checkpoints.kinds import read_header
 from quantart_cli.checkpoints.models import ModelFile, weights_of
 from quantart_cli.engine.choices import RUNTIMES, VQGAN_MODEL
 from quantart_cli.errors import QuantArtError, check_choice
@@ -64,8 +63,6 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
         return "gatys takes gradients, which it does not compute: use torch"
     if file is not None and file.kind == VQGAN_MODEL:
         return "it does not run QuantArt on VQGAN: use torch"
-    if method == "quantart" and _has_decoder(weights_of(method, file)["codebook"]):
-        return "it does not interpolate between decoders: use torch"
     if values["device"] not in ("auto", "cpu"):
         return f"it runs on the CPU, not on {values['device']}"
     if values["precision"] == "fp16":
@@ -74,11 +71,6 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
     if values["runtime"] == "auto" and values["device"] == "auto" and gpu:
         return "there may be a GPU: give --device cpu"
     return None
-
-
-def _has_decoder(file: ModelFile) -> bool:
-    """Whether a codebook brings a decoder of its own."""
-    return any(name.startswith("decoder.") for name in read_header(file.path).shapes)
 
 
 def _on_openvino(method: str, values: dict[str, Any], file: ModelFile | None, tell: Callable[[str], None]) -> Any:
