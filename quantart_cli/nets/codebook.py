@@ -6,38 +6,12 @@ latent is made of pieces of paintings. What it is asked for is what it was train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-# Rows compared with the codebook at a time: their similarities to 4096 entries are 16 MB, near the size of a cache.
-_ROWS = 1024
-
-
-@torch.no_grad()
-def nearest(rows: Tensor, entries: Tensor, project: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """Index of the nearest entry by Euclidean distance, computed a few thousand rows at a time.
-
-    Args:
-        rows: (n, C).
-        entries: (K, D).
-        project: from C to D channels, where these differ.
-
-    Returns:
-        (n,) int64 in [0, K).
-    """
-    # argmin |p - e|² = argmax p·e - |e|²/2
-    bias = entries.square().sum(1) / -2  # (K,)
-    found = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
-    # One block for the scores of every part, and for their results: what stays between blocks that go keeps the next
-    # from fitting where the last one was.
-    scores = entries.new_empty(min(len(rows), _ROWS), len(entries))
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        p = part if project is None else project(part)
-        torch.argmax(torch.addmm(bias, p, entries.T, out=scores[: len(p)]), 1, out=found[start : start + len(p)])
-    return found
+from quantart_cli.nets.nearest import nearest
 
 
 class Codebook(nn.Module):
