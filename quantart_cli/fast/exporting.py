@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from quantart_cli.fast.runtime import core, settings, untold
 from quantart_cli.nets.autoencoder import ArtCodebook
+from quantart_cli.nets.nearest import screen
+from quantart_cli.nets.screening import GROUP
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,8 @@ def compiled(name: str, *networks: nn.Module) -> bytes:
     """A network compiled by OpenVINO, for pictures of any size.
 
     Args:
-        name: "vgg": (1, 3, H, W) -> relu4_1. "decoder": (1, 512, h, w) -> a picture. "scores" and "entries", of a
-            codebook: see below. "between": (1, 512, h, w) and α -> what D_α makes of it.
+        name: "vgg": (1, 3, H, W) -> relu4_1. "decoder": (1, 512, h, w) -> a picture. "project", "scores",
+            "codes" and "entries", of a codebook: see below. "between": (1, 512, h, w) and α -> what D_α makes of it.
         networks: those of nets/ that it is made of, one; for "between" the codebook with D̂, and D.
     """
     with untold() as openvino, torch.inference_mode(), warnings.catch_warnings():
@@ -120,7 +122,7 @@ def _halve(openvino: ModuleType, model: Any) -> None:
 
 
 def _form(name: str, network: nn.Module) -> _Form:
-    """The network of nets/ with one output."""
+    """The network of nets/ as it is exported."""
 
     class Encoder(nn.Module):
         """(1, 3, H, W) -> relu4_1."""
@@ -132,15 +134,28 @@ def _form(name: str, network: nn.Module) -> _Form:
         def forward(self, image: Tensor) -> Tensor:
             return self.net(image)["relu4_1"]
 
-    class Scores(Encoder):
-        """(1, C, 1, n) features, their μ and σ -> (n, K): the highest is the nearest entry, as in nets/codebook.py.
-
-        Without the argmax, which numpy finds in a tenth of the time.
-        """
+    class Project(Encoder):
+        """(1, C, 1, n) features, their μ and σ -> (n, D) points, which entries are compared with."""
 
         def forward(self, z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-            rows = ((z - mean) / std)[0, :, 0].T
-            return self.net.project(rows) @ self.net.entries.T - self.net.entries.square().sum(1) / 2
+            return self.net.project(((z - mean) / std)[0, :, 0].T)
+
+    class Scores(Encoder):
+        """(n, D') points as nets/nearest.py rounds them -> (n, K' / 64, 64) scores, and the best of each group."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.table = screen(self.net.entries)[0].float()
+
+        def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
+            scores = (points @ self.table.T).view(-1, len(self.table) // GROUP, GROUP)
+            return scores, scores.amax(2)
+
+    class Codes(Encoder):
+        """A zero -> (K, D) entries. Of a network without an input OpenVINO makes none."""
+
+        def forward(self, zero: Tensor) -> Tensor:
+            return self.net.entries + zero
 
     class Entries(Encoder):
         """(n,) entries -> (n, C) features."""
@@ -152,9 +167,13 @@ def _form(name: str, network: nn.Module) -> _Form:
         return _Form(Encoder(), (torch.rand(1, 3, 64, 64),), ([1, 3, -1, -1],))
     if name == "decoder":
         return _Form(network, (torch.rand(1, 512, 8, 8),), ([1, 512, -1, -1],))
-    channels = network.project.in_features
+    channels, width = network.project.in_features, screen(network.entries)[0].shape[1]
     one = [1, channels, 1, 1]
-    if name == "scores":
+    if name == "project":
         example = (torch.rand(1, channels, 1, 8), torch.zeros(one), torch.ones(one))
-        return _Form(Scores(), example, ([1, channels, 1, -1], one, one))
+        return _Form(Project(), example, ([1, channels, 1, -1], one, one))
+    if name == "scores":
+        return _Form(Scores(), (torch.rand(8, width),), ([-1, width],))
+    if name == "codes":
+        return _Form(Codes(), (torch.zeros(1),), ([1],))
     return _Form(Entries(), (torch.arange(4),), ([-1],))

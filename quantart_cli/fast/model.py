@@ -83,7 +83,7 @@ def _latent(
 
     if alpha == 0:
         return by_channels(z_y)
-    c_hat = quantize(networks["scores"], networks["entries"], c)
+    c_hat = quantize(networks, c)
     # ẑ_y ⊕β ẑ_c, of the entries that occur: they are fewer than the positions.
     y_hat = replace(c_hat, entries=transfer(c_hat.entries, c_hat.statistics, style, beta))
     if alpha == 1:

@@ -23,14 +23,15 @@ from quantart_cli.checkpoints.kinds import read_header
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
-from quantart_cli.fast.runtime import core, library, processor, settings
+from quantart_cli.fast.runtime import choose, core, library, processor, settings
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-_IN_FLOAT32 = ("scores", "entries")  # what is compared are differences of large numbers
-_SOURCES = ("vgg.py", "decoder.py", "codebook.py")
+_CODEBOOK = ("project", "scores", "codes", "entries")
+_IN_FLOAT32 = ("project", "codes", "entries")  # what is compared are differences of large numbers
+_SOURCES = ("vgg.py", "decoder.py", "codebook.py", "cpu.py", "nearest.py", "screening.py")
 
 _loaded: dict[tuple[Path, str], Any] = {}  # by place in the cache and precision
 
@@ -71,7 +72,7 @@ def recipes(files: Mapping[str, ModelFile]) -> list[Recipe]:
     Raises:
         QuantArtError: a file that cannot be read.
     """
-    wanted = [("vgg", ("vgg",)), ("scores", ("codebook",)), ("entries", ("codebook",)), ("decoder", ("decoder",))]
+    wanted = [("vgg", ("vgg",)), *((name, ("codebook",)) for name in _CODEBOOK), ("decoder", ("decoder",))]
     if {"codebook", "decoder"} <= set(files) and _has_decoder(files["codebook"]):
         wanted[-1] = ("between", ("codebook", "decoder"))
     made_of = {part: _sha256(file) for part, file in files.items()}
@@ -97,8 +98,13 @@ class Network:
         self._given: tuple[np.ndarray, ...] = ()
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """The network's only output; it is overwritten by the next call."""
-        return self._request.infer([*inputs, *self._given], share_inputs=True, share_outputs=True)[0]
+        """The network's first output; it is overwritten by the next call."""
+        return self.all(*inputs)[0]
+
+    def all(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """All its outputs; they are overwritten by the next call."""
+        found = self._request.infer([*inputs, *self._given], share_inputs=True, share_outputs=True)
+        return list(found.values())
 
     def given(self, *inputs: np.ndarray) -> Network:
         """The same network, its last inputs being these."""
@@ -226,7 +232,10 @@ def _definition() -> str:
 
 def _find(recipe: Recipe, precision: str) -> Any | None:
     """The compiled network from the cache; None where there is none, or another, or a damaged one."""
-    precision = "fp32" if recipe.name in _IN_FLOAT32 else precision
+    if recipe.name in _IN_FLOAT32:
+        precision = "fp32"
+    if recipe.name == "scores":  # which only rule out, so that they are the fastest there are whatever was asked for
+        precision = choose().precision
     place = files_cache.folder_of(recipe.key)
     if (place, precision) not in _loaded:
         entry = files_cache.find(recipe.key)

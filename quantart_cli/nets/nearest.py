@@ -1,12 +1,7 @@
 """The nearest entry of a codebook, as float32 finds it, at the speed of bf16 where the CPU computes in that.
 
-argmin |p - e|² = argmax s with s = p·e - |e|²/2, one matrix product of all rows with all entries. In bf16 it takes a
-tenth of the time and is off by at most
-
-    |ŝ - s| ≤ |p - p̂| |e| + |p| |e - ê| + what its own result is rounded by        (Cauchy and Schwarz)
-
-so that every entry with ŝ below the best ŝ by twice that is out. What is left, 1.2 entries a row of a photograph's
-features, is compared in float32.
+In bf16 a matrix product of all rows with all entries takes a tenth of the time, and leaves 1.2 entries a row of a
+photograph's features (see screening.py), which are compared in float32.
 """
 
 from __future__ import annotations
@@ -17,12 +12,11 @@ import torch
 from torch import Tensor
 
 from quantart_cli.nets.cpu import bf16_hardware
+from quantart_cli.nets.screening import GROUP, MANY, Bound
 
 # Rows compared with the codebook at a time: their similarities to 4096 entries are 16 MB, near the size of a cache.
 _ROWS = 1024
-_GROUP = 64  # entries of which only the best is looked at first
 _WORTH = 2**20  # comparisons, below which it is not worth the steps
-_MANY = 8  # candidates a row on average, above which float32 compares all
 
 
 @torch.no_grad()
@@ -70,44 +64,26 @@ class _Reduced:
     """Most entries ruled out in bf16, the rest compared in float32; arguments as of :class:`_Float32`."""
 
     def __init__(self, entries: Tensor, rows: int) -> None:
-        self.entries, self.rows = entries, rows
+        self.entries = entries
         self.bias = entries.square().sum(1) / -2
-        high = entries.bfloat16()
-        # The bias goes into the product, as the two numbers of bf16 next to it; what fills the last group never wins.
-        bias_high = self.bias.bfloat16()
-        bias_low = (self.bias - bias_high.float()).bfloat16()
-        width = -(-(entries.shape[1] + 2) // 32) * 32
-        count = -(-len(entries) // _GROUP) * _GROUP
-        self.table = high.new_zeros(count, width)
-        self.table[:, -1] = -1e30
-        self.table[: len(entries)] = torch.cat(
-            [high, high.new_zeros(len(entries), width - 2 - high.shape[1]), bias_low[:, None], bias_high[:, None]], 1
-        )
-        self.p = high.new_zeros(rows, width)
-        self.p[:, -2:] = 1
-        self.scores = high.new_empty(rows, count)
-        self.norm = entries.norm(dim=1).max()
-        self.lost = (entries - high.float()).norm(dim=1).max()
-        self.lost_bias = (self.bias - bias_high.float() - bias_low.float()).abs().max()
+        self.table, self.bound = screen(entries)
+        self.p = self.table.new_ones(rows, self.table.shape[1])
+        self.scores = self.table.new_empty(rows, len(self.table))
 
     def __call__(self, p: Tensor) -> Tensor:
         """(n, D) -> (n,)."""
-        table = self.p[: len(p)]
-        table[:, : p.shape[1]] = p
-        scores = torch.mm(table, self.table.T, out=self.scores[: len(p)]).view(len(p), -1, _GROUP)
+        reduced = self.p[: len(p)]
+        reduced[:, : p.shape[1]] = p
+        scores = torch.mm(reduced, self.table.T, out=self.scores[: len(p)]).view(len(p), -1, GROUP)
         groups = scores.amax(2).float()  # (n, K / 64)
-        best = groups.amax(1)
-        # 2⁻¹⁴: float32 adds up some hundreds of products, in whatever order. 2⁻⁷: both results are rounded to 8 bits.
-        error = (p - table[:, : p.shape[1]].float()).norm(dim=1) * self.norm + p.norm(dim=1) * (
-            self.lost + 2**-14 * self.norm
-        )
-        least = (best - 2 * (error + self.lost_bias) - 2**-7 * (best.abs() + error))[:, None]
-        row, group = (groups >= least).nonzero(as_tuple=True)
-        pair, within = (scores[row, group].float() >= least[row]).nonzero(as_tuple=True)
-        row, entry = row[pair], group[pair] * _GROUP + within
+        lost = (p - reduced[:, : p.shape[1]].float()).norm(dim=1)
+        least = self.bound.least(groups.amax(1), p.norm(dim=1), lost)
+        row, group = (groups >= least[:, None]).nonzero(as_tuple=True)
+        pair, within = (scores[row, group].float() >= least[row, None]).nonzero(as_tuple=True)
+        row, entry = row[pair], group[pair] * GROUP + within
         real = entry < len(self.entries)  # a row that is not finite comes as far as the filling
         row, entry = row[real], entry[real]
-        if len(row) > _MANY * len(p):
+        if len(row) > MANY * len(p):
             return _Float32(self.entries, len(p))(p)
         return self._best(p, row, entry)
 
@@ -125,3 +101,26 @@ class _Reduced:
         if len(left):
             found[left] = _Float32(self.entries, len(left))(p[left])
         return found
+
+
+def screen(entries: Tensor) -> tuple[Tensor, Bound]:
+    """What rows rounded to bf16, with ones behind, are multiplied with to have their scores.
+
+    Args:
+        entries: (K, D) float32.
+
+    Returns:
+        (K', D') bf16, multiples of 64 and 32: ê, and behind it |e|²/2 as the two numbers of bf16 next
+        to it; what fills the last group never wins. And what was lost.
+    """
+    high, bias = entries.bfloat16(), entries.square().sum(1) / -2
+    bias_high = bias.bfloat16()
+    bias_low = (bias - bias_high.float()).bfloat16()
+    count, width = -(-len(entries) // GROUP) * GROUP, -(-(entries.shape[1] + 2) // 32) * 32
+    table = high.new_zeros(count, width)
+    table[:, -1] = -1e30
+    table[: len(entries), : entries.shape[1]] = high
+    table[: len(entries), -2:] = torch.stack([bias_low, bias_high], 1)
+    left = bias - bias_high.float() - bias_low.float()
+    lost = (entries - high.float()).norm(dim=1).max()
+    return table, Bound(entries.norm(dim=1).max(), lost, left.abs().max())

@@ -27,6 +27,7 @@ pytestmark = pytest.mark.skipif(not installed(), reason="OpenVINO is not install
 if installed():
     from quantart_cli.fast import features, networks, runtime
     from quantart_cli.fast.model import FastModel
+    from quantart_cli.fast.widths import floats, halves, rounded
 
 QUANTART = weights_of("quantart")
 CONTROLS = {
@@ -215,8 +216,8 @@ def test_statistics_and_opacity_are_those_of_torch():
 def test_halves_are_bf16():
     values = np.float32([0, -1.5, 3.14159, 1e-30, np.inf, -np.inf, 65504, np.nan])
     expected = torch.from_numpy(values).bfloat16().float().numpy()
-    assert np.array_equal(features.floats(features.halves(values)), expected, equal_nan=True)
-    assert np.array_equal(features.rounded(values.copy()), expected, equal_nan=True)
+    assert np.array_equal(floats(halves(values)), expected, equal_nan=True)
+    assert np.array_equal(rounded(values.copy()), expected, equal_nan=True)
 
 
 PAINT = """
