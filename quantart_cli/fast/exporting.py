@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from quantart_cli.fast.runtime import core, settings, untold
+from quantart_cli.fast.runtime import convert, core, library, settings
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.nearest import screen
 from quantart_cli.nets.screening import GROUP
@@ -40,24 +40,25 @@ def compiled(name: str, *networks: nn.Module) -> bytes:
             "codes" and "entries", of a codebook: see below. "between": (1, 512, h, w) and α -> what D_α makes of it.
         networks: those of nets/ that it is made of, one; for "between" the codebook with D̂, and D.
     """
-    with untold() as openvino, torch.inference_mode(), warnings.catch_warnings():
+    openvino = library()
+    with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's, that tracing is old
         if name == "between":
             codebook, decoder = networks
             assert isinstance(codebook, ArtCodebook)
             assert codebook.decoder is not None
-            ends = (_converted(openvino, _form("decoder", each)) for each in (codebook.decoder, decoder))
+            ends = (_converted(_form("decoder", each)) for each in (codebook.decoder, decoder))
             model = _between(openvino, *ends)
         else:
-            model = _converted(openvino, _form(name, *networks))
+            model = _converted(_form(name, *networks))
         _save_passes(openvino, model)
         _halve(openvino, model)
         return core().compile_model(model, "CPU", settings("fp32")).export_model().getvalue()
 
 
-def _converted(openvino: ModuleType, form: _Form) -> Any:
-    shapes = [openvino.PartialShape(shape) for shape in form.shapes]
-    return openvino.convert_model(form.module, example_input=form.example, input=shapes)
+def _converted(form: _Form) -> Any:
+    shapes = [library().PartialShape(shape) for shape in form.shapes]
+    return convert(form.module, example_input=form.example, input=shapes)
 
 
 def _between(openvino: ModuleType, quantized: Any, continuous: Any) -> Any:
