@@ -42,14 +42,9 @@ class Codebook(nn.Module):
         rows = z.movedim(1, -1).reshape(-1, z.shape[1]).to(self.entries.dtype)  # (B·h·w, C)
         return nearest(rows, self.entries, self.project).view(z.shape[0], *z.shape[2:])
 
-    @property
-    def table(self) -> Tensor:
-        """Every entry as features, (K, C)."""
-        return self.expand(self.entries)
-
     def lookup(self, indices: Tensor) -> Tensor:
         """(B, h, w) int64 -> (B, C, h, w) features of those entries."""
-        return self.table[indices].movedim(-1, 1)
+        return self.expand(self.entries[indices]).movedim(-1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
         """VQ(z): every position replaced by its nearest entry, (B, C, h, w) -> (B, C, h, w)."""
