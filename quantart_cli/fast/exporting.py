@@ -142,15 +142,15 @@ def _form(name: str, network: nn.Module) -> _Form:
             return self.net.project(((z - mean) / std)[0, :, 0].T)
 
     class Scores(Encoder):
-        """(n, D') points as nets/nearest.py rounds them -> (n, K' / 64, 64) scores, and the best of each group."""
+        """(n, D') points as nets/nearest.py rounds them -> (n, 64, K' / 64) scores, and the best of each group."""
 
         def __init__(self) -> None:
             super().__init__()
             self.table = screen(self.net.entries)[0].float()
 
         def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-            scores = (points @ self.table.T).view(-1, len(self.table) // GROUP, GROUP)
-            return scores, scores.amax(2)
+            scores = (points @ self.table.T).view(-1, GROUP, len(self.table) // GROUP)
+            return scores, scores.amax(1)
 
     class Codes(Encoder):
         """A zero -> (K, D) entries. Of a network without an input OpenVINO makes none."""

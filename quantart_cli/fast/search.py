@@ -6,7 +6,7 @@ import numpy as np
 
 from quantart_cli.fast.networks import Network
 from quantart_cli.fast.widths import rounded
-from quantart_cli.nets.screening import GROUP, MANY, Bound
+from quantart_cli.nets.screening import MANY, Bound
 
 
 class Search:
@@ -33,8 +33,8 @@ class Search:
         scores, groups = self.scores.all(reduced)
         least = self.bound.least(groups.max(1), _norms(points), _norms(points - near))
         row, group = np.nonzero(groups >= least[:, None])
-        pair, within = np.nonzero(scores[row, group] >= least[row, None])
-        row, entry = row[pair], group[pair] * GROUP + within
+        pair, within = np.nonzero(scores[row, :, group] >= least[row, None])
+        row, entry = row[pair], within * groups.shape[1] + group[pair]
         real = entry < len(self.entries)  # a row that is not finite comes as far as the filling
         row, entry = row[real], entry[real]
         if len(row) > MANY * len(points) or len(row) == 0:

@@ -74,13 +74,13 @@ class _Reduced:
         """(n, D) -> (n,)."""
         reduced = self.p[: len(p)]
         reduced[:, : p.shape[1]] = p
-        scores = torch.mm(reduced, self.table.T, out=self.scores[: len(p)]).view(len(p), -1, GROUP)
-        groups = scores.amax(2).float()  # (n, K / 64)
+        scores = torch.mm(reduced, self.table.T, out=self.scores[: len(p)]).view(len(p), GROUP, -1)
+        groups = scores.amax(1).float()  # (n, K / 64)
         lost = (p - reduced[:, : p.shape[1]].float()).norm(dim=1)
         least = self.bound.least(groups.amax(1), p.norm(dim=1), lost)
         row, group = (groups >= least[:, None]).nonzero(as_tuple=True)
-        pair, within = (scores[row, group].float() >= least[row, None]).nonzero(as_tuple=True)
-        row, entry = row[pair], group[pair] * GROUP + within
+        pair, within = (scores[row, :, group].float() >= least[row, None]).nonzero(as_tuple=True)
+        row, entry = row[pair], within * groups.shape[1] + group[pair]
         real = entry < len(self.entries)  # a row that is not finite comes as far as the filling
         row, entry = row[real], entry[real]
         if len(row) > MANY * len(p):
