@@ -42,9 +42,10 @@ def load_model(method: str, values: dict[str, Any], file: ModelFile | None, tell
                 tell(f"painting with torch, not OpenVINO: {error}")
         elif wanted == "openvino":
             raise QuantArtError(f"--runtime openvino: {why}")
-    from quantart_cli.engine.lean import import_torch
+    if method != "gatys":  # whose random numbers need all of torch
+        from quantart_cli.engine.lean import import_torch
 
-    import_torch()
+        import_torch()
     from quantart_cli.api import Model
     from quantart_cli.engine.allocator import keep_memory
     from quantart_cli.engine.device import choose

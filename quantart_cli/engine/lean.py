@@ -23,9 +23,10 @@ class _Late(ModuleType):
 
 
 def import_torch() -> None:
-    """Import torch for a process that paints and ends: networks run as they stand, nothing is traced or compiled.
+    """Import torch for a process that runs networks as they stand: nothing is traced, compiled or drawn at random.
 
-    What is left out is not forbidden: whoever imports it after has it. For programs; a library leaves torch alone.
+    (A ``torch.Generator`` asks for what is left out, too.) That is not forbidden: whoever imports it after has it. For
+    programs; a library leaves torch alone.
     """
     if "torch" in sys.modules:
         return
