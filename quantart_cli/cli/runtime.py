@@ -43,6 +43,10 @@ def load_model(method: str, values: dict[str, Any], file: ModelFile | None, tell
                 tell(f"painting with torch, not OpenVINO: {error}")
         elif wanted == "openvino":
             raise QuantArtError(f"--runtime openvino: {why}")
+    if method != "gatys":  # whose random numbers need all of torch
+        from quantart_cli.engine.lean import import_torch
+
+        import_torch()
     from quantart_cli.api import Model
     from quantart_cli.engine.allocator import keep_memory
     from quantart_cli.engine.device import choose
@@ -64,8 +68,6 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
         return "gatys takes gradients, which it does not compute: use torch"
     if file is not None and file.kind == VQGAN_MODEL:
         return "it does not run QuantArt on VQGAN: use torch"
-    if method == "quantart" and _has_decoder(weights_of(method, file)["codebook"]):
-        return "it does not interpolate between decoders: use torch"
     if method == "quantart" and _has_guides(weights_of(method, file)["codebook"]):
         return "it does not run style-guided attention: use torch"
     if values["device"] not in ("auto", "cpu"):
@@ -76,11 +78,6 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
     if values["runtime"] == "auto" and values["device"] == "auto" and gpu:
         return "there may be a GPU: give --device cpu"
     return None
-
-
-def _has_decoder(file: ModelFile) -> bool:
-    """Whether a codebook brings a decoder of its own."""
-    return any(name.startswith("decoder.") for name in read_header(file.path).shapes)
 
 
 def _has_guides(file: ModelFile) -> bool:

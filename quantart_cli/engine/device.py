@@ -7,6 +7,7 @@ import torch
 from quantart_cli.engine.choices import DEVICES, PRECISIONS
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.nets.cpu import bf16_hardware
 
 
 def choose(device: str = "auto", precision: str = "auto") -> Machine:
@@ -45,7 +46,7 @@ def _bf16(device: str) -> tuple[bool, str]:
         return fast, f"{torch.cuda.get_device_name()} has {'bf16' if fast else 'no bf16'}"
     if device == "mps":
         return False, "fp32 is the safe choice on Apple GPUs"
-    for probe, name in (("_is_amx_tile_supported", "AMX"), ("_is_avx512_bf16_supported", "AVX512-BF16")):
-        if getattr(torch.cpu, probe, bool)():
-            return True, f"the CPU computes bf16 in hardware ({name})"
-    return False, "the CPU has neither AMX nor AVX512-BF16"
+    name = bf16_hardware()
+    if name is None:
+        return False, "the CPU has neither AMX nor AVX512-BF16"
+    return True, f"the CPU computes bf16 in hardware ({name})"

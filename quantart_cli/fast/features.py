@@ -5,7 +5,7 @@ What is arithmetic they share, in methods/arithmetic.py. Here is what an array d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -15,6 +15,8 @@ import numpy as np
 from quantart_cli.engine.allocator import apart
 from quantart_cli.engine.tiling import GRAIN, Tiles, Window
 from quantart_cli.fast.networks import Network
+from quantart_cli.fast.search import Search
+from quantart_cli.fast.widths import floats, halves, rounded
 from quantart_cli.methods.arithmetic import adaptive_instance_norm
 
 # As in nets/ and methods/features.py, which import torch.
@@ -122,14 +124,15 @@ def by_channels(some: Callable[[Window, slice], np.ndarray]) -> Callable[[Window
     return z
 
 
-def quantize(scores: Network, entries: Network, features: Features) -> Quantized:
+def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
     """VQ(z): nearest entries of the standardised features, with the statistics of z."""
     own = features.statistics
     flat = features.z.reshape(1, features.z.shape[1], 1, -1)
+    search = Search(networks["scores"], networks["codes"](np.zeros(1, np.float32)))
     found = []
     for left in range(0, flat.shape[3], _ROWS):
         part = np.ascontiguousarray(floats(flat[..., left : left + _ROWS]))
-        found.append(scores(part, own.mean, own.std).argmax(-1).ravel())
+        found.append(search(networks["project"](part, own.mean, own.std)))
     indices = np.concatenate(found)
     # A position is one of the entries, so how often each occurs is all there is to know of their statistics.
     weights = None if features.coverage is None else features.coverage.ravel().astype(np.float64)
@@ -137,7 +140,7 @@ def quantize(scores: Network, entries: Network, features: Features) -> Quantized
     often = np.bincount(indices, weights)[occurring][None]  # (1, K')
     place = np.zeros(occurring[-1] + 1, np.int32)
     place[occurring] = np.arange(len(occurring), dtype=np.int32)
-    z = np.ascontiguousarray(entries(occurring).T)[None, :, None]  # (1, 512, 1, K')
+    z = np.ascontiguousarray(networks["entries"](occurring).T)[None, :, None]  # (1, 512, 1, K')
     dressed = adaptive_instance_norm(z, Statistics.of(z, often), own)
     return Quantized(place[indices].reshape(features.grid), dressed, Statistics.of(dressed, often))
 
@@ -206,24 +209,6 @@ def decode(
     tiles.run(*size, work)
     if tiles.side is not None:
         decoder.release()
-
-
-def rounded(values: np.ndarray) -> np.ndarray:
-    """float32 brought to the nearest number that bf16 has, in place: infinities stay, and so does NaN."""
-    bits = values.view(np.uint32)
-    bits += 0x8000  # half of the last bit that stays
-    bits &= 0xFFFF0000
-    return values
-
-
-def halves(values: np.ndarray) -> np.ndarray:
-    """float32 as bf16, for which numpy has no other name than uint16: the upper half of :func:`rounded`."""
-    return (rounded(np.array(values, order="C")).view(np.uint32) >> 16).astype(np.uint16)
-
-
-def floats(values: np.ndarray) -> np.ndarray:
-    """float32 as it is, bf16 as :func:`halves` keeps it widened."""
-    return values if values.dtype == np.float32 else (values.astype(np.uint32) << 16).view(np.float32)
 
 
 def extend(image: np.ndarray, least: int) -> np.ndarray:

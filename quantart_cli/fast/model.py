@@ -53,11 +53,19 @@ class FastModel(Painter):
         content = canvas.content
         features = encode(networks["vgg"], self._pixels(content), content.alpha, tiles, self._rounds(networks))
         latent = _latent(networks, features, encoded, controls)
-        decode(networks["decoder"], latent, features.grid, content.rgb.shape[:2], tiles, canvas.put)
+        decode(_decoder(networks, controls), latent, features.grid, content.rgb.shape[:2], tiles, canvas.put)
 
     def _rounds(self, networks: Mapping[str, Network]) -> bool:
         """Whether features are kept in bf16: all but those that are computed again in fp32."""
         return self.machine.precision == "bf16" and networks is self._networks
+
+
+def _decoder(networks: Mapping[str, Network], controls: Controls) -> Network:
+    """D, or D_α where the codebook brought a decoder of its own."""
+    if "between" not in networks:
+        return networks["decoder"]
+    assert isinstance(controls, QuantArtControls)
+    return networks["between"].given(np.array(controls.fidelity, np.float32))
 
 
 def _latent(
@@ -75,7 +83,7 @@ def _latent(
 
     if alpha == 0:
         return by_channels(z_y)
-    c_hat = quantize(networks["scores"], networks["entries"], c)
+    c_hat = quantize(networks, c)
     # ẑ_y ⊕β ẑ_c, of the entries that occur: they are fewer than the positions.
     y_hat = replace(c_hat, entries=transfer(c_hat.entries, c_hat.statistics, style, beta))
     if alpha == 1:

@@ -8,34 +8,81 @@ is exported again.
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from threading import Thread
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from quantart_cli import nets
 from quantart_cli.checkpoints import cache as files_cache
+from quantart_cli.checkpoints.kinds import read_header
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
-from quantart_cli.fast.runtime import core, library, processor, settings, untold
+from quantart_cli.fast.runtime import choose, core, library, processor, settings
 
 if TYPE_CHECKING:
+    import numpy as np
     from torch import nn
 
-PARTS = {"vgg": ("vgg",), "decoder": ("decoder",), "codebook": ("scores", "entries")}
-"""Part of a method, as in :data:`quantart_cli.engine.build.METHODS` -> the networks made of it."""
-_IN_FLOAT32 = ("scores", "entries")  # what is compared are differences of large numbers
-_SOURCES = ("vgg.py", "decoder.py", "codebook.py")
+_CODEBOOK = ("project", "scores", "codes", "entries")
+_IN_FLOAT32 = ("project", "codes", "entries")  # what is compared are differences of large numbers
+_SOURCES = ("vgg.py", "decoder.py", "codebook.py", "cpu.py", "nearest.py", "screening.py")
 
 _loaded: dict[tuple[Path, str], Any] = {}  # by place in the cache and precision
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One network and the weights it is made of.
+
+    Attributes:
+        name: a name of :func:`quantart_cli.fast.exporting.compiled`.
+        weights: files by the part of the method they are for.
+        sha256: of the file, or of those of several.
+    """
+
+    name: str
+    weights: Mapping[str, ModelFile]
+    sha256: str
+
+    @property
+    def key(self) -> str:
+        """Its name in the cache."""
+        return f"openvino-{self.name}-{self.sha256[:16]}-{processor()}"
+
+    @property
+    def made(self) -> dict[str, str]:
+        """What the record of a good entry says."""
+        return {"sha256": self.sha256, "openvino": library().get_version(), "definition": _definition()}
+
+
+def recipes(files: Mapping[str, ModelFile]) -> list[Recipe]:
+    """The networks of a method.
+
+    A codebook that brings a decoder D̂ of its own makes one network of that and of D, "between", which is D_α for any α.
+
+    Args:
+        files: weights by the part of the method they are for.
+
+    Raises:
+        QuantArtError: a file that cannot be read.
+    """
+    wanted = [("vgg", ("vgg",)), *((name, ("codebook",)) for name in _CODEBOOK), ("decoder", ("decoder",))]
+    if {"codebook", "decoder"} <= set(files) and _has_decoder(files["codebook"]):
+        wanted[-1] = ("between", ("codebook", "decoder"))
+    made_of = {part: _sha256(file) for part, file in files.items()}
+    found = []
+    for name, parts in wanted:
+        if set(parts) <= set(files):
+            sums = [made_of[part] for part in parts]
+            sha256 = sums[0] if len(sums) == 1 else hashlib.sha256("".join(sums).encode()).hexdigest()
+            found.append(Recipe(name, {part: files[part] for part in parts}, sha256))
+    return found
 
 
 class Network:
@@ -48,10 +95,22 @@ class Network:
     def __init__(self, compiled: Any) -> None:
         self.compiled = compiled
         self._request = compiled.create_infer_request()
+        self._given: tuple[np.ndarray, ...] = ()
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """The network's only output; it is overwritten by the next call."""
-        return self._request.infer(list(inputs), share_inputs=True, share_outputs=True)[0]
+        """The network's first output; it is overwritten by the next call."""
+        return self.all(*inputs)[0]
+
+    def all(self, *inputs: np.ndarray) -> list[np.ndarray]:
+        """All its outputs; they are overwritten by the next call."""
+        found = self._request.infer([*inputs, *self._given], share_inputs=True, share_outputs=True)
+        return list(found.values())
+
+    def given(self, *inputs: np.ndarray) -> Network:
+        """The same network, its last inputs being these."""
+        found = copy(self)
+        found._given = inputs
+        return found
 
     def release(self) -> None:
         """Give the memory of its runs back, and with it what the last one returned."""
@@ -66,10 +125,10 @@ def ready(files: Mapping[str, ModelFile], precision: str) -> bool:
         precision: "fp32" or "bf16".
     """
     try:
-        wanted = [(name, sha256, precision) for _, sha256, names in _parts(files) for name in names]
-        _key(*wanted[0][:2])  # OpenVINO is imported here, not in the threads
-        _at_once(wanted)
-        return all([_find(*each) is not None for each in wanted])
+        wanted = recipes(files)
+        library()  # imported here, not in the threads
+        _at_once(wanted, precision)
+        return all([_find(recipe, precision) is not None for recipe in wanted])
     except (OSError, QuantArtError):
         return False
 
@@ -81,12 +140,12 @@ def load(files: Mapping[str, ModelFile], precision: str) -> dict[str, Network]:
         QuantArtError: they are not exported.
     """
     found = {}
-    for file, sha256, names in _parts(files):
-        for name in names:
-            compiled = _find(name, sha256, precision)
-            if compiled is None:
-                raise QuantArtError(f"{file.name} is not exported for OpenVINO yet: use --runtime torch")
-            found[name] = Network(compiled)
+    for recipe in recipes(files):
+        compiled = _find(recipe, precision)
+        if compiled is None:
+            names = " and ".join(file.name for file in recipe.weights.values())
+            raise QuantArtError(f"{names}: not exported for OpenVINO yet: use --runtime torch")
+        found[recipe.name] = Network(compiled)
     return found
 
 
@@ -101,50 +160,57 @@ def export(files: Mapping[str, ModelFile], precision: str, waiting: Callable[[st
     Raises:
         QuantArtError: weights that are damaged or of another network, or a cache that cannot be written.
     """
-    for part, file in files.items():
-        sha256 = _sha256(file)
-        network = None
-        for name in PARTS[part]:
-            if _find(name, sha256, precision) is not None:
+    built: dict[str, nn.Module] = {}
+    for recipe in recipes(files):
+        if _find(recipe, precision) is not None:
+            continue
+        with files_cache.writing(recipe.key, waiting) as folder:
+            if _find(recipe, precision) is not None:  # it was being exported
                 continue
-            with files_cache.writing(_key(name, sha256), waiting) as folder:
-                if _find(name, sha256, precision) is not None:  # it was being exported
-                    continue
-                if network is None:
-                    from quantart_cli.engine.build import build_network
-
-                    network = build_network(part, file, Machine("cpu", "fp32", "to be exported"))
-                blob = _compiled(name, network)
-                place = files_cache.temporary(folder, ".blob")
-                place.write_bytes(blob)
-                files_cache.install(
-                    _key(name, sha256),
-                    place,
-                    f"{name}.blob",
-                    sha256=hashlib.sha256(blob).hexdigest(),
-                    kind="openvino",
-                    source=_made(sha256),
-                )
-            if _find(name, sha256, precision) is None:
-                raise QuantArtError(f"{file.name}: OpenVINO does not read what it exported: use --runtime torch")
+            blob = _blob(recipe, built)
+            place = files_cache.temporary(folder, ".blob")
+            place.write_bytes(blob)
+            files_cache.install(
+                recipe.key,
+                place,
+                f"{recipe.name}.blob",
+                sha256=hashlib.sha256(blob).hexdigest(),
+                kind="openvino",
+                source=recipe.made,
+            )
+        if _find(recipe, precision) is None:
+            names = " and ".join(file.name for file in recipe.weights.values())
+            raise QuantArtError(f"{names}: OpenVINO does not read what it exported: use --runtime torch")
 
 
-def _at_once(wanted: list[tuple[str, str, str]]) -> None:
+def _blob(recipe: Recipe, built: dict[str, nn.Module]) -> bytes:
+    """A network compiled; its parts are built unless they were for another."""
+    from quantart_cli.engine.build import build_network
+    from quantart_cli.fast.exporting import compiled
+
+    for part, file in recipe.weights.items():
+        if part not in built:
+            built[part] = build_network(part, file, Machine("cpu", "fp32", "to be exported"))
+    return compiled(recipe.name, *(built[part] for part in recipe.weights))
+
+
+def _at_once(wanted: list[Recipe], precision: str) -> None:
     """Read networks in threads; what goes wrong is found again where it can be told."""
 
-    def read(name: str, sha256: str, precision: str) -> None:
+    def read(recipe: Recipe) -> None:
         with suppress(OSError, QuantArtError):
-            _find(name, sha256, precision)
+            _find(recipe, precision)
 
-    threads = [Thread(target=read, args=each) for each in wanted]
+    threads = [Thread(target=read, args=(recipe,)) for recipe in wanted]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
 
 
-def _parts(files: Mapping[str, ModelFile]) -> list[tuple[ModelFile, str, tuple[str, ...]]]:
-    return [(file, _sha256(file), PARTS[part]) for part, file in files.items()]
+def _has_decoder(file: ModelFile) -> bool:
+    """Whether a codebook brings a decoder of its own."""
+    return any(name.startswith("decoder.") for name in read_header(file.path).shapes)
 
 
 def _sha256(file: ModelFile) -> str:
@@ -154,32 +220,26 @@ def _sha256(file: ModelFile) -> str:
         raise QuantArtError(f"{file.name} cannot be read: {error.strerror}") from None
 
 
-def _key(name: str, sha256: str) -> str:
-    return f"openvino-{name}-{sha256[:16]}-{processor()}"
-
-
 @cache
 def _definition() -> str:
     """A digest of the source of the networks and of their export: when these change, so does what is exported."""
     folder = Path(nets.__file__).parent
     digest = hashlib.sha256()
-    for path in (*(folder / name for name in _SOURCES), Path(__file__)):
+    for path in (*(folder / name for name in _SOURCES), Path(__file__).with_name("exporting.py")):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-def _made(sha256: str) -> dict[str, str]:
-    return {"sha256": sha256, "openvino": library().get_version(), "definition": _definition()}
-
-
-def _find(name: str, sha256: str, precision: str) -> Any | None:
+def _find(recipe: Recipe, precision: str) -> Any | None:
     """The compiled network from the cache; None where there is none, or another, or a damaged one."""
-    precision = "fp32" if name in _IN_FLOAT32 else precision
-    key = _key(name, sha256)
-    place = files_cache.folder_of(key)
+    if recipe.name in _IN_FLOAT32:
+        precision = "fp32"
+    if recipe.name == "scores":  # which only rule out, so that they are the fastest there are whatever was asked for
+        precision = choose().precision
+    place = files_cache.folder_of(recipe.key)
     if (place, precision) not in _loaded:
-        entry = files_cache.find(key)
-        if entry is None or entry.source != _made(sha256):
+        entry = files_cache.find(recipe.key)
+        if entry is None or entry.source != recipe.made:
             return None
         try:
             data = library().tensor_from_file(entry.path)
@@ -189,89 +249,3 @@ def _find(name: str, sha256: str, precision: str) -> Any | None:
         except (RuntimeError, ValueError):  # what OpenVINO raises for all it cannot read
             return None
     return _loaded[place, precision]
-
-
-@dataclass(frozen=True)
-class _Form:
-    """How a network is exported.
-
-    Attributes:
-        module: computes it.
-        example: inputs to trace it with.
-        shapes: of its inputs, -1 where it takes any size.
-    """
-
-    module: nn.Module
-    example: tuple[Any, ...]
-    shapes: tuple[list[int], ...]
-
-
-def _compiled(name: str, network: nn.Module) -> bytes:
-    """A network compiled by OpenVINO, for pictures of any size."""
-    import torch
-
-    form = _forms(name, network)
-    with untold() as openvino, torch.inference_mode(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's, that tracing is old
-        shapes = [openvino.PartialShape(shape) for shape in form.shapes]
-        model = openvino.convert_model(form.module, example_input=form.example, input=shapes)
-        _halve(openvino, model)
-        return core().compile_model(model, "CPU", settings("fp32")).export_model().getvalue()
-
-
-def _halve(openvino: ModuleType, model: Any) -> None:
-    """Keep constants as float16 where that changes none of their numbers, as with weights that were published so.
-
-    OpenVINO's own compression would round all, the mean that VGG-19 subtracts too, which costs 2e-4 of every feature.
-    """
-    for constant in model.get_ops():
-        if constant.get_type_name() == "Constant" and constant.get_element_type() == openvino.Type.f32:
-            values = constant.data
-            half = values.astype(np.float16)
-            if values.size > 1 and np.array_equal(half.astype(np.float32), values):
-                narrow = openvino.opset13.convert(openvino.opset13.constant(half), "f32")
-                narrow.get_rt_info()["decompression_0"] = ""  # its mark for what is not to be widened before storing
-                constant.output(0).replace(narrow.output(0))
-
-
-def _forms(name: str, network: nn.Module) -> _Form:
-    """The network of nets/ with one output."""
-    import torch
-    from torch import Tensor, nn
-
-    class Encoder(nn.Module):
-        """(1, 3, H, W) -> relu4_1."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = network
-
-        def forward(self, image: Tensor) -> Tensor:
-            return self.net(image)["relu4_1"]
-
-    class Scores(Encoder):
-        """(1, C, 1, n) features, their μ and σ -> (n, K): the highest is the nearest entry, as in nets/codebook.py.
-
-        Without the argmax, which numpy finds in a tenth of the time.
-        """
-
-        def forward(self, z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-            rows = ((z - mean) / std)[0, :, 0].T
-            return self.net.project(rows) @ self.net.entries.T - self.net.entries.square().sum(1) / 2
-
-    class Entries(Encoder):
-        """(n,) entries -> (n, C) features."""
-
-        def forward(self, entries: Tensor) -> Tensor:
-            return self.net.expand(self.net.entries[entries])
-
-    if name == "vgg":
-        return _Form(Encoder(), (torch.rand(1, 3, 64, 64),), ([1, 3, -1, -1],))
-    if name == "decoder":
-        return _Form(network, (torch.rand(1, 512, 8, 8),), ([1, 512, -1, -1],))
-    channels = network.project.in_features
-    one = [1, channels, 1, 1]
-    if name == "scores":
-        example = (torch.rand(1, channels, 1, 8), torch.zeros(one), torch.ones(one))
-        return _Form(Scores(), example, ([1, channels, 1, -1], one, one))
-    return _Form(Entries(), (torch.arange(4),), ([-1],))

@@ -152,12 +152,18 @@ class QuantArt:
         indices = torch.empty((1, *features.grid), dtype=torch.int64, device=features.z.device)
         for rows in bands(features.z):
             indices[:, rows] = self.codebook.indices((features.rows(rows) - own.mean) / own.std)
-        weights = None if features.coverage is None else features.coverage.flatten().double()
-        entries = self.codebook.table.T[None, :, :, None]  # (1, 512, K, 1)
-        # A position is one of K entries, so how often each occurs is all there is to know of their statistics.
-        often = torch.bincount(indices.flatten(), weights, minlength=entries.shape[2]).view(1, 1, -1, 1)
+        counted = torch.bincount(indices.flatten(), minlength=len(self.codebook.entries))
+        occurring = counted.nonzero()[:, 0]  # K' entries, fewer than all and than the positions
+        place = torch.zeros_like(counted)
+        place[occurring] = torch.arange(len(occurring), device=place.device)
+        # A position is one of them, so how often each occurs is all there is to know of their statistics.
+        often = counted
+        if features.coverage is not None:
+            often = torch.bincount(indices.flatten(), features.coverage.flatten().double(), len(counted))
+        often = often[occurring].view(1, 1, -1, 1)
+        entries = self.codebook.lookup(occurring[None, :, None])  # (1, 512, K', 1)
         dressed = adaptive_instance_norm(entries, Statistics.of(entries, often), own)
-        return Quantized(indices, dressed[0, :, :, 0].T.contiguous(), Statistics.of(dressed, often))
+        return Quantized(place[indices], dressed[0, :, :, 0].T.contiguous(), Statistics.of(dressed, often))
 
 
 @dataclass(frozen=True)
@@ -165,8 +171,8 @@ class Quantized:
     """ẑ as the entries it is made of.
 
     Attributes:
-        indices: (1, h, w) int64 in [0, K).
-        entries: (K, 512) float32, each as it stands in ẑ.
+        indices: (1, h, w) int64 in [0, K').
+        entries: (K', 512) float32, those that occur, each as it stands in ẑ.
         statistics: of ẑ; those of z but for channels that hardly vary.
     """
 

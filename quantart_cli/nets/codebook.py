@@ -6,38 +6,12 @@ latent is made of pieces of paintings. What it is asked for is what it was train
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-# Rows compared with the codebook at a time: their similarities to 4096 entries are 16 MB, near the size of a cache.
-_ROWS = 1024
-
-
-@torch.no_grad()
-def nearest(rows: Tensor, entries: Tensor, project: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """Index of the nearest entry by Euclidean distance, computed a few thousand rows at a time.
-
-    Args:
-        rows: (n, C).
-        entries: (K, D).
-        project: from C to D channels, where these differ.
-
-    Returns:
-        (n,) int64 in [0, K).
-    """
-    # argmin |p - e|² = argmax p·e - |e|²/2
-    bias = entries.square().sum(1) / -2  # (K,)
-    found = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
-    # One block for the scores of every part, and for their results: what stays between blocks that go keeps the next
-    # from fitting where the last one was.
-    scores = entries.new_empty(min(len(rows), _ROWS), len(entries))
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        p = part if project is None else project(part)
-        torch.argmax(torch.addmm(bias, p, entries.T, out=scores[: len(p)]), 1, out=found[start : start + len(p)])
-    return found
+from quantart_cli.nets.nearest import nearest
 
 
 class Codebook(nn.Module):
@@ -68,14 +42,9 @@ class Codebook(nn.Module):
         rows = z.movedim(1, -1).reshape(-1, z.shape[1]).to(self.entries.dtype)  # (B·h·w, C)
         return nearest(rows, self.entries, self.project).view(z.shape[0], *z.shape[2:])
 
-    @property
-    def table(self) -> Tensor:
-        """Every entry as features, (K, C)."""
-        return self.expand(self.entries)
-
     def lookup(self, indices: Tensor) -> Tensor:
         """(B, h, w) int64 -> (B, C, h, w) features of those entries."""
-        return self.table[indices].movedim(-1, 1)
+        return self.expand(self.entries[indices]).movedim(-1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
         """VQ(z): every position replaced by its nearest entry, (B, C, h, w) -> (B, C, h, w)."""

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quantart_cli.nets.cpu import convolution
+
 # name, input channels, output channels; named after the VGG layer each one undoes.
 _CONVOLUTIONS = (
     ("conv4_1", 512, 256),
@@ -40,9 +42,7 @@ class Decoder(nn.Module):
         x = z.to(self.conv4_1.weight.dtype).contiguous(memory_format=torch.channels_last)
         for name, _, fan_out in _CONVOLUTIONS:
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # in a step of its own, so that the old x is let go
-            x = self.get_submodule(name)(x)
-            if fan_out != 3:
-                x = F.relu_(x)
+            x = convolution(self.get_submodule(name), x, relu=fan_out != 3)
             if name in _UPSAMPLE_AFTER:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
         return x.float()

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quantart_cli.nets.cpu import convolution
+
 # Blocks of (convolutions, channels); a pooling layer between two blocks.
 _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (1, 512))
 LAYERS = tuple(f"relu{b}_{i}" for b, (n, _) in enumerate(_BLOCKS, 1) for i in range(1, n + 1))
@@ -63,7 +65,7 @@ class VGG19(nn.Module):
             if i == "1" and block != "1":
                 x = self.pool(x, 2, 2, ceil_mode=True)
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # in a step of its own, so that the old x is let go
-            x = F.relu_(self.get_submodule(f"conv{block}_{i}")(x))
+            x = convolution(self.get_submodule(f"conv{block}_{i}"), x)
             if name in wanted:
                 found[name] = x
                 if len(found) == len(wanted):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart_cli.nets.attention import Attention
-from quantart_cli.nets.codebook import nearest
+from quantart_cli.nets.nearest import nearest
 from quantart_cli.nets.norm import GroupNorm
 
 
@@ -198,7 +198,7 @@ class Decoder(nn.Module):
 
 
 class Entries(nn.Module):
-    """A codebook of ``n_embed`` latents; it stays in float32, see :func:`quantart_cli.nets.codebook.nearest`."""
+    """A codebook of ``n_embed`` latents; it stays in float32, see :func:`quantart_cli.nets.nearest.nearest`."""
 
     def __init__(self, n_embed: int, embed_dim: int) -> None:
         super().__init__()

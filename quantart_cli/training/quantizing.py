@@ -11,7 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from quantart_cli.nets.codebook import Codebook, nearest
+from quantart_cli.nets.codebook import Codebook
+from quantart_cli.nets.nearest import nearest
 from quantart_cli.training.losses import Moments
 
 # An entry is dead when what falls to it is this share of an even use.

@@ -7,9 +7,11 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from quantart_cli.api import Model
 from quantart_cli.checkpoints import cache
+from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.engine.build import weights_of
 from quantart_cli.engine.machine import Machine
@@ -25,6 +27,7 @@ pytestmark = pytest.mark.skipif(not installed(), reason="OpenVINO is not install
 if installed():
     from quantart_cli.fast import features, networks, runtime
     from quantart_cli.fast.model import FastModel
+    from quantart_cli.fast.widths import floats, halves, rounded
 
 QUANTART = weights_of("quantart")
 CONTROLS = {
@@ -159,6 +162,38 @@ def test_memory_that_runs_out_is_told_and_gone_on_with(pairs, monkeypatch):
     assert_same(painted.picture.rgb.astype(int), expected.astype(int))
 
 
+@pytest.fixture(scope="session")
+def own(tmp_path_factory):
+    """A codebook with a decoder of its own: the embedded one, and AdaIN's decoder with other weights."""
+    tensors, numbers = load_file(artefact("quantart-vgg19").path), torch.Generator().manual_seed(0)
+    for name, value in load_file(artefact("adain-decoder").path).items():
+        noise = torch.randn(value.shape, generator=numbers)
+        tensors[f"decoder.{name}"] = (value.float() * (1 + 0.2 * noise)).to(value.dtype)
+    path = tmp_path_factory.mktemp("own") / "own.safetensors"
+    save_file(tensors, path, {"kind": "quantart-vgg19"})
+    return ModelFile("own.safetensors", path, "quantart-vgg19")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_codebook_with_its_own_decoder(pairs, own, precision):
+    files = weights_of("quantart", own)
+    networks.export(files, precision)
+    fast = FastModel("quantart", machine(precision), files)
+    exact = Model("quantart", machine("fp32", "torch"), model=own)
+    slow = exact if precision == "fp32" else Model("quantart", machine("bf16", "torch"), model=own)
+    content, styles = picture(130, 96), [picture(80, 60, 7)]
+    for alpha in (0.0, 0.3, 0.7, 1.0):
+        controls = QuantArtControls(alpha)
+        found, expected = both((fast, slow), content, styles, controls)
+        if precision == "fp32":
+            assert_same(found, expected)
+            plain = both(pairs["quantart"][:1], content, styles, controls)[0]
+            assert (np.abs(found - plain).mean() > 1) == (alpha > 0)  # its decoder is at work
+        else:
+            truth = both((exact,), content, styles, controls)[0]
+            assert np.square(found - truth).mean() <= 1.5 * np.square(expected - truth).mean() + 0.1
+
+
 def test_a_style_of_another_model_is_refused(pairs):
     style = pairs["adain"][0].encode_style([picture(20, 20)])
     with pytest.raises(QuantArtError, match="another model"):
@@ -181,8 +216,8 @@ def test_statistics_and_opacity_are_those_of_torch():
 def test_halves_are_bf16():
     values = np.float32([0, -1.5, 3.14159, 1e-30, np.inf, -np.inf, 65504, np.nan])
     expected = torch.from_numpy(values).bfloat16().float().numpy()
-    assert np.array_equal(features.floats(features.halves(values)), expected, equal_nan=True)
-    assert np.array_equal(features.rounded(values.copy()), expected, equal_nan=True)
+    assert np.array_equal(floats(halves(values)), expected, equal_nan=True)
+    assert np.array_equal(rounded(values.copy()), expected, equal_nan=True)
 
 
 PAINT = """
@@ -234,7 +269,7 @@ def test_what_is_damaged_or_foreign_is_exported_again(empty, monkeypatch):
     networks.export(CODEBOOK, "fp32")
     assert networks.ready(CODEBOOK, "bf16")  # one export serves both
     for damage in (lambda good: good[:1000] + b"x" + good[1001:], lambda _: b""):
-        assert len(blobs(empty)) == len(networks.PARTS["codebook"])
+        assert len(blobs(empty)) == len(networks.recipes(CODEBOOK))
         damaged = blobs(empty)[0]
         damaged.write_bytes(damage(damaged.read_bytes()))
         networks._loaded.clear()
@@ -250,14 +285,12 @@ def test_what_is_damaged_or_foreign_is_exported_again(empty, monkeypatch):
 
 def test_what_openvino_cannot_read_is_exported_again(empty):
     """Bytes that are those of the record, and no network."""
-    sha256 = CODEBOOK["codebook"].sha256
-    for name in networks.PARTS["codebook"]:
-        key = networks._key(name, sha256)
-        with cache.writing(key) as folder:
+    for recipe in networks.recipes(CODEBOOK):
+        with cache.writing(recipe.key) as folder:
             place = cache.temporary(folder, ".blob")
             place.write_bytes(b"no network")
             digest = cache.sha256_of(place)
-            cache.install(key, place, "x.blob", sha256=digest, kind="openvino", source=networks._made(sha256))
+            cache.install(recipe.key, place, "x.blob", sha256=digest, kind="openvino", source=recipe.made)
     assert not networks.ready(CODEBOOK, "fp32")
     networks.export(CODEBOOK, "fp32")
     assert networks.ready(CODEBOOK, "fp32")
@@ -275,7 +308,7 @@ assert networks.ready(files, "fp32")
 def test_two_processes_may_export_at_once(empty):
     both = [subprocess.Popen([sys.executable, "-c", EXPORT], env=os.environ) for _ in range(2)]
     assert [process.wait(120) for process in both] == [0, 0]
-    assert len(blobs(empty)) == len(networks.PARTS["codebook"])
+    assert len(blobs(empty)) == len(networks.recipes(CODEBOOK))
     assert networks.ready(CODEBOOK, "fp32")
 
 

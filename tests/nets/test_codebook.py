@@ -2,7 +2,7 @@
 
 import torch
 
-from quantart_cli.nets import codebook as module
+from quantart_cli.nets import nearest as module
 from quantart_cli.nets.codebook import Codebook
 
 
