@@ -69,9 +69,12 @@ def train_autoencoder(
         progress: called with (stage, done, total, losses).
 
     Raises:
-        QuantArtError: no pictures, an unfinished training with other options, or nothing finite any more.
+        QuantArtError: no pictures, an unfinished training with other options, nothing finite any more, or a model that
+            has guides, which this would leave behind.
         Stopped: when asked to; all that was done is kept.
     """
+    if codebook.transfer is not None:
+        raise QuantArtError("the model has style guides, fitted to its decoder: train the decoder first, then transfer")
     if options.crop % 8:
         raise QuantArtError(f"--crop must be a multiple of 8, not {options.crop}")
     folders = {"photographs": contents, "paintings": styles}

@@ -64,6 +64,7 @@ class AutoencoderOptions(FolderOptions):
     content_weight: float = control(0.5, "Weight of the content loss.", low=0)
     style_weight: float = control(1.0, "Weight of the style loss, in means and deviations.", low=0)
     gram_weight: float = control(3.0, "Weight of the style loss, in correlations.", low=0)
+    sliced_weight: float = control(8.0, "Weight of the style loss, in distributions along random directions.", low=0)
     pixel_weight: float = control(30.0, "Weight of the difference of rebuilt paintings in pixels.", low=0)
     perceptual_weight: float = control(3.0, "Weight of their difference in features.", low=0)
     adversary_weight: float = control(

@@ -11,14 +11,16 @@ less, so that what lies between the two decoders is trained as well. Losses, in 
     content      mean (relu4_1(image) - AdaIN(E(c), E(s)))²            Huang and Belongie 2017, equation 12
     style        means and deviations, relu1_1 … relu4_1               equation 13
     gram         correlations of the same                              Gatys et al. 2016, equation 4, relative
+    sliced       distributions of the same, along random directions    Heitz et al. 2021, equation 5, relative
     pixel, perceptual   of rebuilt paintings                           Johnson et al. 2016; as VQGAN has them
     adversary    hinge, on patches of pixels and VGG features          see nets/discriminator.py
 
 The adversary weighs a given share of all others: the ratio of their gradients, as in VQGAN (Esser et al. 2021,
-equation 7), here at the image, where it costs one backward pass, measured now and then and averaged. It comes last:
-while the other losses still fall it only adds noise. The content's target is the continuous latent: D̂ is asked to give
-back what quantization took. Correlations are asked for beside moments because a weave, which the AdaIN decoder tends
-to, has the right deviations and the wrong correlations.
+equation 7), here at the image, where it costs one backward pass, measured now and then and averaged. The share shrinks
+with the discriminator's lead, 1 less half its loss: one that guesses has a gradient all the same, and made as long as
+the others it is noise that undoes them. The content's target is the continuous latent: D̂ is asked to give back what
+quantization took. Correlations and distributions are asked for beside moments because a weave, which the AdaIN decoder
+tends to, has the right deviations and the wrong correlations, and what is blurred has the wrong distribution.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ from quantart_cli.training.losses import (
     hinge_generator,
     moments,
     perceptual_loss,
+    sliced_wasserstein,
     style_loss,
 )
 from quantart_cli.training.options import AutoencoderOptions
@@ -58,6 +61,7 @@ _BETAS = {"painter": (0.9, 0.99), "adversary": (0.5, 0.99)}
 _LARGEST_GRADIENT = 100.0
 _MEASURE_EVERY = 8  # updates between two looks at the adversary's weight
 _HEAD_START = 100  # updates that the discriminator learns before it is listened to
+_FOLLOWED = 0.05  # share of an update in the average of the discriminator's lead
 _LOWEST_MIXED = 0.3
 _DEEPEST = STYLE_LAYERS[-1]
 
@@ -101,6 +105,7 @@ class Autoencoder:
             "adversary": torch.optim.Adam(self.discriminator.parameters(), options.adversary_rate, _BETAS["adversary"]),
         }
         self.balance = torch.zeros((), dtype=torch.float64)  # gradient of all other losses over the adversary's
+        self.lead = torch.zeros((), dtype=torch.float64)  # of the discriminator: 0 when it guesses, 1 when it is sure
 
     # One update.
 
@@ -135,6 +140,8 @@ class Autoencoder:
             told["discriminator"] = self._judge(real, fake)
             told["discriminator"].backward()
             active.append("adversary")
+            lead = (1 - told["discriminator"].detach().double().cpu() / 2).clamp(0, 1)
+            self.lead = torch.lerp(self.lead, lead, _FOLLOWED) if torch.isfinite(lead) else self.lead
         image.backward(self._gradient(image, fake, losses, number, told))
         told = {name: value.item() for name, value in told.items()}
         told |= {f"gradient {name}": self._clip(name) for name in active}
@@ -147,6 +154,7 @@ class Autoencoder:
         return {
             **told,
             "balance": self.balance.item(),
+            "lead": self.lead.item(),
             "perplexity": _perplexity(seen[1]),
             "restarted": float(restarted),
         }
@@ -186,6 +194,8 @@ class Autoencoder:
             "style": o.style_weight * style_loss(fake, style),
             "gram": o.gram_weight * gram_loss(fake, grams),
         }
+        if o.sliced_weight:
+            losses["sliced"] = o.sliced_weight * sliced_wasserstein(fake, real, STYLE_LAYERS)
         if rebuilt:
             mine, theirs = ({name: x[:rebuilt] for name, x in each.items()} for each in (fake, real))
             share = rebuilt / len(z_y)
@@ -208,6 +218,7 @@ class Autoencoder:
             return torch.autograd.grad(others, image)[0]
         loss = hinge_generator(self.discriminator(fake, self.dtype))
         told["adversary"] = loss.detach()
+        weight *= self.lead.item()
         if number % _MEASURE_EVERY and self.balance > 0:
             return torch.autograd.grad(others + weight * self.balance.item() * loss, image)[0]
         (theirs,) = torch.autograd.grad(others, image, retain_graph=True)
@@ -243,7 +254,8 @@ class Autoencoder:
     def state(self) -> dict[str, Tensor]:
         """Everything that changes."""
         book = self.quantizer
-        state = {"entries": book.codebook.entries, "counts": book.counts, "sums": book.sums, "balance": self.balance}
+        state = {"entries": book.codebook.entries, "counts": book.counts, "sums": book.sums}
+        state |= {"balance": self.balance, "lead": self.lead}
         state |= {f"learned.{name}": value for name, value in self.learned.items()}
         state |= {f"averaged.{name}": value for name, value in self.averaged.items()}
         state |= {f"discriminator.{name}": value for name, value in self.discriminator.state_dict().items()}
@@ -257,7 +269,7 @@ class Autoencoder:
         book = self.quantizer
         book.codebook.entries.data.copy_(state["entries"])
         book.counts, book.sums = state["counts"].to(self.device), state["sums"].to(self.device)
-        self.balance = state["balance"]
+        self.balance, self.lead = state["balance"], state["lead"]
         for name, value in self.learned.items():
             value.data.copy_(state[f"learned.{name}"])
             self.averaged[name].copy_(state[f"averaged.{name}"])

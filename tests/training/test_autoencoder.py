@@ -17,6 +17,7 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.quantart import QuantArt
 from quantart_cli.nets.autoencoder import ArtCodebook
+from quantart_cli.nets.guide import StyleGuide
 from quantart_cli.training.autoencoder import train_autoencoder
 from quantart_cli.training.gather import name_hash
 from quantart_cli.training.loop import NotFinite, Stopped
@@ -94,7 +95,8 @@ def test_report_log_sheets_and_file(trained):
     lines = [json.loads(line) for line in (log / "log.jsonl").read_text().splitlines()]
     assert "discriminator" not in lines[0]
     assert "adversary" not in lines[1]
-    assert {"content", "style", "gram", "pixel", "perceptual", "discriminator", "adversary"} <= set(lines[3])
+    assert {"content", "style", "gram", "sliced", "pixel", "perceptual", "discriminator", "adversary"} <= set(lines[3])
+    assert 0 <= lines[3]["lead"] < 0.1  # after three updates nobody tells photographs of noise from paintings of it
     assert PIL.Image.open(log / "000004.png").width == 5 * 260 + 4
     with safetensors.safe_open(target, "pt") as file:
         assert json.loads(file.metadata()["quantart"])["options"]["hold_out"] == 0.3
@@ -188,9 +190,30 @@ def test_an_update_that_is_not_finite_changes_nothing(vgg, small, decoder, folde
     assert all(value.isfinite().all() for value in after.values())
 
 
-def test_what_a_person_can_get_wrong(train, folders, tmp_path):
+def test_what_a_person_can_get_wrong(train, folders, tmp_path, small, vgg, decoder):
     with pytest.raises(QuantArtError, match="--crop must be a multiple of 8, not 68"):
         train(folders, tmp_path / "m.safetensors", AutoencoderOptions(crop=68))
     with pytest.raises(QuantArtError, match="is not a folder"):
         train((folders[0], tmp_path / "none"), tmp_path / "m.safetensors")
+    guided = copy.deepcopy(small)
+    guided.transfer = torch.nn.ModuleDict({"quantized": StyleGuide()})
+    with pytest.raises(QuantArtError, match="train the decoder first"):
+        train_autoencoder(*folders, tmp_path / "m.safetensors", OPTIONS, vgg, guided, decoder)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_discriminator_that_guesses_moves_nothing(vgg, small, decoder, folders):
+    pictures = [Pictures(sorted(folder.iterdir()), 1e9, lambda *_: None) for folder in folders]
+    nothing = (torch.zeros(0), torch.zeros(0))
+
+    def gradient(lead):
+        trainee = Autoencoder(vgg, small, decoder, *pictures, nothing, OPTIONS)
+        trainee.lead = torch.tensor(lead, dtype=torch.float64)
+        image = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
+        fake = {"pixels": image, **vgg(image, ("relu2_1", "relu3_1", "relu4_1"))}
+        return trainee._gradient(image, fake, {"others": image.square().sum()}, 2, {})
+
+    image = torch.full((1, 3, 64, 64), 0.5)
+    assert torch.equal(gradient(0.0), 2 * image)
+    far = (gradient(0.5) - 2 * image).norm() / (2 * image).norm()
+    assert far.item() == pytest.approx(0.5 * OPTIONS.adversary_weight, rel=1e-3)

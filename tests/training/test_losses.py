@@ -10,6 +10,7 @@ from quantart_cli.training.losses import (
     hinge_generator,
     moments,
     perceptual_loss,
+    sliced_wasserstein,
     style_loss,
 )
 
@@ -61,3 +62,30 @@ def test_hinge_by_hand():
     # Head 1: (0 + 1) / 2 + (0 + 2) / 2; head 2: 0.5 + 1.
     assert hinge_discriminator(real, fake).item() == pytest.approx((1.5 + 1.5) / 2)
     assert hinge_generator(fake).item() == pytest.approx((1 + 0) / 2)
+
+
+def test_sliced_wasserstein_sees_distributions_and_not_places():
+    numbers = torch.Generator().manual_seed(0)
+    z = torch.randn(1, 8, 12, 12, generator=numbers)
+    moved = {"a": z.flatten(2)[:, :, torch.randperm(144, generator=numbers)].view_as(z)}
+    # The same mean and deviation of every channel, of another kind of distribution: only two values each.
+    coins = torch.where(z > 0, 1.0, -1.0)
+    coins = (coins - coins.mean((2, 3), True)) / coins.std((2, 3), keepdim=True)
+    coins = coins * z.std((2, 3), keepdim=True) + z.mean((2, 3), True)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        assert sliced_wasserstein(moved, {"a": z}, ["a"]).item() < 1e-10
+        assert sliced_wasserstein({"a": z}, {"a": coins}, ["a"]).item() > 3e-3
+        # A shift along everything is as far as it is long: mean (v·d)² over mean (v·z)², v of length one.
+        shifted = sliced_wasserstein({"a": z + 2}, {"a": z}, ["a"]).item()
+    assert style_loss({"a": z}, {"a": moments(coins)}).item() < 1e-3
+    assert shifted == pytest.approx(4 / z.square().mean().item(), rel=0.5)
+
+
+def test_sliced_wasserstein_of_large_layers_takes_some_positions_and_has_a_gradient():
+    z = torch.randn(2, 4, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.bfloat16).requires_grad_()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        sliced_wasserstein({"a": z}, {"a": torch.zeros(2, 4, 64, 64) + 1}, ["a"]).backward()
+    asked = (z.grad != 0).any(1).float().mean((1, 2))
+    assert torch.allclose(asked, torch.full((2,), 2304 / 4096), atol=0.01)

@@ -128,8 +128,10 @@ def test_learning_starts_at_adain_and_lowers_what_it_is_asked_to(training):
 def test_what_learned_saw_is_what_paints(training, trained, vgg, decoder):
     """The latents of an update are those of the method."""
     learning, model = training(), read(trained[0])
-    z_c, z_s = torch.randn(2, 1, 512, 16, 16).relu().add(torch.randn(2, 1, 512, 1, 1)).unbind(0)
-    seen = learning.see(torch.rand(1, 3, 64, 64), torch.rand(1, 3, 64, 64), 0.0)
+    numbers = torch.Generator().manual_seed(0)
+    noise, offset = (torch.randn(2, 1, 512, side, side, generator=numbers) for side in (16, 1))
+    z_c, z_s = noise.relu().add(offset).unbind(0)
+    seen = learning.see(*torch.rand(2, 1, 3, 64, 64, generator=numbers), 0.0)
     seen = replace(seen, z_c=z_c, tokens=standardised(z_s).flatten(2).mT)
     for name, end in learning.ends.items():
         end.guide.network = model.guide(name)
