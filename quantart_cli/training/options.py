@@ -59,14 +59,14 @@ class AutoencoderOptions(FolderOptions):
     mixed: float = control(
         0.25, "Share of the updates at a fidelity between 0.3 and 1; the others are at 1.", low=0, high=1
     )
-    rate: float = control(2e-4, "Learning rate of the decoder.", low=0)
+    rate: float = control(1e-4, "Learning rate of the decoder.", low=0)
     adversary_rate: float = control(8e-4, "Learning rate of the discriminator.", low=0)
     content_weight: float = control(0.5, "Weight of the content loss.", low=0)
-    style_weight: float = control(1.0, "Weight of the style loss, in means and deviations.", low=0)
-    gram_weight: float = control(3.0, "Weight of the style loss, in correlations.", low=0)
-    sliced_weight: float = control(8.0, "Weight of the style loss, in distributions along random directions.", low=0)
-    pixel_weight: float = control(30.0, "Weight of the difference of rebuilt paintings in pixels.", low=0)
-    perceptual_weight: float = control(3.0, "Weight of their difference in features.", low=0)
+    style_weight: float = control(4.0, "Weight of the style loss, in means and deviations.", low=0)
+    gram_weight: float = control(4.0, "Weight of the style loss, in correlations.", low=0)
+    sliced_weight: float = control(10.0, "Weight of the style loss, in distributions along random directions.", low=0)
+    pixel_weight: float = control(3.0, "Weight of the difference of rebuilt paintings in pixels.", low=0)
+    perceptual_weight: float = control(0.3, "Weight of their difference in features.", low=0)
     adversary_weight: float = control(
         1.0, "Weight of the discriminator, relative to all other losses at each time.", low=0
     )
