@@ -1,10 +1,12 @@
-"""How the embedded weights were made from the published checkpoints; needed only to make them again.
+"""How the embedded weights were made from what they were made of; needed only to make them again.
 
     python weights/build.py vgg19-normalised vgg_normalised.pth
     python weights/build.py adain-decoder decoder.pth
+    python weights/build.py quantart-vgg19 second.safetensors third.safetensors
 
-The published file's sha256 is checked, its tensors are read as ``quantart convert --half`` reads them and written
-beside this script, without metadata, as they were first; the size and sha256 to put into manifest.toml are printed.
+A published file's sha256 is checked, its tensors are read as ``quantart convert --half`` reads them and written beside
+this script, without metadata, as they were first. ``quantart-vgg19`` is the mean of two models of ``quantart train
+autoencoder``, one trained on from the other. The size and sha256 to put into manifest.toml are printed.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import argparse
 from pathlib import Path
 
 from quantart_cli.checkpoints.convert import tensors_of
+from quantart_cli.checkpoints.loading import open_tensors
 from quantart_cli.checkpoints.streams import sha256_of
 from quantart_cli.checkpoints.writing import write_tensors
 
@@ -27,16 +30,26 @@ def build(name: str, published: Path, target: Path) -> tuple[int, str]:
     return write_tensors(target, tensors_of(published, name), {}, half=True, source=str(published))
 
 
+def mean(models: list[Path], target: Path) -> tuple[int, str]:
+    """Write the mean of models of ours, tensor by tensor; returns size and sha256."""
+    opened = [open_tensors(path) for path in models]
+    tensors = {name: sum(each[name].float() for each in opened) / len(opened) for name in opened[0]}
+    return write_tensors(target, tensors, {}, half=True, source=str(target))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=PUBLISHED)
-    parser.add_argument("published", type=Path)
+    parser.add_argument("name", choices=[*PUBLISHED, "quantart-vgg19"])
+    parser.add_argument("files", type=Path, nargs="+")
     arguments = parser.parse_args()
-    expected = PUBLISHED[arguments.name]
-    if sha256_of(arguments.published) != expected:
-        parser.error(f"{arguments.published} is not the published file: its sha256 is not {expected}")
     target = Path(__file__).with_name(f"{arguments.name}.safetensors")
-    size, sha256 = build(arguments.name, arguments.published, target)
+    if arguments.name in PUBLISHED:
+        expected, (published,) = PUBLISHED[arguments.name], arguments.files
+        if sha256_of(published) != expected:
+            parser.error(f"{published} is not the published file: its sha256 is not {expected}")
+        size, sha256 = build(arguments.name, published, target)
+    else:
+        size, sha256 = mean(arguments.files, target)
     print(f"file = {target.name!r}\nbytes = {size}\nsha256 = {sha256!r}")
 
 
