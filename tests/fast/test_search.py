@@ -47,7 +47,7 @@ def test_candidates_are_few_and_more_than_one(found, monkeypatch):
         "_best",
         lambda self, p, row, entry: counted.append(len(row) / len(p)) or best(self, p, row, entry),
     )
-    found(near(found.entries, 600, 1.0))
+    found(near(found.entries, 600, 2.0))
     assert 1 < counted[0] < 3
 
 
