@@ -42,6 +42,10 @@ class ModelFile:
         """The sha256 its bytes must have, or that of a person's file as it is now."""
         return self.sha256 or sha256_of(self.path)
 
+    def brings(self, part: str) -> bool:
+        """Whether it has tensors below a name, ``decoder`` or ``transfer``; only the header is read."""
+        return any(name.startswith(f"{part}.") for name in read_header(self.path).shapes)
+
 
 def embedded_model(name: str) -> ModelFile:
     """A file that came with quantart; its bytes are checked when it is loaded."""

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from quantart_cli.checkpoints.kinds import read_header
 from quantart_cli.checkpoints.models import ModelFile, weights_of
 from quantart_cli.engine.choices import RUNTIMES, VQGAN_MODEL
 from quantart_cli.errors import QuantArtError, check_choice
@@ -68,7 +67,7 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
         return "gatys takes gradients, which it does not compute: use torch"
     if file is not None and file.kind == VQGAN_MODEL:
         return "it does not run QuantArt on VQGAN: use torch"
-    if method == "quantart" and _has_guides(weights_of(method, file)["codebook"]):
+    if method == "quantart" and weights_of(method, file)["codebook"].brings("transfer"):
         return "it does not run style-guided attention: use torch"
     if values["device"] not in ("auto", "cpu"):
         return f"it runs on the CPU, not on {values['device']}"
@@ -78,11 +77,6 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
     if values["runtime"] == "auto" and values["device"] == "auto" and gpu:
         return "there may be a GPU: give --device cpu"
     return None
-
-
-def _has_guides(file: ModelFile) -> bool:
-    """Whether it was trained by ``quantart train transfer``."""
-    return any(name.startswith("transfer.") for name in read_header(file.path).shapes)
 
 
 def _on_openvino(method: str, values: dict[str, Any], file: ModelFile | None, tell: Callable[[str], None]) -> Any:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any
 
 from quantart_cli import nets
 from quantart_cli.checkpoints import cache as files_cache
-from quantart_cli.checkpoints.kinds import read_header
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
@@ -73,7 +72,7 @@ def recipes(files: Mapping[str, ModelFile]) -> list[Recipe]:
         QuantArtError: a file that cannot be read.
     """
     wanted = [("vgg", ("vgg",)), *((name, ("codebook",)) for name in _CODEBOOK), ("decoder", ("decoder",))]
-    if {"codebook", "decoder"} <= set(files) and _has_decoder(files["codebook"]):
+    if {"codebook", "decoder"} <= set(files) and files["codebook"].brings("decoder"):
         wanted[-1] = ("between", ("codebook", "decoder"))
     made_of = {part: _sha256(file) for part, file in files.items()}
     found = []
@@ -206,11 +205,6 @@ def _at_once(wanted: list[Recipe], precision: str) -> None:
         thread.start()
     for thread in threads:
         thread.join()
-
-
-def _has_decoder(file: ModelFile) -> bool:
-    """Whether a codebook brings a decoder of its own."""
-    return any(name.startswith("decoder.") for name in read_header(file.path).shapes)
 
 
 def _sha256(file: ModelFile) -> str:

@@ -31,6 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
+from quantart_cli.checkpoints.kinds import ENDS
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.quantart_vqgan import QuantArtVQGAN
@@ -45,7 +46,6 @@ from quantart_cli.training.options_more import TransferOptions
 from quantart_cli.training.pictures import Pictures
 
 _BLOCKS = 6
-_ENDS = ("quantized", "continuous")
 _SHOWN = (0.0, 0.7, 1.0)  # values of α on the preview sheet
 
 
@@ -77,7 +77,7 @@ def train_transfer_vqgan(
         raise QuantArtError(
             f"--crop must be a multiple of {stride} and at least {SMALLEST * stride}, not {options.crop}"
         )
-    empty = {end: config_of(_empty(network, end, options)) for end in _ENDS}
+    empty = {end: config_of(_empty(network, end, options)) for end in ENDS}
     return train(
         {"photographs": contents, "paintings": styles},
         target,
@@ -118,7 +118,7 @@ class VQGANTransferTraining(LatentTraining):
         self.fast.to_machine(device, dtype)
         channels = network.config.embed_dim
         with numbers_of(options.seed, 0):
-            learned = {end: identity(channels, options.blocks or _BLOCKS) for end in _ENDS}
+            learned = {end: identity(channels, options.blocks or _BLOCKS) for end in ENDS}
             super().__init__(learned, channels, pictures, options, torch.device(device), dtype)
 
     def see(self, photographs: Tensor, paintings: Tensor, luck: float) -> dict[str, _Seen]:
@@ -152,13 +152,13 @@ class VQGANTransferTraining(LatentTraining):
 
     def model(self) -> dict[str, Tensor]:
         """Both ends with their averaged blocks, as one file has them."""
-        ends = {end: self._whole(self.network, end, torch.float32) for end in _ENDS}
+        ends = {end: self._whole(self.network, end, torch.float32) for end in ENDS}
         return {f"{end}.{name}": value for end, whole in ends.items() for name, value in whole.state_dict().items()}
 
     @torch.no_grad()
     def sheet(self) -> Tensor:
         """Rows of content, style, and what the averaged model paints at α = 0, 0.7 and 1."""
-        method = QuantArtVQGAN(**{end: self._whole(self.fast, end, self.dtype) for end in _ENDS})
+        method = QuantArtVQGAN(**{end: self._whole(self.fast, end, self.dtype) for end in ENDS})
         rows = []
         for content, painting in zip(self.shown["photographs"], self.shown["paintings"], strict=True):
             style = method.encode_style([(painting[None], None)], (1.0,))
