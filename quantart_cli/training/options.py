@@ -68,7 +68,7 @@ class AutoencoderOptions(FolderOptions):
     pixel_weight: float = control(3.0, "Weight of the difference of rebuilt paintings in pixels.", low=0)
     perceptual_weight: float = control(0.3, "Weight of their difference in features.", low=0)
     adversary_weight: float = control(
-        1.0, "Weight of the discriminator, relative to all other losses at each time.", low=0
+        1.0, "Weight of the discriminator, relative to all other losses, when it is sure; none when it guesses.", low=0
     )
     adversary_after: int = control(300, "Updates before the discriminator begins to learn.", low=0)
     codebook_decay: float = control(
