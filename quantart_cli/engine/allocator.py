@@ -1,12 +1,10 @@
-"""Memory that is given back only at the end, and memory apart from it. No torch in here."""
+"""Memory that is given back only at the end; what is apart from it is in pages.py. No torch in here."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
-import mmap
 import sys
-
-import numpy as np
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
@@ -28,11 +26,13 @@ def keep_memory() -> None:
     mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def apart(shape: tuple[int, ...], dtype: type | str) -> np.ndarray:
-    """An array of zeros in pages of its own, given back when it goes, whatever :func:`keep_memory` said.
+def give_back() -> None:
+    """Give what the C library holds in holes between its blocks back to the system; where it is glibc.
 
-    For what is as large as the picture and stays while it is painted: among the blocks that come and go it would leave
-    holes which nothing fits.
+    Feature maps of some megabytes come and go between what stays: after some windows of a large picture a fifth of all
+    memory in use is such holes.
     """
-    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    return np.frombuffer(mmap.mmap(-1, max(size, 1)), dtype, count=int(np.prod(shape))).reshape(shape)
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)

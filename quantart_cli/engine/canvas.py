@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantart_cli.color import keep_chroma
-from quantart_cli.engine.allocator import apart
 from quantart_cli.engine.tiling import Window
 from quantart_cli.images import Picture
+from quantart_cli.pages import apart
 
 if TYPE_CHECKING:
     from torch import Tensor

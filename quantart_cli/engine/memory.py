@@ -10,6 +10,7 @@ from pathlib import Path
 
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
+from quantart_cli.pages import held
 
 # Bytes a pixel at the peak by bytes of the dtype, measured with benchmarks/memory.py: feature maps at full resolution
 # decide it, of 64 channels in VGG-19 and 128 in VQGAN, a few alive at once in a forward pass, all of them where
@@ -58,9 +59,16 @@ def needed_in_tiles(width: int, height: int, side: int | None, machine: Machine,
     border = BORDER[backbone]
     rows, columns = (size if side is None else min(size, side + 2 * border) for size in (height, width))
     # Beside the work on one tile: the pixels read, those painted, and relu4_1 of all, 512 channels at stride 8; with
-    # VQGAN the picture as floats, twice, and the sums of what overlaps.
-    all_pixels = 6 + (8 * machine.bytes if backbone == "vgg19" else 2 * 12 + 16)
-    return width * height * all_pixels + needed(rows * columns, machine, backbone)
+    # VQGAN the picture as floats, twice, and the sums of what overlaps. What is large may lie on a disk.
+    pixels = width * height
+    features = 8 * machine.bytes * pixels
+    if backbone != "vgg19":
+        rest = (2 * 12 + 16) * pixels
+    elif side is None or machine.device != "cpu":
+        rest = features
+    else:
+        rest = held(features)
+    return 2 * held(3 * pixels) + rest + needed(rows * columns, machine, backbone)
 
 
 def choose_tile(

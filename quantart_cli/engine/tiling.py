@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from quantart_cli.engine.memory import is_out_of_memory
+from quantart_cli.pages import let_go
 
 # Windows begin at multiples of it: the stride of relu4_1, so that pooling falls on the same pixels in every window.
 GRAIN = 8
@@ -114,6 +115,7 @@ class Tiles:
                     raise
                 self._halve(largest)
                 waiting.append(window)
+            let_go()
             # Out of the handler, where the error still held on to what did not fit.
             if waiting and waiting[-1] is window and (torch := sys.modules.get("torch")) is not None:
                 torch.cuda.empty_cache()

@@ -12,12 +12,12 @@ from itertools import product
 
 import numpy as np
 
-from quantart_cli.engine.allocator import apart
 from quantart_cli.engine.tiling import GRAIN, Tiles, Window
 from quantart_cli.fast.networks import Network
 from quantart_cli.fast.search import Search
 from quantart_cli.fast.widths import floats, halves, rounded
 from quantart_cli.methods.arithmetic import adaptive_instance_norm
+from quantart_cli.pages import apart, let_go
 
 # As in nets/ and methods/features.py, which import torch.
 REACH, DECODER_REACH, SMALLEST = 32, 4, 16
@@ -54,6 +54,8 @@ class Statistics:
             part = floats(flat[rows, columns]).astype(np.float64)
             sums[0, rows, 0] += part @ weights[columns]
             sums[1, rows, 0] += np.square(part, out=part) @ weights[columns]
+            if rows.stop >= len(flat):
+                let_go()
         total = weights.sum()
         mean = sums[0] / total
         variance = (sums[1] - total * np.square(mean)).clip(min=0) / max(total - 1, 0.5)
@@ -133,6 +135,8 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
     for left in range(0, flat.shape[3], _ROWS):
         part = np.ascontiguousarray(floats(flat[..., left : left + _ROWS]))
         found.append(search(networks["project"](part, own.mean, own.std)))
+        if left % _POSITIONS == 0:
+            let_go()
     indices = np.concatenate(found)
     # A position is one of the entries, so how often each occurs is all there is to know of their statistics.
     weights = None if features.coverage is None else features.coverage.ravel().astype(np.float64)

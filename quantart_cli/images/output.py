@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
 import re
 import stat
 import sys
-from collections.abc import Iterable
-from typing import IO
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import IO, Any
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.encoding import check_transparency, encode_picture, parse_background
+from quantart_cli.images import bands
+from quantart_cli.images.encoding import check_transparency, encode_picture, parse_background, write_picture
 from quantart_cli.images.formats import format_for
 from quantart_cli.images.names import is_stream, printable, reason
 from quantart_cli.images.picture import Picture
@@ -49,7 +52,11 @@ def save_picture(
     """
     path = os.fsdecode(target)
     name = format_for(path, format)
-    data = encode_picture(picture, name, background=background, quality=quality, strip_metadata=strip_metadata)
+    options = {"background": background, "quality": quality, "strip_metadata": strip_metadata}
+    if bands.is_large(*picture.size) and not is_stream(target):
+        write_atomically(path, partial(write_picture, picture=picture, format=name, **options))
+        return
+    data = encode_picture(picture, name, **options)
     if is_stream(target):
         _write_stdout(data)
     else:
@@ -108,18 +115,28 @@ def check_output(
     return name
 
 
-def write_atomically(path: str, data: bytes) -> None:
-    """Write ``data`` to ``path`` as ``save_picture`` describes. Raises QuantArtError when it cannot."""
+def write_atomically(path: str, data: bytes | Callable[[IO[bytes]], Any]) -> None:
+    """Write ``data``, or what that writes, to ``path`` as ``save_picture`` describes.
+
+    Raises:
+        QuantArtError: it cannot be written.
+    """
     try:
         real, mode = _resolved(path)
         if mode is None or stat.S_ISREG(mode):
             _replace(real, mode, data)
         else:
             with open(os.open(real, os.O_WRONLY), "wb") as device:
-                device.write(data)
+                device.write(data if isinstance(data, bytes) else _written(data))
     except OSError as error:
         hint = ": free some or write elsewhere" if error.errno == errno.ENOSPC else ""
         raise QuantArtError(f"{printable(path)} cannot be written: {reason(error)}{hint}") from error
+
+
+def _written(write: Callable[[IO[bytes]], Any]) -> bytes:
+    file = io.BytesIO()
+    write(file)
+    return file.getvalue()
 
 
 def _resolved(path: str) -> tuple[str, int | None]:
@@ -200,13 +217,16 @@ def remove_left_behind(folder: str) -> None:
                 os.unlink(entry.path)
 
 
-def _replace(real: str, mode: int | None, data: bytes) -> None:
+def _replace(real: str, mode: int | None, data: bytes | Callable[[IO[bytes]], Any]) -> None:
     temporary = beside(real)
     _unfinished.add(temporary)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     try:
         with open(os.open(temporary, flags, 0o666), "wb") as file:
-            file.write(data)
+            if isinstance(data, bytes):
+                file.write(data)
+            else:
+                data(file)
             file.flush()
             fsync(file.fileno())
         if mode is not None:

@@ -12,14 +12,14 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO
 
 import numpy as np
 from PIL import Image
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images import formats
+from quantart_cli.images import bands, formats
 from quantart_cli.images.metadata import collect
 from quantart_cli.images.modes import to_rgb_alpha
 from quantart_cli.images.names import is_stream, near_file, printable, reason
@@ -324,9 +324,14 @@ def _to_picture(image: Image.Image, origin: _Origin, max_pixels: int, depth: int
     with _refusing(origin), _pillow(limit=max_pixels):
         with _mute(image.format):
             notes = _frames(image)
-            image.load()
-        if image.im.size != image.size:  # a TIFF whose two statements of its orientation disagree
+            parts = bands.cut(image)
+            if parts is None:
+                image.load()
+        if parts is None and image.im.size != image.size:  # a TIFF whose two statements of its orientation disagree
             raise ValueError("two sizes stated")
+    if parts is not None:
+        found = bands.assemble(image, _guarded(parts, image.format, origin, max_pixels), origin.name, depth)
+        return replace(found, notes=(*notes, *found.notes))
     with _pillow(limit=max_pixels):
         metadata, orientation, remarks = collect(image)
     notes += remarks
@@ -334,6 +339,18 @@ def _to_picture(image: Image.Image, origin: _Origin, max_pixels: int, depth: int
     rgb = _upright(rgb, orientation)
     alpha = None if alpha is None else _upright(alpha, orientation)
     return Picture(rgb, alpha, metadata, origin.name, tuple(notes + remarks))
+
+
+def _guarded(
+    parts: Iterator[Image.Image], format: str | None, origin: _Origin, max_pixels: int
+) -> Iterator[Image.Image]:
+    """Bands of a picture, each decoded when it is asked for, whatever goes wrong becoming one line."""
+    while True:
+        with _refusing(origin), _pillow(limit=max_pixels), _mute(format):
+            band = next(parts, None)
+        if band is None:
+            return
+        yield band
 
 
 def _frames(image: Image.Image) -> list[str]:

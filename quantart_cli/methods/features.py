@@ -16,11 +16,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantart_cli.engine.allocator import apart
 from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.nets.decoder import REACH as DECODER_REACH
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import REACH, STRIDE, VGG19
+from quantart_cli.pages import apart, let_go
 
 # relu4_1 has stride 8 and its reflection padding needs two positions a side.
 SMALLEST = 16
@@ -206,6 +206,7 @@ def bands(z: Tensor, positions: int = _POSITIONS) -> Iterator[slice]:
     step = max(1, positions // z.shape[3])
     for top in range(0, z.shape[2], step):
         yield slice(top, top + step)
+        let_go()
 
 
 def coverage_of(coverage: Tensor | None, z: Tensor, least: int) -> Tensor | None:
