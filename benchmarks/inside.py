@@ -164,10 +164,15 @@ def tiled(folder: Path) -> dict[str, float]:
 
 
 def methods(folder: Path) -> dict[str, float]:
-    """Seconds of AdaIN and of QuantArt on a picture in memory, as the Python API paints it, at 512² and 2048²."""
+    """Seconds of AdaIN and of QuantArt on a picture in memory, as the Python API paints it, at 512² and 2048².
+
+    "plain" is QuantArt with the decoder of AdaIN, as of a codebook that comes without one of its own.
+    """
     keep_memory()
     found: dict[str, float] = {}
-    models = {name: api.load(name, device="cpu") for name in ("adain", "quantart")}
+    models = {name: api.load(name.split()[0], device="cpu") for name in ("adain", "quantart", "quantart plain")}
+    plain = models["quantart plain"]._networks
+    plain.quantized = plain.decoder
     styles = {name: model.encode_style(folder / STYLE) for name, model in models.items()}
     for side, rounds in ((512, 9), (2048, 3)):
         content = read(folder / f"{side}x{side}-1.{'png' if side == 512 else 'jpg'}")

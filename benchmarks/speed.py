@@ -195,6 +195,8 @@ def methods(bench: Bench) -> Found:
     for side in (512, 2048):
         case = f"QuantArt over AdaIN, warm, {side}²"
         yield Row(case, found[f"quantart-{side}"], "s", TARGETS["QuantArt"], found[f"adain-{side}"])
+        case = f"the same with AdaIN's decoder, {side}²"
+        yield Row(case, found[f"quantart plain-{side}"], "s", TARGETS["QuantArt"], found[f"adain-{side}"])
 
 
 def help(bench: Bench) -> Found:

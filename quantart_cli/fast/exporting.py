@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from quantart_cli.fast.runtime import convert, core, library, settings
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.nearest import screen
-from quantart_cli.nets.screening import GROUP
+from quantart_cli.nets.screening import GROUPS
 
 
 @dataclass(frozen=True)
@@ -142,14 +142,14 @@ def _form(name: str, network: nn.Module) -> _Form:
             return self.net.project(((z - mean) / std)[0, :, 0].T)
 
     class Scores(Encoder):
-        """(n, D') points as nets/nearest.py rounds them -> (n, 64, K' / 64) scores, and the best of each group."""
+        """(n, D') points as nets/nearest.py rounds them -> (n, K' / 128, 128) scores, and the best of each group."""
 
         def __init__(self) -> None:
             super().__init__()
             self.table = screen(self.net.entries)[0].float()
 
         def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-            scores = (points @ self.table.T).view(-1, GROUP, len(self.table) // GROUP)
+            scores = (points @ self.table.T).view(-1, len(self.table) // GROUPS, GROUPS)
             return scores, scores.amax(1)
 
     class Codes(Encoder):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import product
 
 import numpy as np
@@ -130,7 +130,7 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
     """VQ(z): nearest entries of the standardised features, with the statistics of z."""
     own = features.statistics
     flat = features.z.reshape(1, features.z.shape[1], 1, -1)
-    search = Search(networks["scores"], networks["codes"](np.zeros(1, np.float32)))
+    search = _search(networks["scores"], networks["codes"])
     found = []
     for left in range(0, flat.shape[3], _ROWS):
         part = np.ascontiguousarray(floats(flat[..., left : left + _ROWS]))
@@ -147,6 +147,12 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
     z = np.ascontiguousarray(networks["entries"](occurring).T)[None, :, None]  # (1, 512, 1, K')
     dressed = adaptive_instance_norm(z, Statistics.of(z, often), own)
     return Quantized(place[indices].reshape(features.grid), dressed, Statistics.of(dressed, often))
+
+
+@lru_cache(maxsize=1)
+def _search(scores: Network, codes: Network) -> Search:
+    """That of a codebook, set up once; the networks of a model stay the same."""
+    return Search(scores, codes(np.zeros(1, np.float32)).copy())
 
 
 def encode(vgg: Network, image: np.ndarray, alpha: np.ndarray | None, tiles: Tiles, bf16: bool = False) -> Features:

@@ -12,16 +12,15 @@ import torch
 from torch import Tensor
 
 from quantart_cli.nets.cpu import bf16_hardware
-from quantart_cli.nets.screening import GROUP, MANY, Bound
+from quantart_cli.nets.screening import GROUPS, MANY, Bound
 
-# Rows compared with the codebook at a time: their similarities to 4096 entries are 16 MB, near the size of a cache.
-_ROWS = 1024
+_SCORES = 2**24  # bytes of the scores of rows that are compared with the codebook at a time
 _WORTH = 2**20  # comparisons, below which it is not worth the steps
 
 
 @torch.no_grad()
 def nearest(rows: Tensor, entries: Tensor, project: Callable[[Tensor], Tensor] | None = None) -> Tensor:
-    """Index of the nearest entry by Euclidean distance, computed a thousand rows at a time.
+    """Index of the nearest entry by Euclidean distance, computed some thousand rows at a time.
 
     Args:
         rows: (n, C).
@@ -33,10 +32,11 @@ def nearest(rows: Tensor, entries: Tensor, project: Callable[[Tensor], Tensor] |
     """
     found = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
     reduced = rows.device.type == "cpu" and bf16_hardware() is not None and len(rows) * len(entries) >= _WORTH
-    search = (_Reduced if reduced else _Float32)(entries, min(len(rows), _ROWS))
-    for start in range(0, len(rows), _ROWS):
-        part = rows[start : start + _ROWS]
-        found[start : start + _ROWS] = search(part if project is None else project(part))
+    many = min(len(rows), max(1, _SCORES // len(entries) // (2 if reduced else 4)))
+    search = (_Reduced if reduced else _Float32)(entries, many)
+    for start in range(0, len(rows), max(many, 1)):
+        part = rows[start : start + many]
+        found[start : start + many] = search(part if project is None else project(part))
     return found
 
 
@@ -65,17 +65,16 @@ class _Reduced:
 
     def __init__(self, entries: Tensor, rows: int) -> None:
         self.entries = entries
-        self.bias = entries.square().sum(1) / -2
-        self.table, self.bound = screen(entries)
-        self.p = self.table.new_ones(rows, self.table.shape[1])
-        self.scores = self.table.new_empty(rows, len(self.table))
+        self.bias, self.table, self.bound = _prepared(entries)
+        self.p = self.table.new_ones(rows, len(self.table))
+        self.scores = self.table.new_empty(rows, self.table.shape[1])
 
     def __call__(self, p: Tensor) -> Tensor:
         """(n, D) -> (n,)."""
         reduced = self.p[: len(p)]
         reduced[:, : p.shape[1]] = p
-        scores = torch.mm(reduced, self.table.T, out=self.scores[: len(p)]).view(len(p), GROUP, -1)
-        groups = scores.amax(1).float()  # (n, K / 64)
+        scores = torch.mm(reduced, self.table, out=self.scores[: len(p)]).view(len(p), -1, GROUPS)
+        groups = scores.amax(1).float()  # (n, 128)
         lost = (p - reduced[:, : p.shape[1]].float()).norm(dim=1)
         least = self.bound.least(groups.amax(1), p.norm(dim=1), lost)
         row, group = (groups >= least[:, None]).nonzero(as_tuple=True)
@@ -103,6 +102,20 @@ class _Reduced:
         return found
 
 
+_last: list[tuple[Tensor, tuple[Tensor, Tensor, Bound]]] = []
+
+
+def _prepared(entries: Tensor) -> tuple[Tensor, Tensor, Bound]:
+    """-|e|²/2, and what :func:`screen` makes, its table transposed; kept while the last codebook stays the same."""
+    for copy, made in _last:
+        if copy.shape == entries.shape and torch.equal(copy, entries):
+            return made
+    table, bound = screen(entries)
+    made = entries.square().sum(1) / -2, table.T.contiguous(), bound
+    _last[:] = [(entries.detach().clone(), made)]
+    return made
+
+
 def screen(entries: Tensor) -> tuple[Tensor, Bound]:
     """What rows rounded to bf16, with ones behind, are multiplied with to have their scores.
 
@@ -110,13 +123,13 @@ def screen(entries: Tensor) -> tuple[Tensor, Bound]:
         entries: (K, D) float32.
 
     Returns:
-        (K', D') bf16, multiples of 64 and 32: ê, and behind it |e|²/2 as the two numbers of bf16 next
+        (K', D') bf16, multiples of 128 and of 32: ê, and behind it |e|²/2 as the two numbers of bf16 next
         to it; what fills the last group never wins. And what was lost.
     """
     high, bias = entries.bfloat16(), entries.square().sum(1) / -2
     bias_high = bias.bfloat16()
     bias_low = (bias - bias_high.float()).bfloat16()
-    count, width = -(-len(entries) // GROUP) * GROUP, -(-(entries.shape[1] + 2) // 32) * 32
+    count, width = -(-len(entries) // GROUPS) * GROUPS, -(-(entries.shape[1] + 2) // 32) * 32
     table = high.new_zeros(count, width)
     table[:, -1] = -1e30
     table[: len(entries), : entries.shape[1]] = high

@@ -12,8 +12,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-GROUP = 64
-"""Entries of which only the best is looked at first: those 1/64 of all apart, which a row's maxima are fastest of."""
+GROUPS = 128
+"""Groups of entries of which only the best is looked at first. An entry's place counts through them, so that a row's
+maxima are those of whole vectors: five times as fast as of what is no multiple of 64."""
 MANY = 8
 """Candidates a row on average, above which all entries had better be compared in float32."""
 _SUMS = 2**-14  # of |p| |e|, when float32 adds up some hundreds of products in whatever order

@@ -23,7 +23,7 @@ def test_nearest_by_brute_force():
 def test_pieces_do_not_change_the_result(monkeypatch):
     book, z = small(), torch.randn(1, 12, 9, 9)
     whole = book.indices(z)
-    monkeypatch.setattr(module, "_ROWS", 7)
+    monkeypatch.setattr(module, "_SCORES", 7 * 4 * len(book.entries))
     assert torch.equal(book.indices(z), whole)
 
 
