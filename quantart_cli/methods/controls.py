@@ -120,6 +120,7 @@ class QuantArtControls(Controls):
 
 STYLE_LOSSES = ("gram", "linear", "poly", "gaussian", "bn", "wasserstein")
 OPTIMIZERS = ("auto", "lbfgs", "adam")
+POOLING = ("max", "average")
 INITS = ("content", "style", "noise", "gray")
 
 
@@ -127,10 +128,10 @@ INITS = ("content", "style", "noise", "gray")
 class GatysControls(Controls):
     """Gatys, Ecker and Bethge 2016, and those after them."""
 
-    steps: int = control(500, "Steps in all, most of them where the picture is small.", low=1)
+    steps: int = control(300, "Steps in all, most of them where the picture is small.", low=1)
     content_weight: float = control(1.0, "Weight of the content loss.", low=0)
-    style_weight: float = control(2.0, "Weight of the style loss; 1 to 10 do.", low=0)
-    tv_weight: float = control(10.0, "Weight of the total variation, which smooths noise away.", low=0)
+    style_weight: float = control(5.0, "Weight of the style loss; 2 to 20 do.", low=0)
+    tv_weight: float = control(15.0, "Weight of the total variation, which smooths noise away.", low=0)
     style_loss: str = control(
         "gram",
         "What is compared: Gram matrices, means (linear), both (poly), means and deviations (bn), samples under a "
@@ -138,8 +139,8 @@ class GatysControls(Controls):
         choices=STYLE_LOSSES,
     )
     content_layers: str = control(
-        "relu4_2",
-        "Layers of VGG-19 that keep the content, with weights.",
+        "relu3_2,relu4_2:2",
+        "Layers of VGG-19 that keep the content, with weights; relu4_2 alone, as in the paper, holds no faces.",
         parse=partial(parse_layers, "content-layers"),
         metavar="LAYER[:W],…",
     )
@@ -154,6 +155,11 @@ class GatysControls(Controls):
         "Size of the brush: long side of the style over that of the picture; never enlarged, see --style-size.",
         low=0.05,
         high=20,
+    )
+    pooling: str = control(
+        "max",
+        "How VGG-19 pools: max as it was trained, or average as in the paper, which leaves a weave on flat areas.",
+        choices=POOLING,
     )
     pyramid: str = control(
         "auto",

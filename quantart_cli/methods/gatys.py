@@ -2,19 +2,22 @@
 
 The image x itself is optimised, from the content p towards the Gram matrices of the style a:
 
-    L_content = Σ_l v_l |F_l(x) - F_l(p)|² / |F_l(p)|²                equation 1, at relu4_2
+    L_content = Σ_l v_l |F_l(x) - F_l(p)|² / |F_l(p)|²                equation 1, at relu3_2 and relu4_2
     L_style   = Σ_l w_l |G_l(x) - G_l(a)|² / |G_l(a)|²                equations 3 to 5, relu1_1 … relu5_1, w_l = 1/5
     G_l       = F_l F_lᵀ / M_l                                        equation 3, over M_l positions
     L         = α L_content + β L_style + γ L_tv                      equation 7
 
-Normalised VGG-19, average pooling and features after their rectifier are the paper's. It departs from the paper in
+Normalised VGG-19 and features after their rectifier are the paper's. It departs from the paper in
 
+* max pooling, as VGG was trained: averages of 2×2 pixels do not see a checkerboard, and leave a weave on flat areas
+  (``pooling`` brings the paper's back); relu3_2 beside relu4_2, which alone does not hold a face;
 * losses relative to what there is to be reached, where equations 1 and 4 sum (methods/objective.py), so that the same
   weights look alike at every size;
 * other distances of style beside Gram's (methods/style_losses.py), and regions that take other styles, by Gram
   matrices of weighted positions (Gatys et al. 2017, Controlling Perceptual Factors, section 5.1; they also hold
   the layers' views apart at the borders of regions, which are soft here);
-* a pyramid from coarse to fine, at each level of which content and style are as small (methods/pyramid.py);
+* a pyramid from coarse to fine, at each level of which content and style are as small (methods/pyramid.py), and the
+  content's own detail of that level is added to what was painted before;
 * a total variation, which smooths noise away; colours that stay within the gamut; weights of transparency: what cannot
   be seen does not count.
 """
@@ -93,7 +96,6 @@ class Gatys:
 
     def __init__(self, vgg: VGG19) -> None:
         self.vgg = vgg
-        vgg.pool = F.avg_pool2d  # the paper finds it more appealing for synthesis (section 2)
 
     def encode_style(self, styles: Sequence[Look], weights: Sequence[float]) -> Styles:
         """Pictures with their opacities, and one weight each, which sum to 1."""
@@ -153,7 +155,7 @@ class Optimisation:
         if self.optimizer == "auto":
             self.optimizer = Adam.name if self.loss.sample else LBFGS.name
         layers = dict.fromkeys([*self.style_layers, *(self.content_layers if controls.content_weight else ())])
-        self.eyes = Eyes(vgg, list(layers), Tiles(tiles.side, tiles.notice, COARSEST))
+        self.eyes = Eyes(vgg, list(layers), Tiles(tiles.side, tiles.notice, COARSEST), controls.pooling)
         self.pairs = guidance.styles_of_regions(len(style.looks))
         self.masks = [self._tensor(mask) for mask in guidance.masks]
         self.style_masks = [self._tensor(mask) for mask in guidance.style_masks]
@@ -169,7 +171,7 @@ class Optimisation:
                 if resume is not None and level.side < resume.side:
                     done += level.steps
                     continue
-                image = self.start(content, level) if level is plan[0] else resized(image, level.size)
+                image = self.start(content, level) if level is plan[0] else self.enlarged(image, content, level)
                 if level.steps == 0:
                     continue
                 descent = self.descent(content, image, level)
@@ -205,6 +207,19 @@ class Optimisation:
         if self.controls.init == "gray":
             return torch.full(shape, 0.5, device=self.device)
         return resized(content, level.size)
+
+    def enlarged(self, image: Tensor, content: Tensor, level: Level) -> Tensor:
+        """What was painted at one level, as the next begins, (1, 3, h, w).
+
+        Where the content was the start it is a start again: its detail that the smaller level could not show is added.
+        The steps of a large level are too few to find it, eyes above all.
+        """
+        found = resized(image, level.size)
+        if self.guidance.start is not None or self.controls.init != "content":
+            return found
+        height, width = image.shape[2:]
+        coarse = resized(resized(content, (width, height)), level.size)
+        return (found - coarse + resized(content, level.size)).clamp(0, 1)
 
     def descent(self, content: Tensor, image: Tensor, level: Level) -> LBFGS | Adam:
         """An optimiser at the beginning of a level."""

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from quantart_cli.engine.allocator import give_back
 from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.methods.features import coverage_of
 from quantart_cli.methods.layers import COARSEST, reach, stride
@@ -54,10 +55,11 @@ class Eyes:
         vgg: the network.
         layers: those that are looked at.
         tiles: how pictures are cut; windows begin at multiples of 16.
+        pooling: "max" or "average".
     """
 
-    def __init__(self, vgg: VGG19, layers: Sequence[str], tiles: Tiles) -> None:
-        self.vgg, self.layers, self.tiles = vgg, list(layers), tiles
+    def __init__(self, vgg: VGG19, layers: Sequence[str], tiles: Tiles, pooling: str) -> None:
+        self.vgg, self.layers, self.tiles, self.pooling = vgg, list(layers), tiles, pooling
         self.reach = reach(self.layers)
 
     def over(self, image: Tensor, work: Work, *, slopes: bool) -> None:
@@ -75,13 +77,15 @@ class Eyes:
             rows, columns = outer.slices
             part = image[:, :, rows, columns].detach().requires_grad_(slopes)
             with torch.set_grad_enabled(slopes):
-                found = self.vgg(part, self.layers)
+                found = self.vgg(part, self.layers, self.pooling)
                 if (window.height, window.width) != (height, width):
                     inner = window.within(outer)
                     found = {layer: _cut(z, inner.shrunk(stride(layer))) for layer, z in found.items()}
                 work(window, outer, part, found)
 
         self.tiles.run(height, width, look)
+        if not self.is_whole(image):
+            give_back()
 
     def is_whole(self, image: Tensor) -> bool:
         """Whether a picture is one window."""

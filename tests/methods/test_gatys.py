@@ -1,5 +1,7 @@
 """Gatys: an optimisation that descends, windows that change nothing, regions, levels, and Ctrl-C."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -15,10 +17,7 @@ from quantart_cli.nets.vgg import VGG19
 
 @pytest.fixture(scope="module")
 def method(vgg):
-    # Its own network: Gatys pools by averages.
-    own = VGG19()
-    own.load_state_dict(vgg.state_dict())
-    return Gatys(own.requires_grad_(False))
+    return Gatys(copy.deepcopy(vgg).requires_grad_(False))
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +102,10 @@ def test_memory_that_runs_out_cuts_the_picture(method, content, parity, monkeypa
     wanted = objective(method, large, style, GatysControls(**SHALLOW))(large, 0)
     forward = VGG19.forward
 
-    def short(self, image, layers=()):
+    def short(self, image, *rest):
         if image.shape[2] * image.shape[3] > 150 * 150 and image.requires_grad:
             raise MemoryError
-        return forward(self, image, layers)
+        return forward(self, image, *rest)
 
     monkeypatch.setattr(VGG19, "forward", short)
     told = []
@@ -191,6 +190,28 @@ def test_every_level_starts_from_the_one_before(method, parity):
     controls = GatysControls(steps=4, pyramid="none", tolerance=0, style_weight=30)
     method.stylize(content, styles_of(method, parity["style_1"]), controls, progress=alone.append)
     assert seen[-1].losses["style"] < alone[-1].losses["style"]
+
+
+def test_each_level_gets_the_contents_own_detail(method, parity):
+    content = resized(parity["content"], (64, 64))
+    run = Optimisation(method.vgg, styles_of(method, parity["style_1"]), GatysControls(), None, Tiles(), Guidance(), 0)
+    small, level = resized(content, (32, 32)), Level(64, 64, 1)
+    assert torch.allclose(run.enlarged(small, content, level), content, atol=1e-5)
+    for controls, guidance in (
+        (GatysControls(init="gray"), Guidance()),
+        (GatysControls(), Guidance(start=np.zeros((3, 3, 3), np.uint8))),
+    ):
+        run = Optimisation(method.vgg, styles_of(method, parity["style_1"]), controls, None, Tiles(), guidance, 0)
+        assert torch.equal(run.enlarged(small, content, level), resized(small, (64, 64)))
+
+
+def test_where_no_region_is_the_picture_stays_sharp_through_all_levels(method, parity):
+    content = resized(parity["content"], (96, 96))
+    mask = np.zeros((96, 96), np.float32)
+    mask[:, :16] = 1
+    controls = GatysControls(steps=4, pyramid="24,48", tv_weight=0, content_weight=0, style_layers="relu1_1")
+    image = method.stylize(content, styles_of(method, parity["style_1"]), controls, guidance=Guidance((mask,)))
+    assert (image - content)[..., 48:].abs().max() < 1e-3
 
 
 def test_a_flat_level_is_left_early(method, content):

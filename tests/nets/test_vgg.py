@@ -66,9 +66,30 @@ def test_sizes_round_up(vgg, size):
 
 def test_average_pooling_can_be_chosen():
     torch.manual_seed(0)
-    network = VGG19(pooling="avg")
+    network = VGG19()
     image = torch.rand(1, 3, 20, 20)
-    found = network(image, ["relu1_2", "relu2_1"])
+    found = network(image, ["relu1_2", "relu2_1"], "average")
     pooled = F.avg_pool2d(found["relu1_2"], 2)
     expected = F.relu(network.conv2_1(F.pad(pooled, (1, 1, 1, 1), mode="reflect")))
     assert torch.allclose(found["relu2_1"], expected)
+
+
+@pytest.mark.parametrize("size", [(20, 20), (17, 9)])
+def test_gradients_of_max_pooling_are_torchs(vgg, size):
+    image = torch.rand(1, 3, *size)
+    x = image.clone().requires_grad_()
+    found = vgg(x, ["relu1_2", "relu2_1"])
+    (gradient,) = torch.autograd.grad(found["relu2_1"].square().sum(), x)
+    y = image.clone().requires_grad_()
+    pooled = F.max_pool2d(vgg(y, ["relu1_2"])["relu1_2"], 2, 2, ceil_mode=True)
+    expected = F.relu(vgg.conv2_1(F.pad(pooled, (1, 1, 1, 1), mode="reflect")))
+    assert torch.equal(found["relu2_1"], expected)
+    (wanted,) = torch.autograd.grad(expected.square().sum(), y)
+    assert torch.allclose(gradient, wanted)
+
+
+def test_places_of_maxima_are_not_kept(vgg):
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t.dtype) or t, lambda t: t):
+        vgg(torch.rand(1, 3, 16, 16, requires_grad=True))
+    assert torch.int64 not in kept
