@@ -22,17 +22,20 @@ def measure(method: str, precision: str, side: int) -> dict[str, float]:
     import numpy as np
 
     import quantart_cli as quantart
-    from quantart_cli.engine.memory import needed
+    from quantart_cli.engine.memory import needed, needed_to_optimise
 
     model = quantart.load(method, device="cpu", precision=precision)
     random = np.random.default_rng(0)
     content, style = (random.integers(0, 256, (side * 3 // 4, side, 3), dtype=np.uint8) for _ in range(2))
     encoded = model.encode_style(style, size=256)
     before = _peak()
-    settings = {"steps": 2} if method == "gatys" else {}
+    settings = {"steps": 25, "pyramid": "none", "tolerance": 0} if method == "gatys" else {}  # until L-BFGS is full
     model.stylize(content, encoded, tile="none", **settings)
     pixels = side * side * 3 // 4
-    predicted = needed(pixels, model.machine, gradients=model.optimises)
+    if model.optimises:
+        predicted = needed_to_optimise(side, side * 3 // 4, None, model.machine)
+    else:
+        predicted = needed(pixels, model.machine)
     return {"bytes": _peak() - before, "pixels": pixels, "predicted": predicted}
 
 

@@ -21,7 +21,7 @@ _FORWARD = {
     ("openvino", "vgg19"): {2: 650, 4: 1200},
 }
 _GRADIENTS = {2: 1800, 4: 3200}
-_OPTIMISED = 140
+_OPTIMISED = 105
 WIDE_BORDER = 80
 """Pixels around each tile of a picture that is optimised: what relu5_1 looks at."""
 _ANYHOW = {"torch": 150_000_000, "openvino": 0}  # what a library takes for its work, whatever the size
@@ -113,9 +113,10 @@ def needed_to_optimise(width: int, height: int, side: int | None, machine: Machi
     """
     pixels = width * height
     rows, columns = (size if side is None else min(size, side + 2 * WIDE_BORDER) for size in (height, width))
-    # Beside the work on one tile: pictures as floats, the optimiser's memory of its last steps, relu4_2 of the content.
-    history = min(20 * 24 * pixels, max(600_000_000, 5 * 24 * pixels))
-    return needed(rows * columns, machine, gradients=True) + (_OPTIMISED + 8 * machine.bytes) * pixels + history
+    # Beside the work on one tile: pictures as floats, relu3_2 and relu4_2 of the content, the last steps, as many as
+    # methods/lbfgs.py keeps, 24 bytes a pixel each.
+    history = 24 * pixels * max(3, min(20, 400_000_000 // (24 * pixels)))
+    return needed(rows * columns, machine, gradients=True) + (_OPTIMISED + 24 * machine.bytes) * pixels + history
 
 
 def choose_tile_to_optimise(width: int, height: int, tile: int | str | None, machine: Machine) -> int | None:

@@ -18,8 +18,8 @@ Evaluate = Callable[[Tensor, int], tuple[float, Tensor]]
 """x and the number of the step -> the value and its gradient."""
 
 _HISTORY = 20
-_HISTORY_BYTES = 600_000_000  # of large pictures fewer pairs are kept: five are usual elsewhere
-_LEAST_HISTORY = 5
+_HISTORY_BYTES = 400_000_000  # of large pictures fewer pairs are kept; few steps are taken there anyway
+_LEAST_HISTORY = 3
 # Mean absolute change of an element: of the first step, which knows no curvature, and of any step at most.
 _FIRST, _LONGEST = 0.01, 0.1
 _SUFFICIENT = 1e-4  # share of the promised decrease that a step must keep (Armijo)
@@ -67,13 +67,12 @@ class LBFGS:
     def step(self) -> bool:
         """Take one step; False when none can be found that lowers the value: this is a minimum, up to rounding."""
         place = self._place
-        if self._search(place, self._direction(place)):
+        if self._search(place):
             return True
         if not place.pairs:
             return False
         # What it knew of the curvature was wrong: once more, straight downhill.
-        place = replace(place, pairs=())
-        return self._search(place, self._direction(place))
+        return self._search(replace(place, pairs=()))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
         """All that it goes on from: tensors and numbers by name."""
@@ -108,18 +107,19 @@ class LBFGS:
         length = max(d.abs().mean().item(), 1e-30)
         return d.mul_(_FIRST / length if not place.pairs else min(_LONGEST / length, 1.0))
 
-    def _search(self, place: _Place, d: Tensor) -> bool:
+    def _search(self, place: _Place) -> bool:
         """Halve the step until it lowers the value by enough; move there."""
-        if not _dot(place.gradient, d) < 0:
-            return False
         size = 1.0
         for _ in range(_BACKTRACKS):
+            d = self._direction(place)
+            if not _dot(place.gradient, d) < 0:
+                return False
             x = self._within(torch.add(place.x, d, alpha=size))
-            s = x - place.x
-            slope = _dot(place.gradient, s)
+            slope = _dot(place.gradient, x - place.x)
+            del d  # what is evaluated may take all memory there is; this is soon computed again
             value, gradient = self.evaluate(x, 0)
             if value <= place.value + _SUFFICIENT * slope and slope < 0:  # false for nan
-                pairs = self._with(place.pairs, s, gradient - place.gradient)
+                pairs = self._with(place.pairs, x - place.x, gradient - place.gradient)
                 self._place = _Place(x, value, gradient, pairs)
                 return True
             size /= 2

@@ -6,6 +6,7 @@ import torch
 from quantart_cli.engine import memory
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.lbfgs import LBFGS
 
 MACHINE = Machine("cpu", "fp32", "tests")
 
@@ -53,3 +54,11 @@ def test_a_real_allocation_that_fails_is_one_line():
 def test_bugs_stay_bugs():
     with pytest.raises(RuntimeError, match="shapes"), memory.out_of_memory("x.png"):
         raise RuntimeError("shapes do not match")
+
+
+@pytest.mark.parametrize("side", [64, 1024, 2048])
+def test_what_the_optimiser_remembers_is_counted(side):
+    descent = LBFGS(torch.zeros(1, 3, side, side), lambda x, _: (0.0, x))
+    bf16 = Machine("cpu", "bf16", "tests")
+    beside = memory.needed(side * side, bf16, gradients=True) + (memory._OPTIMISED + 48) * side * side
+    assert memory.needed_to_optimise(side, side, None, bf16) == beside + descent._history * 24 * side * side
