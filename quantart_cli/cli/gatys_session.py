@@ -43,10 +43,7 @@ class Session(Extras):
         self.guidance = self._guidance(content, styles)
         inputs = [self.values["content"], *self.values["styles"], *self._others()]
         output = self.values["output"]
-        for name in ("preview", "checkpoint", "trace"):
-            target = self.values[name]
-            if target is not None and not is_stream(output) and _same(target, output):
-                raise QuantArtError(f"--{name} {printable(target)} is the output: give it a file of its own")
+        self._check_apart(inputs)
         given = {"format": self.values["format"], "background": self.values["background"]}
         check_output(output, inputs, has_alpha=content.alpha is not None, **given)
         if self.values["preview"] is not None:
@@ -67,10 +64,14 @@ class Session(Extras):
             raise QuantArtError("--resume needs a checkpoint, and -o - has none beside it: give --checkpoint FILE")
         if self.values["resume"] and not os.path.exists(self._checkpoint or ""):
             raise QuantArtError(f"there is no checkpoint {printable(self._checkpoint)}: leave --resume out to begin")
+        if self._checkpoint is not None and os.path.exists(self._checkpoint):
+            from quantart_cli.engine.resuming import check_checkpoint
+
+            check_checkpoint(self._checkpoint)
         if self.values["save_frames"] is not None:
             _make_folder(self.values["save_frames"])
         if self.values["trace"] is not None:
-            self._trace = _table(self.values["trace"], inputs, goes_on=self.values["resume"])
+            self._trace = _table(self.values["trace"], goes_on=self.values["resume"])
 
     def prepare(self, model: Any, content: Picture, style: Any, controls: Any) -> dict[str, Any]:
         from dataclasses import replace
@@ -173,6 +174,19 @@ class Session(Extras):
         guidance.styles_of_regions(len(styles))
         return guidance
 
+    def _check_apart(self, inputs: Iterable[str]) -> None:
+        """What is written here is no input, not the output, and not written twice; a checkpoint is even removed."""
+        taken = [(given, "an input and would be overwritten: choose another file") for given in inputs]
+        taken.append((self.values["output"], "the output: give it a file of its own"))
+        for name in ("preview", "checkpoint", "trace"):
+            target = self.values[name]
+            if target is None:
+                continue
+            for other, what in taken:
+                if not is_stream(other) and _same(target, other):
+                    raise QuantArtError(f"--{name} {printable(target)} is {what}")
+            taken.append((target, f"--{name} as well: give each a file of its own"))
+
     def _tell_size(self, mask: Picture, picture: Picture) -> None:
         if mask.size != picture.size:
             (w, h), (width, height) = mask.size, picture.size
@@ -192,13 +206,10 @@ def checkpoint_of(values: dict[str, Any]) -> str | None:
     return f"{output}.checkpoint.safetensors" if regular else None
 
 
-def _table(path: str, inputs: Iterable[str], goes_on: bool) -> IO[str]:
+def _table(path: str, goes_on: bool) -> IO[str]:
     """A table of losses, opened; one that is there is added to when a run goes on."""
     shown = printable(path)
     try:
-        for given in inputs:
-            if not is_stream(given) and _same(path, given):
-                raise QuantArtError(f"--trace {shown} is an input and would be overwritten: choose another file")
         file = open(path, "a" if goes_on else "w", encoding="utf-8", buffering=1)  # noqa: SIM115
     except OSError as error:
         raise QuantArtError(f"--trace {shown} cannot be written: {reason(error)}") from None

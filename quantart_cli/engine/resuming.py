@@ -21,6 +21,7 @@ from quantart_cli.methods.controls import Controls
 from quantart_cli.methods.guidance import Guidance, State
 
 _FORMAT = 1
+_NONE = "{} is no checkpoint of quantart gatys, or damaged: remove it to begin anew, or give --checkpoint another file"
 
 
 def facts_of(
@@ -83,11 +84,26 @@ def load_state(path: str | Path, facts: Mapping[str, Any]) -> State:
         theirs, about = json.loads(metadata["facts"]), json.loads(metadata["state"])
         state = State(about["side"], about["step"], about["optimizer"], tensors, about["numbers"])
     except (safetensors.SafetensorError, OSError, KeyError, TypeError, ValueError):
-        raise QuantArtError(f"{shown} is no checkpoint of quantart gatys, or damaged: leave --resume out") from None
+        raise QuantArtError(_NONE.format(shown)) from None
     for name, value in json.loads(json.dumps(facts)).items():
         if theirs.get(name) != value:
             raise QuantArtError(f"{shown} {_difference(name, theirs.get(name), value)}: give the same, or no --resume")
     return state
+
+
+def check_checkpoint(path: str | Path) -> None:
+    """A file that a new checkpoint would replace, and the end of the run remove, is one itself.
+
+    Raises:
+        QuantArtError: it is something else.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            known = (file.metadata() or {}).get("quantart") == "gatys"
+    except (safetensors.SafetensorError, OSError):
+        known = False
+    if not known:
+        raise QuantArtError(_NONE.format(printable(path)))
 
 
 def _difference(name: str, then: Any, now: Any) -> str:
