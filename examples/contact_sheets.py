@@ -27,10 +27,10 @@ PAIRS = (("boats", "starry-oil"), ("raccoon", "expressionist"), ("pagoda", "ink-
 PHOTOS = ("boats", "raccoon", "astronaut", "pagoda", "coffee")
 STYLES = ("starry-oil", "woodcut-wave", "pointillism", "neoplastic", "ink-wash", "expressionist")
 GATYS: tuple[tuple[str, str, dict[str, Any]], ...] = (
-    ("boats", "starry-oil", {"style_weight": 30}),
-    ("raccoon", "expressionist", {"style_loss": "wasserstein"}),
+    ("boats", "starry-oil", {"style_weight": 20}),
+    ("raccoon", "expressionist", {"style_loss": "bn"}),
     ("pagoda", "ink-wash", {"preserve_color": "luma"}),
-    ("coffee", "woodcut-wave", {"style_scale": 0.7}),
+    ("astronaut", "pointillism", {"style_scale": 1}),
 )
 GATYS_SIZE = 512
 GAP, LABEL = 6, 26
