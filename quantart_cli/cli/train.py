@@ -92,6 +92,11 @@ def _target(values: dict[str, Any]) -> Path:
     return target
 
 
+def _size(options: CodebookOptions) -> str:
+    parts = f"{options.parts} parts of " if options.parts > 1 else ""
+    return f"{parts}{options.entries} entries, codes"
+
+
 def _codebook(values: dict[str, Any]) -> int:
     start = time.perf_counter()
     options = CodebookOptions.of({name: values[name] for name in CodebookOptions.__dataclass_fields__})
@@ -118,11 +123,12 @@ def _codebook(values: dict[str, Any]) -> int:
         for line in report.unreadable:
             say(line)
         say(
-            f"{target}: {options.entries} entries of {options.width} channels from {report.samples} samples of "
+            f"{target}: {_size(options)} of {options.width} channels from {report.samples} samples of "
             f"{report.paintings} paintings in {time.perf_counter() - start:.0f} s"
         )
         say(f"explained variance {report.explained:.4f}, residual fraction {report.residual:.4f}")
-        say(f"codes used {report.used}/{options.entries}, perplexity {report.perplexity:.0f}, {report.passes} passes")
+        used = f"{report.used}/{options.entries * options.parts}"
+        say(f"codes used {used}, perplexity {report.perplexity:.0f}, {report.passes} passes")
     if values["json"]:
         print(json.dumps({"output": str(target), "options": asdict(options), "report": asdict(report)}))
     return 0

@@ -19,6 +19,7 @@ from quantart_cli.evaluation.distances import Products, artfid, fid, kid
 from quantart_cli.evaluation.networks import Judges
 from quantart_cli.evaluation.pictures import Pair, square
 from quantart_cli.evaluation.style import Look
+from quantart_cli.nets.codebook import Codebook
 
 Watch = Callable[[Pair, str, np.ndarray], None]
 """Shown every output: its pair, the candidate's name, and (size, size, 3) uint8."""
@@ -144,8 +145,8 @@ def _timed(candidate: Candidate, pair: Pair, content: np.ndarray, style: np.ndar
 
 
 def _entries(codebook: nn.Module) -> int:
-    """K of either of our codebooks, whose entries are their one table of parameters of that name or an embedding."""
-    return len(codebook.entries if hasattr(codebook, "entries") else codebook.embedding.weight)
+    """How many either of our codebooks has; VQGAN's are an embedding."""
+    return codebook.size if isinstance(codebook, Codebook) else len(codebook.embedding.weight)
 
 
 def _tensor(rgb: np.ndarray, device: str) -> Tensor:

@@ -37,7 +37,7 @@ def compiled(name: str, *networks: nn.Module) -> bytes:
 
     Args:
         name: "vgg": (1, 3, H, W) -> relu4_1. "decoder": (1, 512, h, w) -> a picture. "project", "scores",
-            "codes" and "entries", of a codebook: see below. "between": (1, 512, h, w) and α -> what D_α makes of it.
+            "codes" and "expand", of a codebook: see below. "between": (1, 512, h, w) and α -> what D_α makes of it.
         networks: those of nets/ that it is made of, one; for "between" the codebook with D̂, and D.
     """
     openvino = library()
@@ -142,39 +142,39 @@ def _form(name: str, network: nn.Module) -> _Form:
             return self.net.project(((z - mean) / std)[0, :, 0].T)
 
     class Scores(Encoder):
-        """(n, D') points as nets/nearest.py rounds them -> (n, K' / 128, 128) scores, and the best of each group."""
+        """(n, D') points of one part as nets/nearest.py rounds them, and which part that is -> (n, K' / 128, 128)
+        scores, and the best of each group."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.table = screen(self.net.entries)[0].float()
+            self.tables = torch.stack([screen(table)[0].float() for table in self.net.tables])
 
-        def forward(self, points: Tensor) -> tuple[Tensor, Tensor]:
-            scores = (points @ self.table.T).view(-1, len(self.table) // GROUPS, GROUPS)
+        def forward(self, points: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
+            table = self.tables.index_select(0, part)[0]
+            scores = (points @ table.T).view(-1, self.tables.shape[1] // GROUPS, GROUPS)
             return scores, scores.amax(1)
 
     class Codes(Encoder):
-        """A zero -> (K, D) entries. Of a network without an input OpenVINO makes none."""
+        """A zero -> (G, K, D / G) entries. Of a network without an input OpenVINO makes none."""
 
         def forward(self, zero: Tensor) -> Tensor:
-            return self.net.entries + zero
+            return self.net.tables + zero
 
-    class Entries(Encoder):
-        """(n,) entries -> (n, C) features."""
+    class Expand(Encoder):
+        """A zero -> (C, D + 1), the weight from codes to features with the bias behind it."""
 
-        def forward(self, entries: Tensor) -> Tensor:
-            return self.net.expand(self.net.entries[entries])
+        def forward(self, zero: Tensor) -> Tensor:
+            return torch.cat([self.net.expand.weight, self.net.expand.bias[:, None]], 1) + zero
 
     if name == "vgg":
         return _Form(Encoder(), (torch.rand(1, 3, 64, 64),), ([1, 3, -1, -1],))
     if name == "decoder":
         return _Form(network, (torch.rand(1, 512, 8, 8),), ([1, 512, -1, -1],))
-    channels, width = network.project.in_features, screen(network.entries)[0].shape[1]
+    channels, width = network.project.in_features, screen(network.tables[0])[0].shape[1]
     one = [1, channels, 1, 1]
     if name == "project":
         example = (torch.rand(1, channels, 1, 8), torch.zeros(one), torch.ones(one))
         return _Form(Project(), example, ([1, channels, 1, -1], one, one))
     if name == "scores":
-        return _Form(Scores(), (torch.rand(8, width),), ([-1, width],))
-    if name == "codes":
-        return _Form(Codes(), (torch.zeros(1),), ([1],))
-    return _Form(Entries(), (torch.arange(4),), ([-1],))
+        return _Form(Scores(), (torch.rand(8, width), torch.zeros(1, dtype=torch.int64)), ([-1, width], [1]))
+    return _Form(Codes() if name == "codes" else Expand(), (torch.zeros(1),), ([1],))

@@ -6,7 +6,7 @@ What is arithmetic they share, in methods/arithmetic.py. Here is what an array d
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import product
 
@@ -16,7 +16,7 @@ from quantart_cli.engine.tiling import GRAIN, Tiles, Window
 from quantart_cli.fast.networks import Network
 from quantart_cli.fast.search import Search
 from quantart_cli.fast.widths import floats, halves, rounded
-from quantart_cli.methods.arithmetic import adaptive_instance_norm
+from quantart_cli.methods.arithmetic import adaptive_instance_norm, transfer
 from quantart_cli.pages import apart, let_go
 
 # As in nets/ and methods/features.py, which import torch.
@@ -24,7 +24,7 @@ REACH, DECODER_REACH, SMALLEST = 32, 4, 16
 _EPSILON = 1e-5
 _DEPTH = 512  # channels of relu4_1
 _POSITIONS, _CHANNELS = 4096, 64  # worked on at a time
-_ROWS = 512  # positions compared with the codebook at a time: 8 MB of similarities, which stay in the cache
+_SCORES = 2**21  # similarities of positions and entries at a time: 8 MB, which stay in the cache
 
 Put = Callable[[Window, np.ndarray], None]
 """Takes the pixels of a window, (1, 3, h, w) float32, about [0, 1]."""
@@ -38,20 +38,26 @@ class Statistics:
     std: np.ndarray
 
     @staticmethod
-    def of(z: np.ndarray, coverage: np.ndarray | None = None) -> Statistics:
+    def of(
+        z: np.ndarray, coverage: np.ndarray | None = None, seen: Callable[[slice], np.ndarray] | None = None
+    ) -> Statistics:
         """Statistics of (1, C, h, w) features; unbiased variance plus 1e-5, summed in float64.
 
         Args:
             z: float32, or bf16 as :func:`halves` keeps it.
             coverage: (h, w), how much of each position counts; None counts all alike.
+            seen: what is made of some positions, (C, n) float32, where that is to be counted in their place.
         """
         flat = z.reshape(z.shape[1], -1)  # (C, n)
         count = flat.shape[1]
         weights = np.ones(count) if coverage is None else coverage.reshape(-1).astype(np.float64)
         sums = np.zeros((2, len(flat), 1))
+        made = np.empty(0)
         for left, top in product(range(0, count, _POSITIONS), range(0, len(flat), _CHANNELS)):
             rows, columns = slice(top, top + _CHANNELS), slice(left, left + _POSITIONS)
-            part = floats(flat[rows, columns]).astype(np.float64)
+            if seen is not None and top == 0:
+                made = seen(columns)
+            part = (floats(flat[rows, columns]) if seen is None else made[rows]).astype(np.float64)
             sums[0, rows, 0] += part @ weights[columns]
             sums[1, rows, 0] += np.square(part, out=part) @ weights[columns]
             if rows.stop >= len(flat):
@@ -99,18 +105,39 @@ class Quantized:
     """ẑ as the entries it is made of.
 
     Attributes:
-        indices: (h, w) into ``entries``.
-        entries: (1, 512, 1, K') float32, those that occur, each as it stands in ẑ.
+        indices: (h, w, G), of part g in [g·K, (g + 1)·K).
+        entries: (G·K, D / G) float32, of all parts.
+        weight, bias: from codes to ẑ, (512, D) and (1, 512, 1, 1) float32.
         statistics: of ẑ.
     """
 
     indices: np.ndarray
     entries: np.ndarray
+    weight: np.ndarray
+    bias: np.ndarray
     statistics: Statistics
+    _codes: dict[Window, np.ndarray] = field(default_factory=dict)  # of the last window
 
     def at(self, window: Window, channels: slice) -> np.ndarray:
         """Those of a window of positions and some channels, (1, C', h', w') float32."""
-        return np.take(self.entries[:, channels, 0], self.indices[window.slices], axis=2)
+        if window not in self._codes:
+            self._codes.clear()
+            self._codes[window] = codes(self.entries, self.indices[window.slices])
+        found = self.weight[channels] @ self._codes[window]
+        found = found.reshape(1, -1, window.height, window.width)
+        found += self.bias[:, channels]
+        return found
+
+    def transferred(self, style: Statistics, beta: float) -> Quantized:
+        """AdaIN(ẑ, s) ⊕β ẑ, whose statistics nobody asks for."""
+        slope = 1 + beta * (style.std / self.statistics.std - 1)
+        bias = transfer(self.bias, self.statistics, style, beta)
+        return replace(self, weight=self.weight * slope.reshape(-1, 1), bias=bias, _codes={})
+
+
+def codes(entries: np.ndarray, indices: np.ndarray) -> np.ndarray:
+    """What entries stand for: (G·K, D / G) and (…, G) -> (D, n) float32."""
+    return entries[indices.reshape(-1, indices.shape[-1])].reshape(-1, indices.shape[-1] * entries.shape[1]).T
 
 
 def by_channels(some: Callable[[Window, slice], np.ndarray]) -> Callable[[Window], np.ndarray]:
@@ -130,29 +157,41 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
     """VQ(z): nearest entries of the standardised features, with the statistics of z."""
     own = features.statistics
     flat = features.z.reshape(1, features.z.shape[1], 1, -1)
-    search = _search(networks["scores"], networks["codes"])
-    found = []
-    for left in range(0, flat.shape[3], _ROWS):
-        part = np.ascontiguousarray(floats(flat[..., left : left + _ROWS]))
-        found.append(search(networks["project"](part, own.mean, own.std)))
-        if left % _POSITIONS == 0:
-            let_go()
-    indices = np.concatenate(found)
-    # A position is one of the entries, so how often each occurs is all there is to know of their statistics.
-    weights = None if features.coverage is None else features.coverage.ravel().astype(np.float64)
-    occurring = np.flatnonzero(np.bincount(indices))
-    often = np.bincount(indices, weights)[occurring][None]  # (1, K')
-    place = np.zeros(occurring[-1] + 1, np.int32)
-    place[occurring] = np.arange(len(occurring), dtype=np.int32)
-    z = np.ascontiguousarray(networks["entries"](occurring).T)[None, :, None]  # (1, 512, 1, K')
-    dressed = adaptive_instance_norm(z, Statistics.of(z, often), own)
-    return Quantized(place[indices].reshape(features.grid), dressed, Statistics.of(dressed, often))
+    searches, expand = _book(networks["scores"], networks["codes"], networks["expand"])
+    entries = np.concatenate([search.entries for search in searches])
+    size, width = searches[0].entries.shape
+    indices = np.empty((flat.shape[3], len(searches)), np.int32)
+    step = _SCORES // size
+    for left in range(0, flat.shape[3], step):
+        part = np.ascontiguousarray(floats(flat[..., left : left + step]))
+        points = networks["project"](part, own.mean, own.std)
+        for i, search in enumerate(searches):
+            best = search(np.ascontiguousarray(points[:, i * width : (i + 1) * width]))
+            indices[left : left + step, i] = best + i * size
+        let_go()
+    weight, bias = expand[:, :-1], expand[:, -1].reshape(1, -1, 1, 1)
+
+    def seen(columns: slice) -> np.ndarray:
+        return weight @ codes(entries, indices[columns]) + bias[0, :, 0]
+
+    found = Statistics.of(flat, features.coverage, seen)
+    # Statistics are changed channel by channel, so the way back from the codebook's space may as well have them.
+    slope = own.std / found.std
+    std = np.sqrt((np.square(found.std) - _EPSILON) * np.square(slope) + _EPSILON)
+    return Quantized(
+        indices.reshape(*features.grid, -1),
+        entries,
+        weight * slope.reshape(-1, 1),
+        adaptive_instance_norm(bias, found, own),
+        Statistics(own.mean, std),
+    )
 
 
 @lru_cache(maxsize=1)
-def _search(scores: Network, codes: Network) -> Search:
-    """That of a codebook, set up once; the networks of a model stay the same."""
-    return Search(scores, codes(np.zeros(1, np.float32)).copy())
+def _book(scores: Network, codes: Network, expand: Network) -> tuple[list[Search], np.ndarray]:
+    """A search for each part of a codebook, and the way back; set up once, the networks of a model stay the same."""
+    zero = np.zeros(1, np.float32)
+    return [Search(scores, table, i) for i, table in enumerate(codes(zero).copy())], expand(zero).copy()
 
 
 def encode(vgg: Network, image: np.ndarray, alpha: np.ndarray | None, tiles: Tiles, bf16: bool = False) -> Features:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,9 +82,7 @@ def _latent(
 
     if alpha == 0:
         return by_channels(z_y)
-    c_hat = quantize(networks, c)
-    # ẑ_y ⊕β ẑ_c, of the entries that occur: they are fewer than the positions.
-    y_hat = replace(c_hat, entries=transfer(c_hat.entries, c_hat.statistics, style, beta))
+    y_hat = quantize(networks, c).transferred(style, beta)  # ẑ_y ⊕β ẑ_c
     if alpha == 1:
         return by_channels(y_hat.at)
     return by_channels(lambda window, part: mix(y_hat.at(window, part), z_y(window, part), alpha))

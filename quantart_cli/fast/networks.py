@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-_CODEBOOK = ("project", "scores", "codes", "entries")
-_IN_FLOAT32 = ("project", "codes", "entries")  # what is compared are differences of large numbers
+_CODEBOOK = ("project", "scores", "codes", "expand")
+_IN_FLOAT32 = ("project", "codes", "expand")  # what is compared are differences of large numbers
 _SOURCES = ("vgg.py", "decoder.py", "codebook.py", "cpu.py", "nearest.py", "screening.py")
 
 _loaded: dict[tuple[Path, str], Any] = {}  # by place in the cache and precision

@@ -10,15 +10,16 @@ from quantart_cli.nets.screening import MANY, Bound
 
 
 class Search:
-    """The nearest entry of a codebook by Euclidean distance, as float32 finds it.
+    """The nearest entry of one part of a codebook by Euclidean distance, as float32 finds it.
 
     Args:
         scores: the network of that name.
         entries: (K, D) float32.
+        part: which those are.
     """
 
-    def __init__(self, scores: Network, entries: np.ndarray) -> None:
-        self.scores, self.entries = scores, entries
+    def __init__(self, scores: Network, entries: np.ndarray, part: int = 0) -> None:
+        self.scores, self.entries, self.part = scores, entries, np.array([part])
         self.width = int(scores.compiled.input(0).get_partial_shape()[1].get_length())
         self.bias = np.einsum("kd,kd->k", entries, entries) / -2
         high = rounded(self.bias.copy())
@@ -30,7 +31,7 @@ class Search:
         """(n, D) float32 -> (n,) in [0, K); of entries equally near any."""
         reduced = np.ones((len(points), self.width), np.float32)
         reduced[:, : points.shape[1]] = near = rounded(points.copy())
-        scores, groups = self.scores.all(reduced)
+        scores, groups = self.scores.all(reduced, self.part)
         least = self.bound.least(groups.max(1), _norms(points), _norms(points - near))
         row, group = np.nonzero(groups >= least[:, None])
         pair, within = np.nonzero(scores[row, :, group] >= least[row, None])

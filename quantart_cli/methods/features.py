@@ -24,7 +24,7 @@ from quantart_cli.pages import apart, let_go
 
 # relu4_1 has stride 8 and its reflection padding needs two positions a side.
 SMALLEST = 16
-_EPSILON = 1e-5  # of the AdaIN reference, added to the variance
+EPSILON = 1e-5  # of the AdaIN reference, added to the variance
 # Positions whose statistics are summed at a time: in double precision, which would double the memory of all.
 _POSITIONS = 4096
 
@@ -59,7 +59,7 @@ class Statistics:
             sums[1] += part.square_() @ weights
         mean = sums[0] / total
         variance = (sums[1] - total * mean.square()).clamp(min=0) / (total - 1).clamp(min=0.5)
-        std = (variance + _EPSILON).sqrt()
+        std = (variance + EPSILON).sqrt()
         return Statistics(mean.float().view(1, -1, 1, 1), std.float().view(1, -1, 1, 1))
 
     @staticmethod

@@ -18,7 +18,7 @@ identity in a codebook that comes without it:
 Without a guide α = 0 is AdaIN with β as its α. It departs from the paper in its backbone, in its transfer blocks (see
 nets/guide.py), in T̂ seeing z_c where the paper's sees ẑ_c, so that a position is quantized once, at the end, and in VQ:
 
-    VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entry at every position
+    VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entries at every position, see nets/codebook.py
 
 Entries are of features standardised by their own painting's statistics, and what is quantized keeps its own. Without
 that, entries found by k-means, means of many features, lose contrast and drift to the average painting, brown and
@@ -34,12 +34,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.methods.arithmetic import adaptive_instance_norm, mix, transfer
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.features import (
+    EPSILON,
     Features,
     Put,
     Statistics,
@@ -148,22 +150,17 @@ class QuantArt:
 
     def quantize(self, features: Features) -> Quantized:
         """VQ(z): nearest entries of the standardised features, with the statistics of z."""
-        own = features.statistics
-        indices = torch.empty((1, *features.grid), dtype=torch.int64, device=features.z.device)
+        own, book = features.statistics, self.codebook
+        indices = torch.empty((1, *features.grid, len(book.tables)), dtype=torch.int32, device=features.z.device)
         for rows in bands(features.z):
-            indices[:, rows] = self.codebook.indices((features.rows(rows) - own.mean) / own.std)
-        counted = torch.bincount(indices.flatten(), minlength=len(self.codebook.entries))
-        occurring = counted.nonzero()[:, 0]  # K' entries, fewer than all and than the positions
-        place = torch.zeros_like(counted)
-        place[occurring] = torch.arange(len(occurring), device=place.device)
-        # A position is one of them, so how often each occurs is all there is to know of their statistics.
-        often = counted
-        if features.coverage is not None:
-            often = torch.bincount(indices.flatten(), features.coverage.flatten().double(), len(counted))
-        often = often[occurring].view(1, 1, -1, 1)
-        entries = self.codebook.lookup(occurring[None, :, None])  # (1, 512, K', 1)
-        dressed = adaptive_instance_norm(entries, Statistics.of(entries, often), own)
-        return Quantized(place[indices], dressed[0, :, :, 0].T.contiguous(), Statistics.of(dressed, often))
+            indices[:, rows] = book.indices((features.rows(rows) - own.mean) / own.std).int()
+        found = Statistics.of(features.z, features.coverage, lambda rows: book.lookup(indices[:, rows]))
+        # Statistics are changed channel by channel, so the way back from the codebook's space may as well have them.
+        bias = adaptive_instance_norm(book.expand.bias.view(1, -1, 1, 1), found, own)
+        weight = book.expand.weight * (own.std / found.std).view(-1, 1)
+        spread = found.std.square() - EPSILON
+        std = (spread * (own.std / found.std).square() + EPSILON).sqrt()
+        return Quantized(indices, book, weight, bias, Statistics(own.mean, std))
 
 
 @dataclass(frozen=True)
@@ -171,19 +168,22 @@ class Quantized:
     """ẑ as the entries it is made of.
 
     Attributes:
-        indices: (1, h, w) int64 in [0, K').
-        entries: (K', 512) float32, those that occur, each as it stands in ẑ.
+        indices: (1, h, w, G) int32.
+        codebook: they are of.
+        weight, bias: from codes to ẑ, (512, D) and (1, 512, 1, 1) float32.
         statistics: of ẑ; those of z but for channels that hardly vary.
     """
 
     indices: Tensor
-    entries: Tensor
+    codebook: Codebook
+    weight: Tensor
+    bias: Tensor
     statistics: Statistics
 
     def at(self, window: Window) -> Tensor:
         """Those of a window of positions, (1, 512, h', w') float32."""
-        rows, columns = window.slices
-        return self.entries[self.indices[:, rows, columns]].movedim(-1, 1)
+        codes = self.codebook.codes(self.indices[0][window.slices])  # (h', w', D)
+        return F.linear(codes, self.weight, self.bias.flatten()).movedim(-1, 0)[None]
 
 
 def _strengthened(

@@ -28,8 +28,8 @@ class ArtCodebook(Codebook):
     decoder: Decoder | None
     transfer: nn.ModuleDict | None
 
-    def __init__(self, entries: int, width: int = 256, channels: int = 512) -> None:
-        super().__init__(entries, width, channels)
+    def __init__(self, entries: int, width: int = 256, channels: int = 512, parts: int = 0) -> None:
+        super().__init__(entries, width, channels, parts)
         self.register_module("decoder", None)
         self.register_module("transfer", None)
 

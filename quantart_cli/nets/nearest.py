@@ -6,8 +6,6 @@ photograph's features (see screening.py), which are compared in float32.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
@@ -19,13 +17,12 @@ _WORTH = 2**20  # comparisons, below which it is not worth the steps
 
 
 @torch.no_grad()
-def nearest(rows: Tensor, entries: Tensor, project: Callable[[Tensor], Tensor] | None = None) -> Tensor:
+def nearest(rows: Tensor, entries: Tensor) -> Tensor:
     """Index of the nearest entry by Euclidean distance, computed some thousand rows at a time.
 
     Args:
-        rows: (n, C).
+        rows: (n, D).
         entries: (K, D).
-        project: from C to D channels, where these differ.
 
     Returns:
         (n,) int64 in [0, K); of entries equally near any.
@@ -35,8 +32,7 @@ def nearest(rows: Tensor, entries: Tensor, project: Callable[[Tensor], Tensor] |
     many = min(len(rows), max(1, _SCORES // len(entries) // (2 if reduced else 4)))
     search = (_Reduced if reduced else _Float32)(entries, many)
     for start in range(0, len(rows), max(many, 1)):
-        part = rows[start : start + many]
-        found[start : start + many] = search(part if project is None else project(part))
+        found[start : start + many] = search(rows[start : start + many])
     return found
 
 
@@ -102,17 +98,18 @@ class _Reduced:
         return found
 
 
+_KEPT = 16  # tables: those of a codebook of that many parts
 _last: list[tuple[Tensor, tuple[Tensor, Tensor, Bound]]] = []
 
 
 def _prepared(entries: Tensor) -> tuple[Tensor, Tensor, Bound]:
-    """-|e|²/2, and what :func:`screen` makes, its table transposed; kept while the last codebook stays the same."""
+    """-|e|²/2, and what :func:`screen` makes, its table transposed; kept for some."""
     for copy, made in _last:
         if copy.shape == entries.shape and torch.equal(copy, entries):
             return made
     table, bound = screen(entries)
     made = entries.square().sum(1) / -2, table.T.contiguous(), bound
-    _last[:] = [(entries.detach().clone(), made)]
+    _last[:] = [*_last[1 - _KEPT :], (entries.detach().clone(), made)]
     return made
 
 

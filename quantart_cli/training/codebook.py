@@ -2,7 +2,9 @@
 
 QuantArt (Huang et al. 2023) learns its codebook with an autoencoder; here the encoder is VGG-19 and
 fixed, and what is left of vector quantization's objective (van den Oord et al. 2017, equation 3, second term) is
-k-means. Features are standardised painting by painting; a channel weighs as much as it usually varies.
+k-means, in each of some parts of the components (product quantization, Jégou et al. 2011). Of eight parts each has
+every eighth component, so that all vary about as much. Features are standardised painting by painting; a channel weighs
+as much as it usually varies.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,8 +43,11 @@ class Report:
     residual: float
     """Share of the variance lost after quantization, lost components included, 0 to 1."""
     used: int
+    """Entries that have a sample, of all parts."""
     perplexity: float
+    """A mean over parts."""
     passes: int
+    """Of k-means, of the part that took most."""
 
 
 @dataclass
@@ -74,8 +79,11 @@ def train_codebook(
         restart: forget an earlier unfinished training.
 
     Raises:
-        QuantArtError: no pictures, too few samples, or an unfinished training with other options.
+        QuantArtError: no pictures, too few samples, a width that cannot be parted so, or an unfinished training with
+            other options.
     """
+    if options.width % options.parts:
+        raise QuantArtError(f"--parts must divide --width {options.width}, not {options.parts}")
     paintings = pictures_below(folder, options.hold_out)
     partial = _open_partial(target, folder, options, len(paintings), restart)
     device = next(vgg.parameters()).device
@@ -98,19 +106,19 @@ def train_codebook(
             "give more paintings or fewer --entries"
         )
     components = principal_components(sampled.rows, torch.from_numpy(sampled.spread).to(device), options.width)
-    centres, numbers = _cluster(sampled.rows, components, options, partial, report)
-    lost = components.variance * (1 - components.explained) + numbers["residual"]
+    parts = [_cluster(sampled.rows, components, part, options, partial, report) for part in range(options.parts)]
+    lost = components.variance * (1 - components.explained) + sum(part.residual for part in parts)
     done = Report(
         paintings=len(paintings) - len(sampled.unreadable),
         unreadable=sampled.unreadable,
         samples=len(sampled.rows),
         explained=components.explained,
         residual=lost / components.variance if components.variance else 0.0,
-        used=int(numbers["used"]),
-        perplexity=math.exp(numbers["entropy"]),
-        passes=int(numbers["passes"]),
+        used=sum(part.used for part in parts),
+        perplexity=sum(math.exp(part.entropy) for part in parts) / len(parts),
+        passes=max(part.passes for part in parts),
     )
-    _write(target, components, centres, options, done)
+    _write(target, components, [part.centres for part in parts], options, done)
     shutil.rmtree(partial)
     return done
 
@@ -133,34 +141,52 @@ def _open_partial(target: Path, folder: Path, options: CodebookOptions, count: i
     return partial
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Entries of one part, and what was measured of them."""
+
+    centres: torch.Tensor
+    residual: float
+    used: int
+    entropy: float
+    passes: int
+
+
+def _order(options: CodebookOptions) -> torch.Tensor:
+    """The components part by part, (D,)."""
+    return torch.arange(options.width).view(-1, options.parts).T.flatten()
+
+
 def _cluster(
     features: np.ndarray,
     components: Components,
+    part: int,
     options: CodebookOptions,
     partial: Path,
     report: Callable[[str], Callable[[int, int], None]],
-) -> tuple[torch.Tensor, dict[str, float]]:
-    """k-means to convergence, from the checkpoint of the last pass if there is one."""
+) -> _Part:
+    """k-means of one part to convergence, from the checkpoint of the last pass if there is one."""
     device = components.mean.device
-    checkpoint = partial / "kmeans.safetensors"
+    components = replace(components, basis=components.basis[part :: options.parts])
+    checkpoint = partial / f"kmeans{part}.safetensors"
+    which = f" of part {part + 1}/{options.parts}" if options.parts > 1 else ""
     if checkpoint.exists():
         state = safetensors.torch.load_file(checkpoint, device=str(device))
     else:
         generator = torch.Generator().manual_seed(options.seed)
         rows = seeding_rows(features, components, generator, device)
-        seeded = report("k-means++")
+        seeded = report(f"k-means++{which}")
         centres = plus_plus(rows, options.entries, generator, lambda done: seeded(done, options.entries))
         state = {"centres": centres, "passes": torch.tensor(0), "residual": torch.tensor(math.inf, dtype=torch.float64)}
     while True:
         passes = int(state["passes"]) + 1
         stage = f"k-means {passes}/{options.iterations}" if passes <= options.iterations else "measuring"
-        found = lloyd(features, components, state["centres"], report(stage))
+        found = lloyd(features, components, state["centres"], report(stage + which))
         gain = 1 - found.residual / float(state["residual"])
         settled = gain < _TOLERANCE and found.used == options.entries
         if settled or passes > options.iterations:
             # The numbers are of the centres before this pass moved them: those are the ones to keep.
-            numbers = {"residual": found.residual, "used": found.used, "entropy": found.entropy, "passes": passes - 1}
-            return state["centres"], numbers
+            return _Part(state["centres"], found.residual, found.used, found.entropy, passes - 1)
         state = {
             "centres": found.centres,
             "passes": torch.tensor(passes),
@@ -169,15 +195,18 @@ def _cluster(
         write_atomically(str(checkpoint), safetensors.torch.save(state))
 
 
-def _write(target: Path, components: Components, centres: torch.Tensor, options: CodebookOptions, done: Report) -> None:
+def _write(
+    target: Path, components: Components, parts: list[torch.Tensor], options: CodebookOptions, done: Report
+) -> None:
     """The codebook as fp16 safetensors, with its options and measurements as metadata."""
     weight = components.weight  # at least the square root of the epsilon in every variance
+    basis = components.basis[_order(options).to(weight.device)]
     tensors = {
-        "project.weight": components.basis * weight,
-        "project.bias": -components.basis @ components.mean,
-        "expand.weight": components.basis.T / weight[:, None],
+        "project.weight": basis * weight,
+        "project.bias": -basis @ components.mean,
+        "expand.weight": basis.T / weight[:, None],
         "expand.bias": components.mean / weight,
-        "entries": centres,
+        "entries": torch.stack(parts) if options.parts > 1 else parts[0],
     }
     measured = {key: value for key, value in asdict(done).items() if key != "unreadable"}
     data = safetensors.torch.save(

@@ -11,8 +11,11 @@ from quantart_cli.methods.controls import Controls, control
 class CodebookOptions(Controls):
     """Training of a codebook of art."""
 
-    entries: int = control(4096, "Entries of the codebook.", low=2)
-    width: int = control(256, "Channels of an entry: principal components kept of the 512.", low=1, high=512)
+    entries: int = control(1024, "Entries of each part of the codebook.", low=2)
+    width: int = control(256, "Channels of a code: principal components kept of the 512.", low=1, high=512)
+    parts: int = control(
+        8, "Parts of the components, each with entries of its own; 1 quantizes them as a whole.", low=1, high=16
+    )
     samples: int = control(1_000_000, "Feature vectors drawn from the paintings.", low=1)
     smallest_scale: float = control(
         0.5, "Paintings are seen at random scales between this and their own size.", low=0.1, high=1
@@ -61,14 +64,14 @@ class AutoencoderOptions(FolderOptions):
     )
     rate: float = control(1e-4, "Learning rate of the decoder.", low=0)
     adversary_rate: float = control(8e-4, "Learning rate of the discriminator.", low=0)
-    content_weight: float = control(0.5, "Weight of the content loss.", low=0)
-    style_weight: float = control(4.0, "Weight of the style loss, in means and deviations.", low=0)
-    gram_weight: float = control(4.0, "Weight of the style loss, in correlations.", low=0)
-    sliced_weight: float = control(10.0, "Weight of the style loss, in distributions along random directions.", low=0)
-    pixel_weight: float = control(3.0, "Weight of the difference of rebuilt paintings in pixels.", low=0)
-    perceptual_weight: float = control(0.3, "Weight of their difference in features.", low=0)
+    content_weight: float = control(1.0, "Weight of the content loss.", low=0)
+    style_weight: float = control(0.5, "Weight of the style loss, in means and deviations.", low=0)
+    gram_weight: float = control(0.5, "Weight of the style loss, in correlations.", low=0)
+    sliced_weight: float = control(0.0, "Weight of the style loss, in distributions along random directions.", low=0)
+    pixel_weight: float = control(10.0, "Weight of the difference of rebuilt paintings in pixels.", low=0)
+    perceptual_weight: float = control(2.0, "Weight of their difference in features.", low=0)
     adversary_weight: float = control(
-        1.0, "Weight of the discriminator, relative to all other losses, when it is sure; none when it guesses.", low=0
+        0.0, "Weight of the discriminator, relative to all other losses, when it is sure; none when it guesses.", low=0
     )
     adversary_after: int = control(300, "Updates before the discriminator begins to learn.", low=0)
     codebook_decay: float = control(

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from quantart_cli.nets.codebook import Codebook
-from quantart_cli.nets.nearest import nearest
 from quantart_cli.training.losses import Moments
 
 # An entry is dead when what falls to it is this share of an even use.
@@ -42,10 +41,10 @@ class Quantizer:
 
     @torch.no_grad()
     def find(self, z: Tensor, own: Moments) -> tuple[Tensor, Tensor]:
-        """Nearest entries: (B, C, h, w) -> points (n, D) in the codebook's space, and indices (n,), n = B·h·w."""
+        """Nearest entries: (B, C, h, w) -> points (n, D) in the codebook's space, and indices (n, G), n = B·h·w."""
         rows = ((z.float() - own[0]) / own[1]).movedim(1, -1).reshape(-1, z.shape[1])
         points = self.codebook.project(rows)
-        return points, nearest(points, self.codebook.entries)
+        return points, self.codebook.nearest(points)
 
     @torch.no_grad()
     def follow(self, points: Tensor, indices: Tensor) -> int:
@@ -53,20 +52,23 @@ class Quantizer:
 
         Args:
             points: (n, D) of artworks.
-            indices: (n,), their entries.
+            indices: (n, G), their entries.
         """
         if self.decay == 1:
             return 0
-        entries = self.codebook.entries
-        even = len(points) / len(entries)
+        entries = self.codebook.tables.flatten(0, 1)  # (G·K, D / G), a view
+        parts = indices.shape[1]
+        points = points.view(-1, entries.shape[1])  # (n·G, D / G)
+        even = indices.numel() / len(entries)
         if not len(self.counts):
             self.counts, self.sums = torch.full_like(entries[:, 0], even), even * entries
-        new = torch.bincount(indices, minlength=len(entries)).to(points.dtype)
+        new = torch.bincount(indices.flatten(), minlength=len(entries)).to(points.dtype)
         self.counts.lerp_(new, 1 - self.decay)
-        self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, indices, points), 1 - self.decay)
+        self.sums.lerp_(torch.zeros_like(self.sums).index_add_(0, indices.flatten(), points), 1 - self.decay)
         dead = (self.counts < _DEAD * even).nonzero()[:, 0]
         if len(dead):
-            rows = points[torch.randint(len(points), (len(dead),)).to(points.device)]
-            self.counts[dead], self.sums[dead] = even, even * rows
+            rows = torch.randint(len(indices), (len(dead),)).to(points.device) * parts
+            own = dead // (len(entries) // parts)  # an entry's part, from which its new one must be
+            self.counts[dead], self.sums[dead] = even, even * points[rows + own]
         entries.copy_(self.sums / self.counts[:, None])
         return len(dead)

@@ -19,8 +19,9 @@ The adversary weighs a given share of all others: the ratio of their gradients, 
 equation 7), here at the image, where it costs one backward pass, measured now and then and averaged. The share shrinks
 with the discriminator's lead, 1 less half its loss: one that guesses has a gradient all the same, and made as long as
 the others it is noise that undoes them. The content's target is the continuous latent: D̂ is asked to give back what
-quantization took. Correlations and distributions are asked for beside moments because a weave, which the AdaIN decoder
-tends to, has the right deviations and the wrong correlations, and what is blurred has the wrong distribution.
+quantization took. To rebuild weighs most by default: what tells pictures of the
+AdaIN decoder from paintings is above all what any decoder makes of relu4_1, and a painting that is to be given back
+tells it what that should be. Heavy losses of style make richer pictures, further from paintings as Inception sees them.
 """
 
 from __future__ import annotations
@@ -135,17 +136,19 @@ class Autoencoder:
             optimizer.zero_grad(set_to_none=True)
         losses = self._losses(fake, real, style, grams, z_y, rebuilt)
         told = dict(losses)
+        before = self.balance, self.lead
         active = ["painter"]
         if self.options.adversary_weight and number >= self.options.adversary_after:
             told["discriminator"] = self._judge(real, fake)
             told["discriminator"].backward()
             active.append("adversary")
             lead = (1 - told["discriminator"].detach().double().cpu() / 2).clamp(0, 1)
-            self.lead = torch.lerp(self.lead, lead, _FOLLOWED) if torch.isfinite(lead) else self.lead
+            self.lead = torch.lerp(self.lead, lead, _FOLLOWED)
         image.backward(self._gradient(image, fake, losses, number, told))
         told = {name: value.item() for name, value in told.items()}
         told |= {f"gradient {name}": self._clip(name) for name in active}
         if not all(math.isfinite(value) for value in told.values()):
+            self.balance, self.lead = before
             raise NotFinite(", ".join(f"{name} {value:g}" for name, value in told.items()))
         for name in active:
             self.optimizers[name].step()
@@ -163,9 +166,8 @@ class Autoencoder:
         self, indices: Tensor, z_y: Tensor, style: Moments, alpha: float, weights: Mapping[str, Tensor]
     ) -> Tensor:
         """D_α(ẑ ⊕α z_y), (B, 3, H, W) float32."""
-        table = F.linear(self.quantizer.codebook.entries, weights["expand.weight"], weights["expand.bias"])
-        # As an embedding its gradient is summed in a fixed order; indexing would add as its threads come.
-        z_hat = F.embedding(indices, table).view(len(z_y), *z_y.shape[2:], -1).movedim(-1, 1)
+        z_hat = F.linear(self.quantizer.codebook.codes(indices), weights["expand.weight"], weights["expand.bias"])
+        z_hat = z_hat.view(len(z_y), *z_y.shape[2:], -1).movedim(-1, 1)
         z = dress(z_hat, moments(z_hat), style)
         z = z if alpha == 1 else torch.lerp(z_y, z, alpha)
         # Master weights in float32, the work in the precision of the encoder.
@@ -304,6 +306,6 @@ def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _perplexity(indices: Tensor) -> float:
-    """exp of the entropy of the codes of a batch."""
-    share = torch.bincount(indices).double() / len(indices)
+    """exp of the entropy of a batch's entries, of all parts alike."""
+    share = torch.bincount(indices.flatten()).double() / indices.numel()
     return torch.special.entr(share).sum().exp().item()

@@ -29,7 +29,8 @@ def test_codebook(run, tmp_path):
     for number in range(3):
         PIL.Image.fromarray(scene(70, 60, number)).save(art / f"{number}.png")
     target = tmp_path / "book.safetensors"
-    options = ("--entries", "8", "--width", "4", "--samples", "120", "--iterations", "2", "--device", "cpu")
+    size = ("--entries", "8", "--width", "4", "--parts", "2")
+    options = (*size, "--samples", "120", "--iterations", "2", "--device", "cpu")
     status, out, err = run("train", "codebook", art, "-o", target, *options, "--json")
     assert status == 0, err
     assert "explained variance" in err
@@ -38,7 +39,7 @@ def test_codebook(run, tmp_path):
     report = json.loads(out)
     assert report["options"]["entries"] == 8
     assert report["report"]["paintings"] == 3
-    assert safetensors.torch.load_file(target)["entries"].shape == (8, 4)
+    assert safetensors.torch.load_file(target)["entries"].shape == (2, 8, 2)
 
 
 def test_mistakes(run, tmp_path):
@@ -47,6 +48,7 @@ def test_mistakes(run, tmp_path):
         ((tmp_path, "-o", tmp_path / "b.pth"), ".safetensors"),
         ((tmp_path, "-o", tmp_path / "none" / "b.safetensors"), "does not exist"),
         ((tmp_path, "-o", tmp_path / "b.safetensors", "--entries", "1"), "entries must be at least 2"),
+        ((tmp_path, "-o", tmp_path / "b.safetensors", "--parts", "3"), "--parts must divide --width 256, not 3"),
         ((tmp_path, "-o", tmp_path / "b.safetensors", "--device", "cdua"), "did you mean cuda"),
     ):
         status, _, err = run("train", "codebook", *arguments)

@@ -13,13 +13,14 @@ if installed():
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    """The search of the embedded codebook."""
+    """The search of the last part of the embedded codebook."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QUANTART_CACHE", str(tmp_path_factory.mktemp("cache")))
         files = {"codebook": weights_of("quantart")["codebook"]}
         networks.export(files, "fp32")
         loaded = networks.load(files, "fp32")
-    return search.Search(loaded["scores"], loaded["codes"](np.zeros(1, np.float32)).copy())
+    tables = loaded["codes"](np.zeros(1, np.float32)).copy()
+    return search.Search(loaded["scores"], tables[-1], len(tables) - 1)
 
 
 def near(entries, count, noise):

@@ -17,7 +17,7 @@ def test_nearest_by_brute_force():
     book, z = small(), torch.randn(2, 12, 5, 7)
     points = book.project(z.movedim(1, -1))  # (2, 5, 7, 8)
     distances = (points[..., None, :] - book.entries).square().sum(-1)
-    assert torch.equal(book.indices(z), distances.argmin(-1))
+    assert torch.equal(book.indices(z), distances.argmin(-1)[..., None])
 
 
 def test_pieces_do_not_change_the_result(monkeypatch):
@@ -29,7 +29,7 @@ def test_pieces_do_not_change_the_result(monkeypatch):
 
 def test_lookup_is_the_expanded_entry():
     book = small()
-    indices = torch.tensor([[[3, 49], [0, 7]]])
+    indices = torch.tensor([[[3, 49], [0, 7]]])[..., None]
     found = book.lookup(indices)
     assert found.shape == (1, 12, 2, 2)
     assert torch.allclose(found[0, :, 0, 1], book.expand(book.entries[49]))
@@ -47,6 +47,27 @@ def test_quantizing_entries_changes_nothing_where_projection_undoes_expansion():
             "entries": book.entries,
         }
     )
-    z = book.lookup(torch.arange(50).view(1, 5, 10))
-    assert torch.equal(book.indices(z), torch.arange(50).view(1, 5, 10))
+    every = torch.arange(50).view(1, 5, 10, 1)
+    z = book.lookup(every)
+    assert torch.equal(book.indices(z), every)
     assert torch.allclose(book(z), z, atol=1e-6)
+
+
+def test_each_part_is_searched_by_itself():
+    torch.manual_seed(4)
+    book = Codebook(20, width=8, channels=12, parts=4).requires_grad_(False)
+    torch.nn.init.normal_(book.entries)
+    assert book.entries.shape == (4, 20, 2)
+    assert book.size == 80
+    z = torch.randn(2, 12, 3, 5)
+    points = book.project(z.movedim(1, -1)).unflatten(-1, (4, 2))  # (2, 3, 5, 4, 2)
+    nearest = (points[..., None, :] - book.entries).square().sum(-1).argmin(-1)  # (2, 3, 5, 4)
+    assert torch.equal(book.indices(z), nearest + 20 * torch.arange(4))
+    expected = torch.cat([book.entries[part][nearest[..., part]] for part in range(4)], -1)
+    assert torch.allclose(book(z), book.expand(expected).movedim(-1, 1), atol=1e-6)
+    assert Codebook.like(book.state_dict()).entries.shape == book.entries.shape
+
+
+def test_parts_that_do_not_make_up_the_width_are_no_codebook():
+    tensors = {"entries": torch.zeros(4, 20, 3), "project.weight": torch.zeros(8, 12)}
+    assert Codebook.like(tensors).entries.numel() == 0

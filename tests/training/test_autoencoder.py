@@ -32,6 +32,8 @@ OPTIONS = AutoencoderOptions(
     batch=2,
     crop=64,
     smallest_crop=0.8,
+    sliced_weight=1.0,
+    adversary_weight=1.0,
     adversary_after=1,
     average=0.5,
     log_every=1,
@@ -68,7 +70,7 @@ def small():
     """The codebook that came with quantart, a sixteenth of it."""
     book = read(embedded_model("quantart-vgg19").path)
     book.decoder = None
-    book.entries = torch.nn.Parameter(book.entries[::16].clone(), requires_grad=False)
+    book.entries = torch.nn.Parameter(book.entries[..., ::16, :].clone(), requires_grad=False)
     return book
 
 

@@ -1,6 +1,7 @@
 """A whole training of a codebook, in seconds: reproducible, resumable, and of use to the method."""
 
 import json
+from dataclasses import replace
 
 import PIL.Image
 import pytest
@@ -16,7 +17,7 @@ from quantart_cli.training.gather import gather, name_hash, pictures_below
 from quantart_cli.training.options import CodebookOptions
 from tests.conftest import scene
 
-OPTIONS = CodebookOptions(entries=24, width=16, samples=600, smallest_scale=1, iterations=5, seed=3)
+OPTIONS = CodebookOptions(entries=24, width=16, parts=2, samples=600, smallest_scale=1, iterations=5, seed=3)
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +47,11 @@ def test_report_and_file(trained):
     assert 300 <= report.samples <= 600
     assert 0 < report.residual < 1
     assert 0.5 < report.explained <= 1
-    assert report.used <= 24
+    assert 24 < report.used <= 48
     assert 1 < report.perplexity <= 24
     tensors = safetensors.torch.load_file(target)
     book = fill_strictly(Codebook.like, tensors, "trained")
-    assert book.entries.shape == (24, 16)
+    assert book.entries.shape == (2, 24, 8)
     with safetensors.safe_open(target, "pt") as file:
         assert json.loads(file.metadata()["quantart"])["options"]["seed"] == 3
     assert not target.with_name("book.safetensors.partial").exists()
@@ -71,6 +72,20 @@ def test_residual_is_what_quantization_loses(trained, paintings, vgg, tmp_path):
     assert (lost / everything).item() == pytest.approx(report.residual, rel=0.01)
 
 
+def test_one_part_is_a_table_of_whole_entries(paintings, vgg, tmp_path, trained):
+    target = tmp_path / "book.safetensors"
+    report = train_codebook(paintings, target, replace(OPTIONS, parts=1), vgg)
+    book = fill_strictly(Codebook.like, safetensors.torch.load_file(target), "trained")
+    assert book.entries.shape == (24, 16)
+    assert report.residual > trained[1].residual
+
+
+def test_parts_vary_about_as_much(trained):
+    book = fill_strictly(Codebook.like, safetensors.torch.load_file(trained[0]), "trained")
+    spread = book.entries.var(1).sum(1)
+    assert 0.5 < spread[0] / spread[1] < 2
+
+
 def test_samples_are_standardised(paintings, vgg, tmp_path):
     one = [paintings / "0.png"]
     sampled = gather(vgg, one, tmp_path, samples=10_000, smallest_scale=1, seed=0, progress=lambda *_: None)
@@ -86,7 +101,7 @@ def test_the_same_seed_gives_the_same_bytes(trained, paintings, vgg, tmp_path):
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
 
 
-@pytest.mark.parametrize("stage", ["features", "k-means++", "k-means 2/5"])
+@pytest.mark.parametrize("stage", ["features", "k-means++ of part 1/2", "k-means 2/5 of part 2/2"])
 def test_interrupted_and_resumed_gives_the_same_bytes(trained, paintings, vgg, tmp_path, stage):
     target = tmp_path / "book.safetensors"
 
@@ -109,10 +124,10 @@ def test_other_options_on_an_unfinished_training_are_refused(paintings, vgg, tmp
 
     with pytest.raises(KeyboardInterrupt):
         train_codebook(paintings, target, OPTIONS, vgg, progress=interrupt)
-    other = CodebookOptions(entries=25, width=16, samples=600, smallest_scale=1, iterations=5, seed=3)
+    other = CodebookOptions(entries=25, width=16, parts=2, samples=600, smallest_scale=1, iterations=5, seed=3)
     with pytest.raises(QuantArtError, match="--restart"):
         train_codebook(paintings, target, other, vgg)
-    assert train_codebook(paintings, target, other, vgg, restart=True).used <= 25
+    assert train_codebook(paintings, target, other, vgg, restart=True).used <= 50
 
 
 def test_held_out_paintings_are_chosen_by_name(paintings):

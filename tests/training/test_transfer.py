@@ -13,6 +13,7 @@ import torch
 from quantart_cli.checkpoints.kinds import read_header
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import embedded_model
+from quantart_cli.engine.tiling import Window
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.features import Features, Statistics
 from quantart_cli.methods.guided import Guided, style_of
@@ -53,7 +54,7 @@ def folders(tmp_path_factory):
 def small(decoder):
     """The codebook that came with quantart, a sixteenth of it, with a decoder."""
     book = read(embedded_model("quantart-vgg19").path)
-    book.entries = torch.nn.Parameter(book.entries[::16].clone(), requires_grad=False)
+    book.entries = torch.nn.Parameter(book.entries[..., ::16, :].clone(), requires_grad=False)
     book.decoder = copy.deepcopy(decoder)
     return book
 
@@ -141,7 +142,7 @@ def test_what_learned_saw_is_what_paints(training, trained, vgg, decoder):
         z = guided.rows(slice(None))
         if name == "quantized":
             found = method.quantize(guided)
-            z = found.entries[found.indices].movedim(-1, 1)
+            z = found.at(Window(0, 0, *features.grid))
         own = Statistics.of(z)
         u = learning.transfer(name, seen).u
         torch.testing.assert_close(u, (z - own.mean) / own.std, rtol=1e-3, atol=1e-3)
