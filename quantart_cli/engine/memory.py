@@ -24,7 +24,7 @@ _GRADIENTS = {2: 1800, 4: 3200}
 _OPTIMISED = 105
 WIDE_BORDER = 80
 """Pixels around each tile of a picture that is optimised: what relu5_1 looks at."""
-_ANYHOW = {"torch": 300_000_000, "openvino": 0}  # what a library takes for its work, whatever the size
+_ANYHOW = {"torch": 300_000_000, "openvino": 60_000_000}  # what a library takes for its work, whatever the size
 BORDER = {"vgg19": 32, "vqgan": 64}
 """Pixels around each tile, by backbone."""
 # The fastest on a CPU: smaller ones are more border, larger ones more than its caches and its allocator like.
