@@ -13,8 +13,6 @@ from torch import Tensor, nn
 
 from quantart_cli.fast.runtime import convert, core, library, settings
 from quantart_cli.nets.autoencoder import ArtCodebook
-from quantart_cli.nets.nearest import screen
-from quantart_cli.nets.screening import GROUPS
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ def compiled(name: str, *networks: nn.Module) -> bytes:
     """A network compiled by OpenVINO, for pictures of any size.
 
     Args:
-        name: "vgg": (1, 3, H, W) -> relu4_1. "decoder": (1, 512, h, w) -> a picture. "project", "scores",
+        name: "vgg": (1, 3, H, W) -> relu4_1. "decoder": (1, 512, h, w) -> a picture. "project",
             "codes" and "expand", of a codebook: see below. "between": (1, 512, h, w) and α -> what D_α makes of it.
         networks: those of nets/ that it is made of, one; for "between" the codebook with D̂, and D.
     """
@@ -141,19 +139,6 @@ def _form(name: str, network: nn.Module) -> _Form:
         def forward(self, z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
             return self.net.project(((z - mean) / std)[0, :, 0].T)
 
-    class Scores(Encoder):
-        """(n, D') points of one part as nets/nearest.py rounds them, and which part that is -> (n, K' / 128, 128)
-        scores, and the best of each group."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.tables = torch.stack([screen(table)[0].float() for table in self.net.tables])
-
-        def forward(self, points: Tensor, part: Tensor) -> tuple[Tensor, Tensor]:
-            table = self.tables.index_select(0, part)[0]
-            scores = (points @ table.T).view(-1, self.tables.shape[1] // GROUPS, GROUPS)
-            return scores, scores.amax(1)
-
     class Codes(Encoder):
         """A zero -> (G, K, D / G) entries. Of a network without an input OpenVINO makes none."""
 
@@ -170,11 +155,9 @@ def _form(name: str, network: nn.Module) -> _Form:
         return _Form(Encoder(), (torch.rand(1, 3, 64, 64),), ([1, 3, -1, -1],))
     if name == "decoder":
         return _Form(network, (torch.rand(1, 512, 8, 8),), ([1, 512, -1, -1],))
-    channels, width = network.project.in_features, screen(network.tables[0])[0].shape[1]
+    channels = network.project.in_features
     one = [1, channels, 1, 1]
     if name == "project":
         example = (torch.rand(1, channels, 1, 8), torch.zeros(one), torch.ones(one))
         return _Form(Project(), example, ([1, channels, 1, -1], one, one))
-    if name == "scores":
-        return _Form(Scores(), (torch.rand(8, width), torch.zeros(1, dtype=torch.int64)), ([-1, width], [1]))
     return _Form(Codes() if name == "codes" else Expand(), (torch.zeros(1),), ([1],))

@@ -157,17 +157,16 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
     """VQ(z): nearest entries of the standardised features, with the statistics of z."""
     own = features.statistics
     flat = features.z.reshape(1, features.z.shape[1], 1, -1)
-    searches, expand = _book(networks["scores"], networks["codes"], networks["expand"])
+    searches, expand = _book(networks["codes"], networks["expand"])
     entries = np.concatenate([search.entries for search in searches])
     size, width = searches[0].entries.shape
     indices = np.empty((flat.shape[3], len(searches)), np.int32)
-    step = _SCORES // size
+    step = _rows(size)
     for left in range(0, flat.shape[3], step):
         part = np.ascontiguousarray(floats(flat[..., left : left + step]))
         points = networks["project"](part, own.mean, own.std)
         for i, search in enumerate(searches):
-            best = search(np.ascontiguousarray(points[:, i * width : (i + 1) * width]))
-            indices[left : left + step, i] = best + i * size
+            indices[left : left + step, i] = search(points[:, i * width : (i + 1) * width]) + i * size
         let_go()
     weight, bias = expand[:, :-1], expand[:, -1].reshape(1, -1, 1, 1)
 
@@ -188,10 +187,15 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
 
 
 @lru_cache(maxsize=1)
-def _book(scores: Network, codes: Network, expand: Network) -> tuple[list[Search], np.ndarray]:
+def _book(codes: Network, expand: Network) -> tuple[list[Search], np.ndarray]:
     """A search for each part of a codebook, and the way back; set up once, the networks of a model stay the same."""
     zero = np.zeros(1, np.float32)
-    return [Search(scores, table, i) for i, table in enumerate(codes(zero).copy())], expand(zero).copy()
+    return [Search(table, _rows(len(table))) for table in codes(zero).copy()], expand(zero).copy()
+
+
+def _rows(entries: int) -> int:
+    """Positions compared with so many entries at a time."""
+    return max(1, _SCORES // entries)
 
 
 def encode(vgg: Network, image: np.ndarray, alpha: np.ndarray | None, tiles: Tiles, bf16: bool = False) -> Features:

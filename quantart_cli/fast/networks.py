@@ -22,15 +22,15 @@ from quantart_cli.checkpoints import cache as files_cache
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
-from quantart_cli.fast.runtime import choose, core, library, processor, settings
+from quantart_cli.fast.runtime import core, library, processor, settings
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import nn
 
-_CODEBOOK = ("project", "scores", "codes", "expand")
+_CODEBOOK = ("project", "codes", "expand")
 _IN_FLOAT32 = ("project", "codes", "expand")  # what is compared are differences of large numbers
-_SOURCES = ("vgg.py", "decoder.py", "codebook.py", "cpu.py", "nearest.py", "screening.py")
+_SOURCES = ("vgg.py", "decoder.py", "codebook.py", "cpu.py")
 
 _loaded: dict[tuple[Path, str], Any] = {}  # by place in the cache and precision
 
@@ -228,8 +228,6 @@ def _find(recipe: Recipe, precision: str) -> Any | None:
     """The compiled network from the cache; None where there is none, or another, or a damaged one."""
     if recipe.name in _IN_FLOAT32:
         precision = "fp32"
-    if recipe.name == "scores":  # which only rule out, so that they are the fastest there are whatever was asked for
-        precision = choose().precision
     place = files_cache.folder_of(recipe.key)
     if (place, precision) not in _loaded:
         entry = files_cache.find(recipe.key)

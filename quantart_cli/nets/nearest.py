@@ -13,7 +13,7 @@ from quantart_cli.nets.cpu import bf16_hardware
 from quantart_cli.nets.screening import GROUPS, MANY, Bound
 
 _SCORES = 2**24  # bytes of the scores of rows that are compared with the codebook at a time
-_WORTH = 2**20  # comparisons, below which it is not worth the steps
+_WORTH, _WIDE = 2**20, 128  # comparisons and channels, below which it is not worth the steps
 
 
 @torch.no_grad()
@@ -28,7 +28,8 @@ def nearest(rows: Tensor, entries: Tensor) -> Tensor:
         (n,) int64 in [0, K); of entries equally near any.
     """
     found = torch.empty(len(rows), dtype=torch.int64, device=rows.device)
-    reduced = rows.device.type == "cpu" and bf16_hardware() is not None and len(rows) * len(entries) >= _WORTH
+    wide = entries.shape[1] >= _WIDE and len(rows) * len(entries) >= _WORTH
+    reduced = wide and rows.device.type == "cpu" and bf16_hardware() is not None
     many = min(len(rows), max(1, _SCORES // len(entries) // (2 if reduced else 4)))
     search = (_Reduced if reduced else _Float32)(entries, many)
     for start in range(0, len(rows), max(many, 1)):
@@ -53,7 +54,8 @@ class _Float32:
 
     def __call__(self, p: Tensor) -> Tensor:
         """(n, D) -> (n,)."""
-        return torch.argmax(torch.addmm(self.bias, p, self.entries.T, out=self.scores[: len(p)]), 1)
+        scores = torch.addmm(self.bias, p, self.entries.T, out=self.scores[: len(p)])
+        return scores.max(1).indices  # in less than half the time of argmax
 
 
 class _Reduced:

@@ -1,4 +1,4 @@
-"""Which entries of a codebook bf16 rules out; the same for tensors of torch and arrays of numpy. No torch in here.
+"""Which entries of a codebook bf16 rules out.
 
 argmin |p - e|² = argmax s with s = p·e - |e|²/2. Computed from p̂ and ê, rounded to bf16, s is off by at most
 

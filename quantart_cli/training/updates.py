@@ -19,9 +19,9 @@ The adversary weighs a given share of all others: the ratio of their gradients, 
 equation 7), here at the image, where it costs one backward pass, measured now and then and averaged. The share shrinks
 with the discriminator's lead, 1 less half its loss: one that guesses has a gradient all the same, and made as long as
 the others it is noise that undoes them. The content's target is the continuous latent: D̂ is asked to give back what
-quantization took. To rebuild weighs most by default: what tells pictures of the
-AdaIN decoder from paintings is above all what any decoder makes of relu4_1, and a painting that is to be given back
-tells it what that should be. Heavy losses of style make richer pictures, further from paintings as Inception sees them.
+quantization took. To rebuild weighs most by default: what tells pictures of the AdaIN decoder from paintings is above
+all what any decoder makes of relu4_1, and a painting that is to be given back tells it what that should be. Heavy
+losses of style make richer pictures, further from paintings as Inception sees them.
 """
 
 from __future__ import annotations

@@ -1,26 +1,17 @@
-"""Entries that OpenVINO finds with bf16 are those of float64."""
+"""Entries that numpy finds are those of float64."""
 
 import numpy as np
 import pytest
 
-from quantart_cli.engine.build import weights_of
-from quantart_cli.fast import installed
-
-pytestmark = pytest.mark.skipif(not installed(), reason="OpenVINO is not installed")
-if installed():
-    from quantart_cli.fast import networks, search
+from quantart_cli.checkpoints.models import embedded_model
+from quantart_cli.fast.search import Search
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory):
-    """The search of the last part of the embedded codebook."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("QUANTART_CACHE", str(tmp_path_factory.mktemp("cache")))
-        files = {"codebook": weights_of("quantart")["codebook"]}
-        networks.export(files, "fp32")
-        loaded = networks.load(files, "fp32")
-    tables = loaded["codes"](np.zeros(1, np.float32)).copy()
-    return search.Search(loaded["scores"], tables[-1], len(tables) - 1)
+def entries():
+    """The last part of the embedded codebook."""
+    safetensors = pytest.importorskip("safetensors.numpy")
+    return safetensors.load_file(embedded_model("quantart-vgg19").path)["entries"][-1].astype(np.float32)
 
 
 def near(entries, count, noise):
@@ -35,31 +26,27 @@ def by_hand(points, entries):
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.5, 2.0])
-def test_the_same_as_in_float64(found, noise):
-    points = near(found.entries, 600, noise)
-    assert (found(points) == by_hand(points, found.entries)).mean() > 0.998
+def test_the_same_as_in_float64(entries, noise):
+    points = near(entries, 600, noise)
+    found = Search(entries, 600)(points)
+    assert (found == by_hand(points, entries)).mean() > 0.998
 
 
-def test_candidates_are_few_and_more_than_one(found, monkeypatch):
-    counted = []
-    best = search.Search._best
-    monkeypatch.setattr(
-        search.Search,
-        "_best",
-        lambda self, p, row, entry: counted.append(len(row) / len(p)) or best(self, p, row, entry),
-    )
-    found(near(found.entries, 600, 2.0))
-    assert 1 < counted[0] < 3
+def test_fewer_points_than_there_is_room_for(entries):
+    search = Search(entries, 50)
+    for count in (50, 7, 1):
+        points = near(entries, count, 0.5)
+        assert np.array_equal(search(points), by_hand(points, entries))
 
 
-def test_rows_that_are_not_finite(found):
-    points = near(found.entries, 100, 0.5)
-    expected = by_hand(points, found.entries)
+def test_rows_that_are_not_finite(entries):
+    points = near(entries, 100, 0.5)
+    expected = by_hand(points, entries)
     points[3], points[7, 2] = np.nan, np.inf
     with np.errstate(all="ignore"):
-        indices = found(points)
+        indices = Search(entries, 100)(points)
     fine = np.ones(100, bool)
     fine[[3, 7]] = False
     assert np.array_equal(indices[fine], expected[fine])
     assert indices.min() >= 0
-    assert indices.max() < len(found.entries)
+    assert indices.max() < len(entries)

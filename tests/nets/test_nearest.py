@@ -12,6 +12,7 @@ def _reduced(monkeypatch):
     """As on a CPU that computes in bf16, whether this one does or not."""
     monkeypatch.setattr(module, "bf16_hardware", lambda: "tests")
     monkeypatch.setattr(module, "_WORTH", 0)
+    monkeypatch.setattr(module, "_WIDE", 0)
 
 
 def by_hand(rows, entries):
