@@ -71,7 +71,7 @@ def test_numbers_about_the_weights():
     total = sum(item.bytes for item in embedded().values()) / 1e6
     assert f"{total:.0f} MB together" in README
     with safetensors.safe_open(artefact("quantart-vgg19").path, "pt") as file:
-        entries = file.get_slice("entries").get_shape()[0]
-    assert f"codebook of {entries} entries" in README
+        parts, entries, _ = file.get_slice("entries").get_shape()
+    assert f"codebook of {parts} × {entries} entries" in README
     for name in embedded():
         assert f"`{name}`" in README

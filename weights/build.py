@@ -2,11 +2,11 @@
 
     python weights/build.py vgg19-normalised vgg_normalised.pth
     python weights/build.py adain-decoder decoder.pth
-    python weights/build.py quantart-vgg19 second.safetensors third.safetensors
+    python weights/build.py quantart-vgg19 second.safetensors
 
 A published file's sha256 is checked, its tensors are read as ``quantart convert --half`` reads them and written beside
-this script, without metadata, as they were first. ``quantart-vgg19`` is the mean of two models of ``quantart train
-autoencoder``, one trained on from the other. The size and sha256 to put into manifest.toml are printed.
+this script, without metadata, as they were first. ``quantart-vgg19`` is a model of ``quantart train autoencoder``, or
+the mean of several. The size and sha256 to put into manifest.toml are printed.
 """
 
 from __future__ import annotations
