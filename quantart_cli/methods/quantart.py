@@ -24,7 +24,7 @@ Entries are of features standardised by their own painting's statistics, and wha
 that, entries found by k-means, means of many features, lose contrast and drift to the average painting, brown and
 flat, and a style unlike the paintings trained on takes the content's edges with it. It follows that ẑ_s has the
 statistics of z_s, all that AdaIN sees of it, and that AdaIN(ẑ_c, ẑ_s), which T̂ is without a guide, is made of entries
-already: VQ would find the same ones again (at 99.9 % of the positions of real photographs) and is not asked twice.
+already: VQ would find the same ones again (99.5 % of them and more, of photographs) and is not asked twice.
 """
 
 from __future__ import annotations

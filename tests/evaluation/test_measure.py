@@ -68,7 +68,7 @@ def test_codes_are_counted(vgg, pairs, quantart_model):
         for alpha in (1.0, 0.0)
     ]
     quantized, continuous = measure(candidates, pairs, SIZE, judges(vgg), quiet)
-    assert quantized.counts.sum() == 3 * (SIZE // 8) ** 2
+    assert quantized.counts.sum() == 3 * (SIZE // 8) ** 2 * 8  # parts
     assert continuous.counts.sum() == 0
     assert "indices" not in vars(codebook)
 
