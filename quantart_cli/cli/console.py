@@ -19,7 +19,7 @@ _PLAIN_EVERY = 10.0
 def say(line: str) -> None:
     """One line on stderr; a closed stderr is nobody's error."""
     with suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(f"{line}\n", end="", file=sys.stderr, flush=True)  # one write: other threads may say something too
 
 
 def is_terminal() -> bool:
