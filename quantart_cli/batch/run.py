@@ -245,7 +245,7 @@ class Tally:
                 }
             if self.report is not None:
                 print(json.dumps(line), file=self.report, flush=True)
-        self.tell(self)
+            self.tell(self)  # in the order it happened
 
 
 def recorder(run: Run, tally: Tally, stop: threading.Event, fail_fast: bool) -> Callable[..., None]:
