@@ -157,8 +157,7 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
     """VQ(z): nearest entries of the standardised features, with the statistics of z."""
     own = features.statistics
     flat = features.z.reshape(1, features.z.shape[1], 1, -1)
-    searches, expand = _book(networks["codes"], networks["expand"])
-    entries = np.concatenate([search.entries for search in searches])
+    searches, entries, expand = _book(networks["codes"], networks["expand"])
     size, width = searches[0].entries.shape
     indices = np.empty((flat.shape[3], len(searches)), np.int32)
     step = _rows(size)
@@ -187,10 +186,11 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
 
 
 @lru_cache(maxsize=1)
-def _book(codes: Network, expand: Network) -> tuple[list[Search], np.ndarray]:
-    """A search for each part of a codebook, and the way back; set up once, the networks of a model stay the same."""
+def _book(codes: Network, expand: Network) -> tuple[list[Search], np.ndarray, np.ndarray]:
+    """Of a codebook a search for each part, the entries of all, and the way back; set up once a model."""
     zero = np.zeros(1, np.float32)
-    return [Search(table, _rows(len(table))) for table in codes(zero).copy()], expand(zero).copy()
+    tables = codes(zero).copy()
+    return [Search(table, _rows(len(table))) for table in tables], np.concatenate(tables), expand(zero).copy()
 
 
 def _rows(entries: int) -> int:

@@ -97,13 +97,8 @@ class Network:
         self._given: tuple[np.ndarray, ...] = ()
 
     def __call__(self, *inputs: np.ndarray) -> np.ndarray:
-        """The network's first output; it is overwritten by the next call."""
-        return self.all(*inputs)[0]
-
-    def all(self, *inputs: np.ndarray) -> list[np.ndarray]:
-        """All its outputs; they are overwritten by the next call."""
-        found = self._request.infer([*inputs, *self._given], share_inputs=True, share_outputs=True)
-        return list(found.values())
+        """The network's output; it is overwritten by the next call."""
+        return self._request.infer([*inputs, *self._given], share_inputs=True, share_outputs=True)[0]
 
     def given(self, *inputs: np.ndarray) -> Network:
         """The same network, its last inputs being these."""

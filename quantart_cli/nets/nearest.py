@@ -100,7 +100,7 @@ class _Reduced:
         return found
 
 
-_KEPT = 16  # tables: those of a codebook of that many parts
+_KEPT = 4  # tables: of the widest codebook as many parts as are searched here
 _last: list[tuple[Tensor, tuple[Tensor, Tensor, Bound]]] = []
 
 

@@ -23,7 +23,7 @@ import torch
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.output import write_atomically
 from quantart_cli.nets.vgg import VGG19
-from quantart_cli.training.gather import gather, pictures_below
+from quantart_cli.training.gather import Sampled, gather, pictures_below
 from quantart_cli.training.kmeans import Components, lloyd, plus_plus, principal_components, seeding_rows
 from quantart_cli.training.options import CodebookOptions
 
@@ -107,17 +107,7 @@ def train_codebook(
         )
     components = principal_components(sampled.rows, torch.from_numpy(sampled.spread).to(device), options.width)
     parts = [_cluster(sampled.rows, components, part, options, partial, report) for part in range(options.parts)]
-    lost = components.variance * (1 - components.explained) + sum(part.residual for part in parts)
-    done = Report(
-        paintings=len(paintings) - len(sampled.unreadable),
-        unreadable=sampled.unreadable,
-        samples=len(sampled.rows),
-        explained=components.explained,
-        residual=lost / components.variance if components.variance else 0.0,
-        used=sum(part.used for part in parts),
-        perplexity=sum(math.exp(part.entropy) for part in parts) / len(parts),
-        passes=max(part.passes for part in parts),
-    )
+    done = _report(len(paintings) - len(sampled.unreadable), sampled, components, parts)
     _write(target, components, [part.centres for part in parts], options, done)
     shutil.rmtree(partial)
     return done
@@ -150,6 +140,20 @@ class _Part:
     used: int
     entropy: float
     passes: int
+
+
+def _report(paintings: int, sampled: Sampled, components: Components, parts: list[_Part]) -> Report:
+    lost = components.variance * (1 - components.explained) + sum(part.residual for part in parts)
+    return Report(
+        paintings=paintings,
+        unreadable=sampled.unreadable,
+        samples=len(sampled.rows),
+        explained=components.explained,
+        residual=lost / components.variance if components.variance else 0.0,
+        used=sum(part.used for part in parts),
+        perplexity=sum(math.exp(part.entropy) for part in parts) / len(parts),
+        passes=max(part.passes for part in parts),
+    )
 
 
 def _order(options: CodebookOptions) -> torch.Tensor:
