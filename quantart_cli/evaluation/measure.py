@@ -19,7 +19,6 @@ from quantart_cli.evaluation.distances import Products, artfid, fid, kid
 from quantart_cli.evaluation.networks import Judges
 from quantart_cli.evaluation.pictures import Pair, square
 from quantart_cli.evaluation.style import Look
-from quantart_cli.nets.codebook import Codebook
 
 Watch = Callable[[Pair, str, np.ndarray], None]
 """Shown every output: its pair, the candidate's name, and (size, size, 3) uint8."""
@@ -30,7 +29,7 @@ class Candidate(Protocol):
 
     name: str
     codebook: nn.Module | None
-    """Whose use is counted while it paints; None: it has none."""
+    """Whose use is counted while it paints, of ``size`` entries; None: it has none."""
 
     def output(self, pair: Pair, content: np.ndarray, style: np.ndarray) -> np.ndarray:
         """The picture of a pair, from (size, size, 3) uint8 to the same."""
@@ -139,14 +138,9 @@ def _timed(candidate: Candidate, pair: Pair, content: np.ndarray, style: np.ndar
         output = candidate.output(pair, content, style)
         into.seconds.append(time.perf_counter() - start)
     if candidate.codebook is not None:
-        counts = counted(asked, _entries(candidate.codebook))
+        counts = counted(asked, candidate.codebook.size)
         into.counts = counts if into.counts is None else into.counts + counts
     return output
-
-
-def _entries(codebook: nn.Module) -> int:
-    """How many either of our codebooks has; VQGAN's are an embedding."""
-    return codebook.size if isinstance(codebook, Codebook) else len(codebook.embedding.weight)
 
 
 def _tensor(rgb: np.ndarray, device: str) -> Tensor:

@@ -204,6 +204,11 @@ class Entries(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(n_embed, embed_dim)
 
+    @property
+    def size(self) -> int:
+        """n_embed."""
+        return self.embedding.num_embeddings
+
     def indices(self, z: Tensor) -> Tensor:
         """(B, embed_dim, h, w) -> (B, h, w) int64 in [0, n_embed)."""
         rows = z.movedim(1, -1).reshape(-1, z.shape[1]).to(self.embedding.weight.dtype)
