@@ -30,8 +30,8 @@ quantart train codebook paintings/ -o codebook.safetensors
 """
 _AUTOENCODER = """Learn to paint with a codebook: the decoder of quantized features.
 
-From photographs and paintings, with losses of content and style and a discriminator. Interrupted, the same command goes
-on where it was. A log and preview sheets are written to FILE.training/.
+From photographs that are painted and paintings that are rebuilt; with a discriminator if --adversary-weight says so.
+Interrupted, the same command goes on where it was. A log and preview sheets are written to FILE.training/.
 
 quantart train autoencoder photos/ paintings/ -o model.safetensors
 """
