@@ -31,6 +31,9 @@ BORDER = {"vgg19": 32, "vqgan": 64}
 _TILE = {"torch": 768, "openvino": 512}
 _LEAST_TILE = 256
 _SHARE = 0.8  # of the free memory is planned with
+STEP_BYTES = 24
+"""Of a step of L-BFGS: two numbers of four bytes for each of three channels, a pixel."""
+_STEPS_BYTES, _FEWEST_STEPS, _MOST_STEPS = 400_000_000, 3, 20
 
 
 def needed(pixels: int, machine: Machine, backbone: str = "vgg19", gradients: bool = False) -> int:
@@ -113,10 +116,14 @@ def needed_to_optimise(width: int, height: int, side: int | None, machine: Machi
     """
     pixels = width * height
     rows, columns = (size if side is None else min(size, side + 2 * WIDE_BORDER) for size in (height, width))
-    # Beside the work on one tile: pictures as floats, relu3_2 and relu4_2 of the content, the last steps, as many as
-    # methods/lbfgs.py keeps, 24 bytes a pixel each.
-    history = 24 * pixels * max(3, min(20, 400_000_000 // (24 * pixels)))
-    return needed(rows * columns, machine, gradients=True) + (_OPTIMISED + 24 * machine.bytes) * pixels + history
+    # Beside the work on one tile: pictures as floats, relu3_2 and relu4_2 of the content, and the last steps.
+    kept = STEP_BYTES * pixels * steps_kept(pixels)
+    return needed(rows * columns, machine, gradients=True) + (_OPTIMISED + 24 * machine.bytes) * pixels + kept
+
+
+def steps_kept(pixels: int) -> int:
+    """How many of its last steps L-BFGS keeps of a picture: fewer of a large one, where few are taken anyway."""
+    return max(_FEWEST_STEPS, min(_MOST_STEPS, _STEPS_BYTES // (STEP_BYTES * pixels)))
 
 
 def choose_tile_to_optimise(width: int, height: int, tile: int | str | None, machine: Machine) -> int | None:

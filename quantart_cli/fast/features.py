@@ -16,12 +16,11 @@ from quantart_cli.engine.tiling import GRAIN, Tiles, Window
 from quantart_cli.fast.networks import Network
 from quantart_cli.fast.search import Search
 from quantart_cli.fast.widths import floats, halves, rounded
-from quantart_cli.methods.arithmetic import adaptive_instance_norm, transfer
+from quantart_cli.methods.arithmetic import EPSILON, dress, transfer
 from quantart_cli.pages import apart, let_go
 
 # As in nets/ and methods/features.py, which import torch.
 REACH, DECODER_REACH, SMALLEST = 32, 4, 16
-_EPSILON = 1e-5
 _DEPTH = 512  # channels of relu4_1
 _POSITIONS, _CHANNELS = 4096, 64  # worked on at a time
 _SCORES = 2**21  # similarities of positions and entries at a time: 8 MB, which stay in the cache
@@ -38,35 +37,33 @@ class Statistics:
     std: np.ndarray
 
     @staticmethod
-    def of(
-        z: np.ndarray, coverage: np.ndarray | None = None, seen: Callable[[slice], np.ndarray] | None = None
-    ) -> Statistics:
+    def of(z: np.ndarray, coverage: np.ndarray | None = None) -> Statistics:
         """Statistics of (1, C, h, w) features; unbiased variance plus 1e-5, summed in float64.
 
         Args:
             z: float32, or bf16 as :func:`halves` keeps it.
             coverage: (h, w), how much of each position counts; None counts all alike.
-            seen: what is made of some positions, (C, n) float32, where that is to be counted in their place.
         """
         flat = z.reshape(z.shape[1], -1)  # (C, n)
         count = flat.shape[1]
         weights = np.ones(count) if coverage is None else coverage.reshape(-1).astype(np.float64)
         sums = np.zeros((2, len(flat), 1))
-        made = np.empty(0)
         for left, top in product(range(0, count, _POSITIONS), range(0, len(flat), _CHANNELS)):
             rows, columns = slice(top, top + _CHANNELS), slice(left, left + _POSITIONS)
-            if seen is not None and top == 0:
-                made = seen(columns)
-            part = (floats(flat[rows, columns]) if seen is None else made[rows]).astype(np.float64)
+            part = floats(flat[rows, columns]).astype(np.float64)
             sums[0, rows, 0] += part @ weights[columns]
             sums[1, rows, 0] += np.square(part, out=part) @ weights[columns]
             if rows.stop >= len(flat):
                 let_go()
         total = weights.sum()
         mean = sums[0] / total
-        variance = (sums[1] - total * np.square(mean)).clip(min=0) / max(total - 1, 0.5)
-        std = np.sqrt(variance + _EPSILON)
-        return Statistics(mean.astype(np.float32)[None, :, :, None], std.astype(np.float32)[None, :, :, None])
+        return Statistics.from_moments(mean, (sums[1] - total * np.square(mean)) / max(total - 1, 0.5))
+
+    @staticmethod
+    def from_moments(mean: np.ndarray, variance: np.ndarray) -> Statistics:
+        """Of means and variances, C each; rounding may have left some of these below 0."""
+        std = np.sqrt(variance.clip(min=0) + EPSILON)
+        return Statistics(*(part.astype(np.float32).reshape(1, -1, 1, 1) for part in (mean, std)))
 
     def __getitem__(self, channels: slice) -> Statistics:
         """Those of some channels."""
@@ -160,29 +157,43 @@ def quantize(networks: Mapping[str, Network], features: Features) -> Quantized:
     searches, entries, expand = _book(networks["codes"], networks["expand"])
     size, width = searches[0].entries.shape
     indices = np.empty((flat.shape[3], len(searches)), np.int32)
+    weights = None if features.coverage is None else features.coverage.reshape(-1)
+    sums = _Sums(entries.shape[1] * len(searches))
     step = _rows(size)
     for left in range(0, flat.shape[3], step):
-        part = np.ascontiguousarray(floats(flat[..., left : left + step]))
-        points = networks["project"](part, own.mean, own.std)
+        some = slice(left, left + step)
+        points = networks["project"](np.ascontiguousarray(floats(flat[..., some])), own.mean, own.std)
         for i, search in enumerate(searches):
-            indices[left : left + step, i] = search(points[:, i * width : (i + 1) * width]) + i * size
+            indices[some, i] = search(points[:, i * width : (i + 1) * width]) + i * size
+        sums.add(codes(entries, indices[some]), None if weights is None else weights[some])
         let_go()
     weight, bias = expand[:, :-1], expand[:, -1].reshape(1, -1, 1, 1)
+    weight, bias, std = dress(weight, bias, sums.statistics(weight, bias.ravel()), own)
+    return Quantized(indices.reshape(*features.grid, -1), entries, weight, bias, Statistics(own.mean, std))
 
-    def seen(columns: slice) -> np.ndarray:
-        return weight @ codes(entries, indices[columns]) + bias[0, :, 0]
 
-    found = Statistics.of(flat, features.coverage, seen)
-    # Statistics are changed channel by channel, so the way back from the codebook's space may as well have them.
-    slope = own.std / found.std
-    std = np.sqrt((np.square(found.std) - _EPSILON) * np.square(slope) + _EPSILON)
-    return Quantized(
-        indices.reshape(*features.grid, -1),
-        entries,
-        weight * slope.reshape(-1, 1),
-        adaptive_instance_norm(bias, found, own),
-        Statistics(own.mean, std),
-    )
+class _Sums:
+    """Of codes and of their products over positions: whence the statistics of whatever is linear in codes.
+
+    Args:
+        width: D, channels of a code.
+    """
+
+    def __init__(self, width: int) -> None:
+        self._total, self._codes, self._products = 0.0, np.zeros(width), np.zeros((width, width))
+
+    def add(self, codes: np.ndarray, weights: np.ndarray | None) -> None:
+        """(D, n) float32, and how much each counts, (n,), or None: all alike."""
+        weighted = codes if weights is None else codes * weights
+        self._total += codes.shape[1] if weights is None else weights.sum(dtype=np.float64)
+        self._codes += weighted.sum(1, dtype=np.float64)
+        self._products += codes @ weighted.T
+
+    def statistics(self, weight: np.ndarray, bias: np.ndarray) -> Statistics:
+        """Those of weight·code + bias, (C, D) and (C,)."""
+        mean, weight = self._codes / self._total, weight.astype(np.float64)
+        covariance = (self._products - self._total * np.outer(mean, mean)) / max(self._total - 1, 0.5)
+        return Statistics.from_moments(weight @ mean + bias, np.einsum("cd,cd->c", weight @ covariance, weight))
 
 
 @lru_cache(maxsize=1)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Protocol, TypeVar
 
+EPSILON = 1e-5
+"""Of the AdaIN reference, added to the variance."""
+
 Array = TypeVar("Array", bound=Any)
 """(1, C, h, w) float32, of torch or numpy."""
 
@@ -42,3 +45,20 @@ def mix(a: Array, b: Array, p: float) -> Array:
     t *= p
     t += b
     return t
+
+
+def dress(weight: Array, bias: Array, found: Moments, own: Moments) -> tuple[Array, Array, Array]:
+    """The linear map to ẑ, changed so that ẑ has the statistics of z: AdaIN, channel by channel, of what it makes.
+
+    Args:
+        weight: (C, D), from codes to ẑ.
+        bias: (1, C, 1, 1).
+        found: statistics of what these make.
+        own: of z.
+
+    Returns:
+        the weight, the bias, and σ(ẑ): σ(z) but for channels that hardly vary.
+    """
+    slope = own.std / found.std
+    std = ((found.std**2 - EPSILON) * slope**2 + EPSILON) ** 0.5
+    return weight * slope.reshape(-1, 1), adaptive_instance_norm(bias, found, own), std

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.engine.tiling import Tiles, Window
+from quantart_cli.methods.arithmetic import EPSILON
 from quantart_cli.nets.decoder import REACH as DECODER_REACH
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import REACH, STRIDE, VGG19
@@ -24,7 +25,6 @@ from quantart_cli.pages import apart, let_go
 
 # relu4_1 has stride 8 and its reflection padding needs two positions a side.
 SMALLEST = 16
-EPSILON = 1e-5  # of the AdaIN reference, added to the variance
 # Positions whose statistics are summed at a time: in double precision, which would double the memory of all.
 _POSITIONS = 4096
 
@@ -48,7 +48,7 @@ class Statistics:
             coverage: (1, 1, h, w) in [0, 1], how much of each position counts; None counts all alike.
             seen: what is made of rows of z, (1, C, n, w), where that is to be counted in its place.
         """
-        exact = torch.float32 if z.device.type == "mps" else torch.float64  # Apple's GPUs have no other
+        exact = exact_on(z.device)
         total = torch.zeros((), dtype=exact, device=z.device)
         sums = torch.zeros(2, z.shape[1], dtype=exact, device=z.device)
         for rows in bands(z):
@@ -58,8 +58,12 @@ class Statistics:
             sums[0] += part @ weights
             sums[1] += part.square_() @ weights
         mean = sums[0] / total
-        variance = (sums[1] - total * mean.square()).clamp(min=0) / (total - 1).clamp(min=0.5)
-        std = (variance + EPSILON).sqrt()
+        return Statistics.from_moments(mean, (sums[1] - total * mean.square()) / (total - 1).clamp(min=0.5))
+
+    @staticmethod
+    def from_moments(mean: Tensor, variance: Tensor) -> Statistics:
+        """Of means and variances, (C,) each; rounding may have left some of these below 0."""
+        std = (variance.clamp(min=0) + EPSILON).sqrt()
         return Statistics(mean.float().view(1, -1, 1, 1), std.float().view(1, -1, 1, 1))
 
     @staticmethod
@@ -199,6 +203,11 @@ def floats(image: Tensor, device: torch.device | str) -> Tensor:
     """A picture as networks take it: float32 in [0, 1] on their device; uint8 travels there as it is."""
     image = image.to(device)
     return image.float().div_(255) if image.dtype == torch.uint8 else image
+
+
+def exact_on(device: torch.device) -> torch.dtype:
+    """The precision sums are taken in: float64, but float32 on Apple's GPUs, which have no other."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def bands(z: Tensor, positions: int = _POSITIONS) -> Iterator[slice]:

@@ -14,12 +14,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from quantart_cli.engine.memory import steps_kept
+
 Evaluate = Callable[[Tensor, int], tuple[float, Tensor]]
 """x and the number of the step -> the value and its gradient."""
 
-_HISTORY = 20
-_HISTORY_BYTES = 400_000_000  # of large pictures fewer pairs are kept; few steps are taken there anyway
-_LEAST_HISTORY = 3
 # Mean absolute change of an element: of the first step, which knows no curvature, and of any step at most.
 _FIRST, _LONGEST = 0.01, 0.1
 _SUFFICIENT = 1e-4  # share of the promised decrease that a step must keep (Armijo)
@@ -52,7 +51,7 @@ class LBFGS:
         self.evaluate, self.low, self.high = evaluate, low, high
         x = self._within(x)
         self._place = _Place(x, *evaluate(x, 0))
-        self._history = max(_LEAST_HISTORY, min(_HISTORY, _HISTORY_BYTES // (2 * x.numel() * x.element_size())))
+        self._history = steps_kept(-(-x.numel() // 3))
 
     @property
     def x(self) -> Tensor:

@@ -31,23 +31,23 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.engine.tiling import Tiles, Window
-from quantart_cli.methods.arithmetic import adaptive_instance_norm, mix, transfer
+from quantart_cli.methods.arithmetic import dress, mix, transfer
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.features import (
-    EPSILON,
     Features,
     Put,
     Statistics,
     bands,
     decode,
     encode,
+    exact_on,
     style_statistics,
 )
 from quantart_cli.methods.guided import Guided, GuidedStyle, blend, style_of
@@ -152,14 +152,19 @@ class QuantArt:
         """VQ(z): nearest entries of the standardised features, with the statistics of z."""
         own, book = features.statistics, self.codebook
         indices = torch.empty((1, *features.grid, len(book.tables)), dtype=torch.int32, device=features.z.device)
+        # What is projected is standardised on the way.
+        weight = book.project.weight / own.std.flatten()
+        bias = book.project.bias - weight @ own.mean.flatten()
+        sums = _Sums(book.expand.in_features, features.z.device)
         for rows in bands(features.z):
-            indices[:, rows] = book.indices((features.rows(rows) - own.mean) / own.std).int()
-        found = Statistics.of(features.z, features.coverage, lambda rows: book.lookup(indices[:, rows]))
-        # Statistics are changed channel by channel, so the way back from the codebook's space may as well have them.
-        bias = adaptive_instance_norm(book.expand.bias.view(1, -1, 1, 1), found, own)
-        weight = book.expand.weight * (own.std / found.std).view(-1, 1)
-        spread = found.std.square() - EPSILON
-        std = (spread * (own.std / found.std).square() + EPSILON).sqrt()
+            part = features.rows(rows)[0].flatten(1).T  # (n, C)
+            found = book.nearest(F.linear(part, weight, bias))
+            indices[0, rows] = found.view(-1, features.grid[1], found.shape[1]).int()
+            sums.add(book.codes(found), None if features.coverage is None else features.coverage[0, 0, rows].flatten())
+        expand = book.expand
+        weight, bias, std = dress(
+            expand.weight, expand.bias.view(1, -1, 1, 1), sums.statistics(expand.weight, expand.bias), own
+        )
         return Quantized(indices, book, weight, bias, Statistics(own.mean, std))
 
 
@@ -185,16 +190,54 @@ class Quantized:
         codes = self.codebook.codes(self.indices[0][window.slices])  # (h', w', D)
         return F.linear(codes, self.weight, self.bias.flatten()).movedim(-1, 0)[None]
 
+    def transferred(self, style: Statistics, beta: float = 1) -> Quantized:
+        """AdaIN(ẑ, s) ⊕β ẑ, whose statistics nobody asks for."""
+        slope = 1 + beta * (style.std / self.statistics.std - 1)
+        bias = transfer(self.bias, self.statistics, style, beta)
+        return replace(self, weight=self.weight * slope.view(-1, 1), bias=bias)
+
+
+class _Sums:
+    """Of codes and of their products over positions: whence the statistics of whatever is linear in codes, at D² an
+    entry of what would be C·D a position.
+
+    Args:
+        width: D, channels of a code.
+        device: of codes.
+    """
+
+    def __init__(self, width: int, device: torch.device) -> None:
+        self._exact = exact_on(device)
+        self._total = torch.zeros((), dtype=self._exact, device=device)
+        self._codes = torch.zeros(width, dtype=self._exact, device=device)
+        self._products = torch.zeros(width, width, dtype=self._exact, device=device)
+
+    def add(self, codes: Tensor, weights: Tensor | None) -> None:
+        """(n, D) float32, and how much each counts, (n,), or None: all alike."""
+        weighted = codes if weights is None else codes * weights[:, None]
+        self._total += len(codes) if weights is None else weights.sum(dtype=self._exact)
+        self._codes += weighted.sum(0, dtype=self._exact)
+        self._products += codes.T @ weighted
+
+    def statistics(self, weight: Tensor, bias: Tensor) -> Statistics:
+        """Those of weight·code + bias, (C, D) and (C,)."""
+        mean, weight = self._codes / self._total, weight.to(self._exact)
+        covariance = (self._products - self._total * mean.outer(mean)) / (self._total - 1).clamp(min=0.5)
+        return Statistics.from_moments(weight @ mean + bias.to(self._exact), ((weight @ covariance) * weight).sum(1))
+
 
 def _strengthened(
     y: Features | Quantized, c: Features | Quantized, style: Statistics, beta: float
 ) -> Callable[[Window], Tensor]:
     """AdaIN(y, z_s) ⊕β c, window by window."""
-    if y is c:
-        return lambda window: transfer(c.at(window), c.statistics, style, beta)
+    if y is c or beta == 1:
+        return _transferred(y, style, beta)
+    z_y = _transferred(y, style, 1)
+    return lambda window: mix(z_y(window), c.at(window), beta)
 
-    def z(window: Window) -> Tensor:
-        z_y = adaptive_instance_norm(y.at(window), y.statistics, style)
-        return z_y if beta == 1 else mix(z_y, c.at(window), beta)
 
-    return z
+def _transferred(y: Features | Quantized, style: Statistics, beta: float) -> Callable[[Window], Tensor]:
+    """AdaIN(y, z_s) ⊕β y, window by window."""
+    if isinstance(y, Quantized):
+        return y.transferred(style, beta).at
+    return lambda window: transfer(y.at(window), y.statistics, style, beta)
