@@ -42,8 +42,8 @@ def counting(codebook: nn.Module | None) -> Iterator[list[Tensor]]:
         return
     asked = codebook.indices
 
-    def indices(z: Tensor) -> Tensor:
-        found.append(asked(z))
+    def indices(*features: Tensor) -> Tensor:
+        found.append(asked(*features))
         return found[-1]
 
     codebook.indices = indices  # an instance's own, found before that of its class

@@ -152,15 +152,12 @@ class QuantArt:
         """VQ(z): nearest entries of the standardised features, with the statistics of z."""
         own, book = features.statistics, self.codebook
         indices = torch.empty((1, *features.grid, len(book.tables)), dtype=torch.int32, device=features.z.device)
-        # What is projected is standardised on the way.
-        weight = book.project.weight / own.std.flatten()
-        bias = book.project.bias - weight @ own.mean.flatten()
         sums = _Sums(book.expand.in_features, features.z.device)
         for rows in bands(features.z):
-            part = features.rows(rows)[0].flatten(1).T  # (n, C)
-            found = book.nearest(F.linear(part, weight, bias))
-            indices[0, rows] = found.view(-1, features.grid[1], found.shape[1]).int()
-            sums.add(book.codes(found), None if features.coverage is None else features.coverage[0, 0, rows].flatten())
+            found = book.indices(features.rows(rows), own.mean, own.std)
+            indices[:, rows] = found.int()
+            coverage = None if features.coverage is None else features.coverage[0, 0, rows].flatten()
+            sums.add(book.codes(found).flatten(0, 2), coverage)
         expand = book.expand
         weight, bias, std = dress(
             expand.weight, expand.bias.view(1, -1, 1, 1), sums.statistics(expand.weight, expand.bias), own

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart_cli.nets.nearest import nearest
@@ -68,10 +69,22 @@ class Codebook(nn.Module):
         """What entries stand for: (…, G) integers -> (…, D) points."""
         return self.tables.flatten(0, 1)[indices].flatten(-2)
 
-    def indices(self, z: Tensor) -> Tensor:
-        """Nearest entries: (B, C, h, w) features -> (B, h, w, G) int64 in [0, G·K)."""
+    def indices(self, z: Tensor, mean: Tensor | None = None, std: Tensor | None = None) -> Tensor:
+        """Nearest entries of features, or of (z - mean) / std, which is done on the way.
+
+        Args:
+            z: (B, C, h, w).
+            mean, std: (1, C, 1, 1) each.
+
+        Returns:
+            (B, h, w, G) int64 in [0, G·K).
+        """
         rows = z.movedim(1, -1).reshape(-1, z.shape[1]).to(self.entries.dtype)  # (B·h·w, C)
-        return self.nearest(self.project(rows)).view(z.shape[0], *z.shape[2:], -1)
+        weight, bias = self.project.weight, self.project.bias
+        if mean is not None and std is not None:
+            weight = weight / std.flatten()
+            bias = bias - weight @ mean.flatten()
+        return self.nearest(F.linear(rows, weight, bias)).view(z.shape[0], *z.shape[2:], -1)
 
     def lookup(self, indices: Tensor) -> Tensor:
         """(B, h, w, G) integers -> (B, C, h, w) features of those entries."""

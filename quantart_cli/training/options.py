@@ -49,7 +49,9 @@ class AutoencoderOptions(FolderOptions):
     """Training of the art autoencoder: a decoder of quantized features, and its codebook."""
 
     steps: int = control(
-        20_000, "Updates in all; an unfinished training may be given more, or ended by fewer than it has.", low=1
+        20_000,
+        "Updates in all, over which the rate falls; an unfinished training may be given more, or ended by fewer.",
+        low=1,
     )
     batch: int = control(4, "Crops an update.", low=2)
     crop: int = control(192, "Side of a crop in pixels, a multiple of 8.", low=64)
@@ -62,14 +64,15 @@ class AutoencoderOptions(FolderOptions):
     mixed: float = control(
         0.25, "Share of the updates at a fidelity between 0.3 and 1; the others are at 1.", low=0, high=1
     )
-    rate: float = control(1e-4, "Learning rate of the decoder.", low=0)
+    rate: float = control(3e-4, "Learning rate of the decoder at first; it falls to nothing.", low=0)
     adversary_rate: float = control(8e-4, "Learning rate of the discriminator.", low=0)
     content_weight: float = control(1.0, "Weight of the content loss.", low=0)
     style_weight: float = control(0.5, "Weight of the style loss, in means and deviations.", low=0)
     gram_weight: float = control(0.5, "Weight of the style loss, in correlations.", low=0)
     sliced_weight: float = control(0.0, "Weight of the style loss, in distributions along random directions.", low=0)
-    pixel_weight: float = control(10.0, "Weight of the difference of rebuilt paintings in pixels.", low=0)
-    perceptual_weight: float = control(2.0, "Weight of their difference in features.", low=0)
+    pixel_weight: float = control(2.0, "Weight of the difference of rebuilt paintings in pixels.", low=0)
+    perceptual_weight: float = control(0.5, "Weight of their difference in features.", low=0)
+    texture_weight: float = control(3.0, "Weight of their difference in means and deviations around a place.", low=0)
     adversary_weight: float = control(
         0.0, "Weight of the discriminator, relative to all other losses, when it is sure; none when it guesses.", low=0
     )

@@ -13,6 +13,7 @@ less, so that what lies between the two decoders is trained as well. Losses, in 
     gram         correlations of the same                              Gatys et al. 2016, equation 4, relative
     sliced       distributions of the same, along random directions    Heitz et al. 2021, equation 5, relative
     pixel, perceptual   of rebuilt paintings                           Johnson et al. 2016; as VQGAN has them
+    texture      of rebuilt paintings, means and deviations nearby     after Ding et al. 2020, section 3
     adversary    hinge, on patches of pixels and VGG features          see nets/discriminator.py
 
 The adversary weighs a given share of all others: the ratio of their gradients, as in VQGAN (Esser et al. 2021,
@@ -20,8 +21,11 @@ equation 7), here at the image, where it costs one backward pass, measured now a
 with the discriminator's lead, 1 less half its loss: one that guesses has a gradient all the same, and made as long as
 the others it is noise that undoes them. The content's target is the continuous latent: D̂ is asked to give back what
 quantization took. To rebuild weighs most by default: what tells pictures of the AdaIN decoder from paintings is above
-all what any decoder makes of relu4_1, and a painting that is to be given back tells it what that should be. Heavy
-losses of style make richer pictures, further from paintings as Inception sees them.
+all what any decoder makes of relu4_1, and a painting that is to be given back tells it what that should be; in texture
+first, for heavy losses place by place give it back blurred. Heavy losses of style make richer pictures, further from
+paintings as Inception sees them.
+
+The decoder's rate rises over the first updates and falls to nothing over all of them, half a cosine.
 """
 
 from __future__ import annotations
@@ -52,12 +56,15 @@ from quantart_cli.training.losses import (
     perceptual_loss,
     sliced_wasserstein,
     style_loss,
+    texture_loss,
 )
 from quantart_cli.training.options import AutoencoderOptions
 from quantart_cli.training.pictures import Pictures, pairs
 from quantart_cli.training.quantizing import Quantizer, dress
 
 STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
+_WINDOWS = {"relu1_1": 16, "relu2_1": 8, "relu3_1": 4}  # 16 pixels each
+_WARM_UP = 30  # updates until the rate is all there
 _BETAS = {"painter": (0.9, 0.99), "adversary": (0.5, 0.99)}
 _LARGEST_GRADIENT = 100.0
 _MEASURE_EVERY = 8  # updates between two looks at the adversary's weight
@@ -150,6 +157,7 @@ class Autoencoder:
         if not all(math.isfinite(value) for value in told.values()):
             self.balance, self.lead = before
             raise NotFinite(", ".join(f"{name} {value:g}" for name, value in told.items()))
+        self.optimizers["painter"].param_groups[0]["lr"] = falling(self.options.rate, number, self.options.steps)
         for name in active:
             self.optimizers[name].step()
         restarted = self.quantizer.follow(*seen)
@@ -203,6 +211,7 @@ class Autoencoder:
             share = rebuilt / len(z_y)
             losses["pixel"] = share * o.pixel_weight * F.l1_loss(mine["pixels"], theirs["pixels"])
             losses["perceptual"] = share * o.perceptual_weight * perceptual_loss(mine, theirs, STYLE_LAYERS[:-1])
+            losses["texture"] = share * o.texture_weight * texture_loss(mine, theirs, _WINDOWS)
         return losses
 
     def _gradient(
@@ -295,6 +304,11 @@ class Autoencoder:
             painted = [self._paint(indices, z_y, other, alpha, self.averaged)[0] for alpha in (0.0, 0.7, 1.0)]
             rows += [content, style, *(image.cpu() for image in painted)]
         return make_grid([image.clamp(0, 1) for image in rows], nrow=5, padding=4, pad_value=1.0)
+
+
+def falling(rate: float, number: int, steps: int) -> float:
+    """The learning rate of an update, the ``number``-th from 0 of so many."""
+    return rate * min(1, (number + 1) / _WARM_UP) * (1 + math.cos(math.pi * min(1, number / steps))) / 2
 
 
 def _named(prefix: str, module: torch.nn.Module) -> dict[str, Tensor]:

@@ -20,6 +20,12 @@ def test_nearest_by_brute_force():
     assert torch.equal(book.indices(z), distances.argmin(-1)[..., None])
 
 
+def test_features_are_standardised_on_the_way():
+    book, z = small(), 3 * torch.randn(2, 12, 5, 7) + 1
+    mean, std = torch.randn(1, 12, 1, 1), torch.rand(1, 12, 1, 1) + 0.5
+    assert torch.equal(book.indices(z, mean, std), book.indices((z - mean) / std))
+
+
 def test_pieces_do_not_change_the_result(monkeypatch):
     book, z = small(), torch.randn(1, 12, 9, 9)
     whole = book.indices(z)

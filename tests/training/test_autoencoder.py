@@ -23,7 +23,7 @@ from quantart_cli.training.gather import name_hash
 from quantart_cli.training.loop import NotFinite, Stopped
 from quantart_cli.training.options import AutoencoderOptions
 from quantart_cli.training.pictures import Pictures
-from quantart_cli.training.updates import Autoencoder
+from quantart_cli.training.updates import Autoencoder, falling
 from tests.conftest import scene
 
 # The discriminator is listened to from the third update on, see the fixture.
@@ -97,12 +97,32 @@ def test_report_log_sheets_and_file(trained):
     lines = [json.loads(line) for line in (log / "log.jsonl").read_text().splitlines()]
     assert "discriminator" not in lines[0]
     assert "adversary" not in lines[1]
-    assert {"content", "style", "gram", "sliced", "pixel", "perceptual", "discriminator", "adversary"} <= set(lines[3])
+    assert {
+        "content",
+        "style",
+        "gram",
+        "sliced",
+        "pixel",
+        "perceptual",
+        "texture",
+        "discriminator",
+        "adversary",
+    } <= set(lines[3])
     assert 0 <= lines[3]["lead"] < 0.1  # after three updates nobody tells photographs of noise from paintings of it
     assert PIL.Image.open(log / "000004.png").width == 5 * 260 + 4
     with safetensors.safe_open(target, "pt") as file:
         assert json.loads(file.metadata()["quantart"])["options"]["hold_out"] == 0.3
     assert not target.with_name("model.safetensors.partial").exists()
+
+
+def test_the_rate_rises_and_falls():
+    rates = [falling(3e-4, number, 1000) for number in range(1000)]
+    assert rates[0] == pytest.approx(1e-5)
+    assert max(rates) == pytest.approx(3e-4, rel=0.01)
+    assert rates[500] == pytest.approx(1.5e-4)
+    assert rates[30:] == sorted(rates[30:], reverse=True)
+    assert 0 < rates[-1] < 1e-8
+    assert falling(3e-4, 1200, 1000) == 0  # of a training that is ended by fewer than it has
 
 
 def test_the_file_is_a_codebook_and_a_decoder_that_paint(trained, small, decoder, vgg, parity):

@@ -12,6 +12,7 @@ from quantart_cli.training.losses import (
     perceptual_loss,
     sliced_wasserstein,
     style_loss,
+    texture_loss,
 )
 
 
@@ -55,6 +56,25 @@ def test_perceptual_loss_is_a_sum_over_layers():
     zeros, ones = ({"a": torch.full((1, 2, 3, 3), x), "b": torch.full((1, 1, 2, 2), 3 * x)} for x in (0.0, 1.0))
     assert perceptual_loss(ones, zeros, ["a", "b"]).item() == 4
     assert perceptual_loss(ones, zeros, ["b"]).item() == 3
+
+
+def test_texture_loss_by_hand():
+    one = torch.tensor([1.0, 1, 3, 3]).expand(1, 1, 2, 4)  # windows of 2: means 1, 2, 3, deviations 0, 1, 0
+    other = torch.tensor([[1.0, 3, 1, 3], [3, 1, 3, 1]]).view(1, 1, 2, 4)  # 2, 2, 2 and 1, 1, 1
+    found = texture_loss({"a": one}, {"a": other}, {"a": 2})
+    assert found.item() == pytest.approx(2 / 3 + 2 * (1.01**0.5 - 0.1) / 3)
+    assert texture_loss({"a": one, "b": one}, {"a": other, "b": other}, {"a": 2, "b": 2}).item() == 2 * found.item()
+
+
+def test_texture_loss_takes_texture_for_itself_wherever_it_falls_in_a_window():
+    stripes = torch.tensor([0.0, 1]).repeat(16).expand(1, 3, 32, 32)
+    shifted, blurred = stripes.roll(1, 3), torch.full_like(stripes, 0.5)
+    windows = {"a": 8}
+    assert texture_loss({"a": shifted}, {"a": stripes}, windows).item() < 1e-6
+    assert texture_loss({"a": blurred}, {"a": stripes}, windows).item() > 0.3
+    assert perceptual_loss({"a": shifted}, {"a": stripes}, ["a"]) > perceptual_loss(
+        {"a": blurred}, {"a": stripes}, ["a"]
+    )
 
 
 def test_hinge_by_hand():
