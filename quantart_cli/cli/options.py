@@ -90,7 +90,7 @@ SHARED: dict[str, tuple[Any, Any]] = {
     "runtime": _option(
         str,
         RUNTIMES[0],
-        "What computes; auto: OpenVINO on a CPU if it is installed, else torch.",
+        "What computes; auto: on a CPU OpenVINO if it is installed, but for large pictures on AMX, else torch.",
         _either(RUNTIMES),
     ),
     "seed": _option(int, 0, "Seed of all random numbers.", "N"),

@@ -91,7 +91,8 @@ def run(method: str, values: dict[str, Any], extras: Extras | None = None) -> in
     extras.read(content, styles)
     file = model_asked_for(method, values)
     with waiting("Loading", values["quiet"]):
-        model = load_model(method, values, file, (lambda _: None) if values["quiet"] else say)
+        tell = (lambda _: None) if values["quiet"] else say
+        model = load_model(method, values, file, tell, content.width * content.height)
     with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", values["quiet"]):
         style = model.encode_style(styles, weights=weights, size=values["style_size"])
     if values["dry_run"]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from quantart_cli.checkpoints.models import ModelFile, weights_of
@@ -13,9 +14,13 @@ from quantart_cli.errors import QuantArtError, check_choice
 
 # Where a driver of a GPU shows itself: torch is asked then whether it can use it.
 _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
+# With matrices in hardware torch is the faster one at work: from so many pixels on that is worth importing it.
+_MATRICES, _LARGE = "amx_bf16", 4_000_000
 
 
-def load_model(method: str, values: dict[str, Any], file: ModelFile | None, tell: Callable[[str], None]) -> Any:
+def load_model(
+    method: str, values: dict[str, Any], file: ModelFile | None, tell: Callable[[str], None], pixels: int = 0
+) -> Any:
     """The model on the runtime asked for, or on the faster one there is.
 
     Args:
@@ -23,6 +28,7 @@ def load_model(method: str, values: dict[str, Any], file: ModelFile | None, tell
         values: of the command's options: runtime, device, precision.
         file: the model given with ``--model``.
         tell: told one line when networks are prepared, once for all, and when that failed.
+        pixels: of the picture it is for, if it is for one.
 
     Returns:
         a :class:`quantart_cli.api.Model` or a :class:`quantart_cli.fast.model.FastModel`.
@@ -32,7 +38,7 @@ def load_model(method: str, values: dict[str, Any], file: ModelFile | None, tell
     """
     wanted = check_choice("--runtime", values["runtime"], RUNTIMES)
     if wanted != "torch":
-        why = _not_on_openvino(method, values, file)
+        why = _not_on_openvino(method, values, file, pixels)
         if why is None:
             try:
                 return _on_openvino(method, values, file, tell)
@@ -57,7 +63,7 @@ def load_model(method: str, values: dict[str, Any], file: ModelFile | None, tell
     return model
 
 
-def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None) -> str | None:
+def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None, pixels: int) -> str | None:
     """Why it cannot be OpenVINO, or None."""
     from quantart_cli import fast
 
@@ -76,7 +82,17 @@ def _not_on_openvino(method: str, values: dict[str, Any], file: ModelFile | None
     gpu = sys.platform == "darwin" or any(os.path.exists(path) for path in _GPUS)
     if values["runtime"] == "auto" and values["device"] == "auto" and gpu:
         return "there may be a GPU: give --device cpu"
+    if values["runtime"] == "auto" and pixels >= _LARGE and values["precision"] != "fp32" and _has_matrices():
+        return "torch is faster at pictures as large as this"
     return None
+
+
+def _has_matrices() -> bool:
+    """Whether the CPU multiplies matrices in bf16, as far as Linux says."""
+    try:
+        return _MATRICES in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def _on_openvino(method: str, values: dict[str, Any], file: ModelFile | None, tell: Callable[[str], None]) -> Any:

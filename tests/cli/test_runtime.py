@@ -1,11 +1,13 @@
 """``--runtime``: the same picture from either, the reason where it cannot be, and what ``--dry-run`` says."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
 import pytest
 
+from quantart_cli.cli import runtime as choosing
 from quantart_cli.fast import installed
 
 needs_openvino = pytest.mark.skipif(not installed(), reason="OpenVINO is not installed")
@@ -50,6 +52,27 @@ def test_without_openvino_it_is_torch_and_asking_for_it_says_how(run, content_fi
     status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "p.png", "--runtime", "openvino")
     assert status == 2
     assert "quantart-cli[fast]" in err
+
+
+@pytest.mark.parametrize(
+    ("matrices", "pixels", "options", "taken"),
+    [
+        (True, 4_000_000, {}, "torch"),
+        (True, 3_999_999, {}, "openvino"),
+        (False, 100_000_000, {}, "openvino"),
+        (True, 100_000_000, {"precision": "fp32"}, "openvino"),
+        (True, 100_000_000, {"runtime": "openvino"}, "openvino"),
+    ],
+)
+def test_a_large_picture_is_torchs_where_the_cpu_multiplies_matrices(monkeypatch, matrices, pixels, options, taken):
+    monkeypatch.setattr("quantart_cli.fast.installed", lambda: True)
+    monkeypatch.setattr(choosing, "_GPUS", ())
+    monkeypatch.setattr(choosing, "_has_matrices", lambda: matrices)
+    monkeypatch.setattr(choosing, "_on_openvino", lambda *_: "openvino")
+    monkeypatch.setattr("quantart_cli.api.Model", lambda *_, **__: SimpleNamespace(tileable=False))
+    values = {"runtime": "auto", "device": "cpu", "precision": "bf16", "tile": "auto", **options}
+    found = choosing.load_model("adain", values, None, print, pixels)
+    assert (found if isinstance(found, str) else "torch") == taken
 
 
 @needs_openvino
