@@ -210,7 +210,7 @@ def _predict(
     from quantart_cli.engine.prediction import predict
 
     with waiting("Painting a sample", values["quiet"]):
-        found = predict(model, content, style, controls, values["tile"])
+        found = predict(model, content, style, controls, values["tile"], values["preserve_color"])
     if not values["quiet"]:
         tiles = "whole" if found.tile is None else f"in tiles of {found.tile}"
         say(

@@ -94,6 +94,11 @@ class Painter:
         self._token = next(_tokens)
         self._networks = self._build(machine)
 
+    @property
+    def remembers(self) -> bool:
+        """Whether a style that was encoded before is not encoded again: what is remembered are statistics."""
+        return self._remember_styles and not self.guided and self.tileable and self.backbone == "vgg19"
+
     @cached_property
     def weights(self) -> dict[str, str]:
         """sha256 of each file of weights in use, by its name."""
@@ -218,8 +223,7 @@ class Painter:
         if not (self.tileable and self.backbone == "vgg19"):
             with out_of_memory(pictures[0].name):
                 return self._encode_whole(networks, pictures, weights, reference)
-        # What is remembered are statistics.
-        remembers = self._remember_styles and not self.guided and networks is self._networks and reference is None
+        remembers = self.remembers and networks is self._networks and reference is None
         found = []
         for picture, tiles in zip(pictures, cut, strict=True):
 

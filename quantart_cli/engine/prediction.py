@@ -42,7 +42,14 @@ class Prediction:
     tile: int | None
 
 
-def predict(model: Any, content: Picture, style: Any, controls: Any, tile: str | int | None = "auto") -> Prediction:
+def predict(
+    model: Any,
+    content: Picture,
+    style: Any,
+    controls: Any,
+    tile: str | int | None = "auto",
+    preserve_color: str = "none",
+) -> Prediction:
     """Memory by the tables of engine/memory.py, time by painting a sample from the middle of the picture.
 
     Args:
@@ -51,11 +58,14 @@ def predict(model: Any, content: Picture, style: Any, controls: Any, tile: str |
         style: encoded by the model.
         controls: of its method.
         tile: as :func:`quantart_cli.engine.choices.parse_tile` takes it.
+        preserve_color: as of :meth:`quantart_cli.engine.painter.Painter.paint`.
     """
     width, height = content.size
     choose = choose_tile_to_optimise if model.optimises else partial(choose_tile, backbone=model.backbone)
     side = choose(width, height, parse_tile(tile), model.machine)
-    room = max(_room(model, picture, tile, picture is content) for picture in (content, *style.pictures))
+    known = model.remembers and preserve_color != "match"  # now that it was encoded to say this
+    looked_at = (content,) if known else (content, *style.pictures)
+    room = max(_room(model, picture, tile, picture is content) for picture in looked_at)
     taken = _taken(model.machine.device)
     sample = _middle(content, _SAMPLE if model.tileable else _SLOW_SAMPLE)
     if model.optimises:
