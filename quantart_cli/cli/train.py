@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import json
-import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say
+from quantart_cli.cli.console import INTERRUPTED, progress_bar, say
 from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
-from quantart_cli.errors import QuantArtError
+from quantart_cli.cli.train_common import ART, OUTPUT, OWN, PHOTOS, codebook_of, machine_of, target_of, tell
 from quantart_cli.training.options import AutoencoderOptions, CodebookOptions
 
 if TYPE_CHECKING:
-    from quantart_cli.checkpoints.models import ModelFile
-    from quantart_cli.nets.autoencoder import ArtCodebook
+    pass
 
 _CODEBOOK = """Learn a codebook from a folder of paintings.
 
@@ -37,16 +33,6 @@ quantart train autoencoder photos/ paintings/ -o model.safetensors
 """
 
 
-def _folder(metavar: str, help: str) -> tuple[Any, Any]:
-    return Annotated[str, typer.Argument(metavar=metavar, help=f"{help}, searched with its subfolders.")], ...
-
-
-_ART = _folder("ART_FOLDER", "Pictures of artworks")
-_PHOTOS = _folder("PHOTO_FOLDER", "Photographs")
-_OUTPUT: tuple[Any, Any] = (
-    Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
-    ...,
-)
 _START: dict[str, tuple[Any, Any]] = {
     "model": (
         Annotated[
@@ -59,13 +45,6 @@ _START: dict[str, tuple[Any, Any]] = {
         None,
     )
 }
-_OWN: dict[str, tuple[Any, Any]] = {
-    "restart": (
-        Annotated[bool, typer.Option("--restart", help="Forget an unfinished training and begin anew.")],
-        False,
-    ),
-    "quiet": (Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")], False),
-}
 
 
 def register(app: typer.Typer) -> None:
@@ -73,23 +52,14 @@ def register(app: typer.Typer) -> None:
 
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
     for name, run, doc, folders, options in (
-        ("codebook", _codebook, _CODEBOOK, {"folder": _ART}, CodebookOptions),
-        ("autoencoder", _autoencoder, _AUTOENCODER, {"photos": _PHOTOS, "folder": _ART, **_START}, AutoencoderOptions),
+        ("codebook", _codebook, _CODEBOOK, {"folder": ART}, CodebookOptions),
+        ("autoencoder", _autoencoder, _AUTOENCODER, {"photos": PHOTOS, "folder": ART, **_START}, AutoencoderOptions),
     ):
-        parameters = {**folders, "output": _OUTPUT, **from_controls(options), **_OWN, **MACHINE}
+        parameters = {**folders, "output": OUTPUT, **from_controls(options), **OWN, **MACHINE}
         group.command(name)(with_parameters(run, doc, parameters))
     train_more.register(group)
     train_transfer.register(group)
     app.add_typer(group, name="train")
-
-
-def _target(values: dict[str, Any]) -> Path:
-    target = Path(values["output"])
-    if target.suffix != ".safetensors":
-        raise QuantArtError(f"{target} must end in .safetensors, the only format written")
-    if not target.parent.is_dir():
-        raise QuantArtError(f"folder {target.parent} does not exist: make it first")
-    return target
 
 
 def _size(options: CodebookOptions) -> str:
@@ -100,7 +70,7 @@ def _size(options: CodebookOptions) -> str:
 def _codebook(values: dict[str, Any]) -> int:
     start = time.perf_counter()
     options = CodebookOptions.of({name: values[name] for name in CodebookOptions.__dataclass_fields__})
-    target = _target(values)
+    target = target_of(values)
     from quantart_cli.engine.build import build_network
     from quantart_cli.engine.device import choose
     from quantart_cli.training.codebook import train_codebook
@@ -135,80 +105,23 @@ def _codebook(values: dict[str, Any]) -> int:
 
 
 def _autoencoder(values: dict[str, Any]) -> int:
-    began = time.perf_counter()
     options = AutoencoderOptions.of({name: values[name] for name in AutoencoderOptions.__dataclass_fields__})
-    target = _target(values)
+    target = target_of(values)
     from quantart_cli.checkpoints.models import embedded_model, find_model
-    from quantart_cli.engine.allocator import keep_memory
     from quantart_cli.engine.build import build_network
-    from quantart_cli.engine.device import choose
     from quantart_cli.engine.machine import Machine
     from quantart_cli.training.autoencoder import train_autoencoder
-    from quantart_cli.training.loop import Stopped
 
-    machine = choose(values["device"], values["precision"])
-    if machine.precision == "fp16":
-        raise QuantArtError("gradients do not fit into fp16: train with --precision bf16 or fp32")
+    machine, model = machine_of(values), values["model"]
     exact = Machine(machine.device, "fp32", "weights that learn")
-    model = values["model"]
     file = embedded_model("quantart-vgg19") if model is None else find_model(model, ("quantart-vgg19",))
-    keep_memory()
-    try:
-        with asked_to_stop() as asked, progress_bar("photographs", values["quiet"]) as bar:
-            report = train_autoencoder(
-                Path(values["photos"]),
-                Path(values["folder"]),
-                target,
-                options,
-                build_network("vgg", "vgg19-normalised", machine),
-                _codebook_of(file).to(machine.device),
-                build_network("decoder", "adain-decoder", exact),
-                restart=values["restart"],
-                stop=lambda: asked() is not None,
-                progress=lambda stage, done, total, losses: bar(done, total, _words(losses), stage=stage),
-            )
-    except Stopped as stopped:
-        say(f"quantart: stopped after {stopped.done} updates; the same command goes on from {target}.partial")
-        return TERMINATED if asked() == signal.SIGTERM else INTERRUPTED
-    if not values["quiet"]:
-        for line in report.unreadable:
-            say(line)
-        say(
-            f"{target}: {report.updates} updates on {report.photographs} photographs and {report.paintings} paintings, "
-            f"{report.skipped} left out as not finite, in {time.perf_counter() - began:.0f} s"
-        )
-    if values["json"]:
-        print(json.dumps({"output": str(target), "options": asdict(options), "report": asdict(report)}))
-    return 0
-
-
-def _codebook_of(file: ModelFile) -> ArtCodebook:
-    """A codebook, float32, and its decoder if the file has one."""
-    from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
-    from quantart_cli.nets.autoencoder import ArtCodebook
-
-    return fill_strictly(ArtCodebook.like, open_tensors(file.path), file.name)
-
-
-def _words(losses: dict[str, float]) -> str:
-    return "  ".join(f"{name} {losses[name]:.3g}" for name in ("content", "style", "discriminator") if name in losses)
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[Callable[[], int | None]]:
-    """Ctrl-C and SIGTERM are noted, and told by a call, so that an update is done before one leaves; the second time
-    they interrupt at once."""
-    asked: list[int] = []
-
-    def note(number: int, _: object) -> None:
-        if asked:
-            raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(TERMINATED)
-        asked.append(number)
-        say("quantart: stopping after this update; once more stops at once, and keeps the last checkpoint")
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: asked[0] if asked else None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    vgg = build_network("vgg", "vgg19-normalised", machine)
+    networks = vgg, codebook_of(file).to(machine.device), build_network("decoder", "adain-decoder", exact)
+    folders = Path(values["photos"]), Path(values["folder"])
+    return tell(
+        values,
+        target,
+        options,
+        ("content", "style", "discriminator"),
+        lambda **calls: train_autoencoder(*folders, target, options, *networks, **calls),
+    )

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import time
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantart_cli.cli.console import INTERRUPTED, TERMINATED, bytes_bar, progress_bar, say
+from quantart_cli.cli.console import bytes_bar, say
 from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
-from quantart_cli.cli.train import _ART, _OUTPUT, _OWN, _PHOTOS, _target, asked_to_stop
-from quantart_cli.errors import QuantArtError
-from quantart_cli.training.options_more import AdaINOptions, FolderOptions, VQGANOptions
+from quantart_cli.cli.train_common import ART, OUTPUT, OWN, PHOTOS, machine_of, target_of, tell
+from quantart_cli.training.options_more import AdaINOptions, VQGANOptions
 
 if TYPE_CHECKING:
-    from quantart_cli.engine.machine import Machine
     from quantart_cli.nets.vqgan import VQGAN
-    from quantart_cli.training.folders import Report
     from quantart_cli.training.vqgan import Perceptual
 
 _ADAIN = """Learn the decoder of AdaIN from scratch.
@@ -57,22 +50,22 @@ _VQGAN_OWN: dict[str, tuple[Any, Any]] = {
 def register(group: typer.Typer) -> None:
     """Add the commands to ``quantart train``."""
     for name, run, doc, own, options in (
-        ("adain", _adain, _ADAIN, {"photos": _PHOTOS, "folder": _ART}, AdaINOptions),
-        ("vqgan", _vqgan, _VQGAN, {"folder": _ART, **_VQGAN_OWN}, VQGANOptions),
+        ("adain", _adain, _ADAIN, {"photos": PHOTOS, "folder": ART}, AdaINOptions),
+        ("vqgan", _vqgan, _VQGAN, {"folder": ART, **_VQGAN_OWN}, VQGANOptions),
     ):
-        parameters = {**own, "output": _OUTPUT, **from_controls(options), **_OWN, **MACHINE}
+        parameters = {**own, "output": OUTPUT, **from_controls(options), **OWN, **MACHINE}
         group.command(name)(with_parameters(run, doc, parameters))
 
 
 def _adain(values: dict[str, Any]) -> int:
     options = AdaINOptions.of({name: values[name] for name in AdaINOptions.__dataclass_fields__})
-    target = _target(values)
+    target = target_of(values)
     from quantart_cli.engine.build import build_network
     from quantart_cli.training.adain import train_adain
 
-    vgg = build_network("vgg", "vgg19-normalised", _machine(values))
+    vgg = build_network("vgg", "vgg19-normalised", machine_of(values))
     folders = Path(values["photos"]), Path(values["folder"])
-    return _told(
+    return tell(
         values,
         target,
         options,
@@ -83,14 +76,14 @@ def _adain(values: dict[str, Any]) -> int:
 
 def _vqgan(values: dict[str, Any]) -> int:
     options = VQGANOptions.of({name: values[name] for name in VQGANOptions.__dataclass_fields__})
-    target = _target(values)
+    target = target_of(values)
     from quantart_cli.training.vqgan import new_network, train_vqgan
 
-    machine = _machine(values)
+    machine = machine_of(values)
     if values["model"] is None:
         network = new_network(options)
     else:
-        network = _start(values["model"])
+        network = vqgan_of(values["model"])
         sizes = network.config
         options = replace(
             options, channels=sizes.ch, blocks=sizes.num_res_blocks, width=sizes.embed_dim, entries=sizes.n_embed
@@ -98,7 +91,7 @@ def _vqgan(values: dict[str, Any]) -> int:
     name, perceptual = _perceptual(options.perceptual, values, machine.device)
     options = replace(options, perceptual=name)
     folder = Path(values["folder"])
-    return _told(
+    return tell(
         values,
         target,
         options,
@@ -109,18 +102,7 @@ def _vqgan(values: dict[str, Any]) -> int:
     )
 
 
-def _machine(values: dict[str, Any]) -> Machine:
-    from quantart_cli.engine.allocator import keep_memory
-    from quantart_cli.engine.device import choose
-
-    machine = choose(values["device"], values["precision"])
-    if machine.precision == "fp16":
-        raise QuantArtError("gradients do not fit into fp16: train with --precision bf16 or fp32")
-    keep_memory()
-    return machine
-
-
-def _start(model: str) -> VQGAN:
+def vqgan_of(model: str) -> VQGAN:
     from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
     from quantart_cli.checkpoints.models import find_model
     from quantart_cli.nets.vqgan import VQGAN
@@ -151,44 +133,3 @@ def _perceptual(wanted: str, values: dict[str, Any], device: str) -> tuple[str, 
         tell = None if values["quiet"] else bar.say
         find_model(_LPIPS, (_LPIPS,), download=values["download"], tell=tell, progress=bar.of(_LPIPS))
     return "lpips", by_lpips(load_lpips(_LPIPS, device))
-
-
-def _told(
-    values: dict[str, Any],
-    target: Path,
-    options: FolderOptions,
-    names: tuple[str, ...],
-    train: Callable[..., Report],
-) -> int:
-    """Train, and tell people how it goes and what came of it; returns the exit status.
-
-    Args:
-        names: losses that are shown on the way.
-        train: takes ``restart``, ``stop`` and ``progress``.
-    """
-    from quantart_cli.training.loop import Stopped
-
-    start = time.perf_counter()
-    quiet = values["quiet"]
-    try:
-        with asked_to_stop() as asked, progress_bar("pictures", quiet) as bar:
-
-            def progress(stage: str, done: int, total: int, losses: dict[str, float]) -> None:
-                words = "  ".join(f"{name} {losses[name]:.3g}" for name in names if name in losses)
-                bar(done, total, words, stage=stage)
-
-            report = train(restart=values["restart"], stop=lambda: asked() is not None, progress=progress)
-    except Stopped as stopped:
-        say(f"quantart: stopped after {stopped.done} updates; the same command goes on from {target}.partial")
-        return TERMINATED if asked() == signal.SIGTERM else INTERRUPTED
-    if not quiet:
-        for line in report.unreadable:
-            say(line)
-        seen = " and ".join(f"{count} {name}" for name, count in report.pictures.items())
-        seconds = time.perf_counter() - start
-        say(
-            f"{target}: {report.updates} updates on {seen}, {report.skipped} left out as not finite, in {seconds:.0f} s"
-        )
-    if values["json"]:
-        print(json.dumps({"output": str(target), "options": asdict(options), "report": asdict(report)}))
-    return 0

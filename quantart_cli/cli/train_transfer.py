@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
-from quantart_cli.cli.train import _ART, _OUTPUT, _OWN, _PHOTOS, _codebook_of, _target
-from quantart_cli.cli.train_more import _machine, _start, _told
+from quantart_cli.cli.train_common import ART, OUTPUT, OWN, PHOTOS, codebook_of, machine_of, target_of, tell
+from quantart_cli.cli.train_more import vqgan_of
 from quantart_cli.training.options_more import TransferOptions
 
 if TYPE_CHECKING:
@@ -43,21 +43,21 @@ _MODEL: dict[str, tuple[Any, Any]] = {
 
 def register(group: typer.Typer) -> None:
     """Add the command to ``quantart train``."""
-    own = {"photos": _PHOTOS, "folder": _ART, **_MODEL}
-    parameters = {**own, "output": _OUTPUT, **from_controls(TransferOptions), **_OWN, **MACHINE}
+    own = {"photos": PHOTOS, "folder": ART, **_MODEL}
+    parameters = {**own, "output": OUTPUT, **from_controls(TransferOptions), **OWN, **MACHINE}
     group.command(name="transfer")(with_parameters(_transfer, _TRANSFER, parameters))
 
 
 def _transfer(values: dict[str, Any]) -> int:
     options = TransferOptions.of({name: values[name] for name in TransferOptions.__dataclass_fields__})
-    target = _target(values)
+    target = target_of(values)
     from quantart_cli.checkpoints.models import embedded_model, find_model
 
-    machine, model = _machine(values), values["model"]
+    machine, model = machine_of(values), values["model"]
     file = embedded_model("quantart-vgg19") if model is None else find_model(model, ("quantart-vgg19", "vqgan"))
     train = _on_vqgan(values, machine) if file.kind == "vqgan" else _on_vgg19(file, machine)
     folders = Path(values["photos"]), Path(values["folder"])
-    return _told(
+    return tell(
         values,
         target,
         options,
@@ -71,11 +71,11 @@ def _on_vgg19(file: ModelFile, machine: Machine) -> Callable[..., Report]:
     from quantart_cli.training.transfer import train_transfer
 
     vgg, decoder = build_network("vgg", "vgg19-normalised", machine), build_network("decoder", "adain-decoder", machine)
-    networks = {"vgg": vgg, "codebook": _codebook_of(file).to(machine.device), "decoder": decoder}
+    networks = {"vgg": vgg, "codebook": codebook_of(file).to(machine.device), "decoder": decoder}
     return partial(train_transfer, **networks)
 
 
 def _on_vqgan(values: dict[str, Any], machine: Machine) -> Callable[..., Report]:
     from quantart_cli.training.transfer_vqgan import train_transfer_vqgan
 
-    return partial(train_transfer_vqgan, network=_start(values["model"]), device=machine.device, dtype=machine.dtype)
+    return partial(train_transfer_vqgan, network=vqgan_of(values["model"]), device=machine.device, dtype=machine.dtype)

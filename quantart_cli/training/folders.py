@@ -16,8 +16,8 @@ from torchvision.transforms import v2
 from quantart_cli.checkpoints.kinds import FORMAT
 from quantart_cli.checkpoints.writing import write_tensors
 from quantart_cli.training.gather import name_hash, pictures_below
-from quantart_cli.training.loop import Places, Plan, Stopped, Trainee, run
-from quantart_cli.training.options_more import FolderOptions
+from quantart_cli.training.loop import Places, Plan, Stopped, Trainee, run, updates_done
+from quantart_cli.training.options import FolderOptions
 from quantart_cli.training.pictures import Pictures
 
 _SHOWN = 6  # pictures of each folder on a preview sheet
@@ -110,7 +110,8 @@ def train(
     model = begin(pictures, to_show(folders, options.hold_out, options.crop))
     skipped = learn(model, places, options, stop, progress)
     unreadable = [line for each in pictures.values() for line in each.unreadable]
-    report = Report({name: len(each) for name, each in pictures.items()}, unreadable, options.steps, skipped)
+    done = updates_done(places)  # more than was asked for, where that was less than there was
+    report = Report({name: len(each) for name, each in pictures.items()}, unreadable, done, skipped)
     _write(target, product, model.model(), options, report)
     shutil.rmtree(places.partial)
     return report

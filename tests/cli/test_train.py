@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 import safetensors.torch
 
-from quantart_cli.cli.train import asked_to_stop
+from quantart_cli.cli.train_common import asked_to_stop
 from tests.conftest import scene
 
 
