@@ -16,7 +16,7 @@ from quantart_cli.engine.tiling import GRAIN, Tiles, Window
 from quantart_cli.fast.networks import Network
 from quantart_cli.fast.search import Search
 from quantart_cli.fast.widths import floats, halves, rounded
-from quantart_cli.methods.arithmetic import EPSILON, dress, transfer
+from quantart_cli.methods.arithmetic import EPSILON, dress, transferring
 from quantart_cli.pages import apart, let_go
 
 # As in nets/ and methods/features.py, which import torch.
@@ -127,9 +127,12 @@ class Quantized:
 
     def transferred(self, style: Statistics, beta: float) -> Quantized:
         """AdaIN(ẑ, s) ⊕β ẑ, whose statistics nobody asks for."""
-        slope = 1 + beta * (style.std / self.statistics.std - 1)
-        bias = transfer(self.bias, self.statistics, style, beta)
-        return replace(self, weight=self.weight * slope.reshape(-1, 1), bias=bias, _codes={})
+        return self.changed(*transferring(self.statistics, style, beta))
+
+    def changed(self, slope: np.ndarray | float, shift: np.ndarray | float) -> Quantized:
+        """Every channel of ẑ multiplied and moved, (1, C, 1, 1) each; the statistics are those of before."""
+        weight = self.weight * (slope.reshape(-1, 1) if isinstance(slope, np.ndarray) else slope)
+        return replace(self, weight=weight, bias=self.bias * slope + shift, _codes={})
 
 
 def codes(entries: np.ndarray, indices: np.ndarray) -> np.ndarray:

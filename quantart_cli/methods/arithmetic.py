@@ -33,10 +33,16 @@ def transfer(z: Array, own: Moments, style: Moments, alpha: float) -> Array:
     """
     if alpha == 0:
         return z
-    ratio = style.std / own.std
-    t = z * (1 + alpha * (ratio - 1))
-    t += alpha * (style.mean - own.mean * ratio)
+    slope, shift = transferring(own, style, alpha)
+    t = z * slope
+    t += shift
     return t
+
+
+def transferring(own: Moments, style: Moments, alpha: float) -> tuple[Any, Any]:
+    """What :func:`transfer` multiplies each channel with, and what it adds, (1, C, 1, 1) each."""
+    ratio = style.std / own.std
+    return 1 + alpha * (ratio - 1), alpha * (style.mean - own.mean * ratio)
 
 
 def mix(a: Array, b: Array, p: float) -> Array:

@@ -38,7 +38,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.engine.tiling import Tiles, Window
-from quantart_cli.methods.arithmetic import dress, mix, transfer
+from quantart_cli.methods.arithmetic import dress, mix, transfer, transferring
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.features import (
     Features,
@@ -110,6 +110,8 @@ class QuantArt:
             z = self._continuous(c, style, beta)
         elif alpha == 1:
             z = self._quantized(c, style, beta)
+        elif not self.guided:
+            z = _between(self.quantize(c), c, style, alpha, beta)
         else:
             z_hat, z_own = self._quantized(c, style, beta), self._continuous(c, style, beta)
 
@@ -187,11 +189,14 @@ class Quantized:
         codes = self.codebook.codes(self.indices[0][window.slices])  # (h', w', D)
         return F.linear(codes, self.weight, self.bias.flatten()).movedim(-1, 0)[None]
 
-    def transferred(self, style: Statistics, beta: float = 1) -> Quantized:
+    def transferred(self, style: Statistics, beta: float) -> Quantized:
         """AdaIN(ẑ, s) ⊕β ẑ, whose statistics nobody asks for."""
-        slope = 1 + beta * (style.std / self.statistics.std - 1)
-        bias = transfer(self.bias, self.statistics, style, beta)
-        return replace(self, weight=self.weight * slope.view(-1, 1), bias=bias)
+        return self.changed(*transferring(self.statistics, style, beta))
+
+    def changed(self, slope: Tensor | float, shift: Tensor | float) -> Quantized:
+        """Every channel of ẑ multiplied and moved, (1, C, 1, 1) each; the statistics are those of before."""
+        weight = self.weight * (slope.view(-1, 1) if isinstance(slope, Tensor) else slope)
+        return replace(self, weight=weight, bias=self.bias * slope + shift)
 
 
 class _Sums:
@@ -221,6 +226,17 @@ class _Sums:
         mean, weight = self._codes / self._total, weight.to(self._exact)
         covariance = (self._products - self._total * mean.outer(mean)) / (self._total - 1).clamp(min=0.5)
         return Statistics.from_moments(weight @ mean + bias.to(self._exact), ((weight @ covariance) * weight).sum(1))
+
+
+def _between(hat: Quantized, c: Features, style: Statistics, alpha: float, beta: float) -> Callable[[Window], Tensor]:
+    """(AdaIN(ẑ_c, z_s) ⊕β ẑ_c) ⊕α (AdaIN(z_c, z_s) ⊕β z_c), window by window.
+
+    Of each channel that is a multiple of ẑ_c, one of z_c and a constant, the first and last of which the way back from
+    the codebook's space can have.
+    """
+    slope, shift = transferring(c.statistics, style, beta)
+    hat = hat.transferred(style, beta).changed(alpha, (1 - alpha) * shift)
+    return lambda window: hat.at(window).addcmul_(c.at(window), (1 - alpha) * slope)
 
 
 def _strengthened(
