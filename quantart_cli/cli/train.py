@@ -6,17 +6,15 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from quantart_cli.cli import train_more, train_transfer
 from quantart_cli.cli.console import INTERRUPTED, progress_bar, say
 from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
 from quantart_cli.cli.train_common import ART, OUTPUT, OWN, PHOTOS, codebook_of, machine_of, target_of, tell
 from quantart_cli.training.options import AutoencoderOptions, CodebookOptions
-
-if TYPE_CHECKING:
-    pass
 
 _CODEBOOK = """Learn a codebook from a folder of paintings.
 
@@ -48,8 +46,6 @@ _START: dict[str, tuple[Any, Any]] = {
 
 
 def register(app: typer.Typer) -> None:
-    from quantart_cli.cli import train_more, train_transfer  # which take from here what they share
-
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
     for name, run, doc, folders, options in (
         ("codebook", _codebook, _CODEBOOK, {"folder": ART}, CodebookOptions),

@@ -13,7 +13,7 @@ from quantart_cli.engine.painter import Moments, Painter
 from quantart_cli.engine.tiling import Tiles, Window
 from quantart_cli.fast.features import Features, Statistics, by_channels, decode, encode, quantize
 from quantart_cli.fast.networks import Network, load
-from quantart_cli.methods.arithmetic import transferring
+from quantart_cli.methods.arithmetic import transfer, transferring
 from quantart_cli.methods.controls import AdaINControls, Controls, QuantArtControls
 
 
@@ -77,19 +77,15 @@ def _latent(
         assert isinstance(controls, QuantArtControls)
         alpha, beta = controls.fidelity, controls.strength
 
-    slope, shift = transferring(c.statistics, style, beta)
-
-    def z_y(window: Window, part: slice) -> np.ndarray:  # z_y ⊕β z_c
-        found = c.at(window, part) * slope[:, part]
-        found += shift[:, part]
-        return found
-
     if alpha == 0:
-        return by_channels(z_y)
+        return by_channels(
+            lambda window, part: transfer(c.at(window, part), c.statistics[part], style[part], beta)  # z_y ⊕β z_c
+        )
     hat = quantize(networks, c).transferred(style, beta)  # ẑ_y ⊕β ẑ_c
     if alpha == 1:
         return by_channels(hat.at)
     # The constant is that of all, and z_c but multiplied.
+    slope, shift = transferring(c.statistics, style, beta)
     hat, slope = hat.changed(alpha, (1 - alpha) * shift), (1 - alpha) * slope
 
     def z(window: Window, part: slice) -> np.ndarray:
