@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Any
 from quantart_cli.errors import QuantArtError
 
 if TYPE_CHECKING:
-    from quantart_cli.api import Model, Style, load
+    from quantart_cli.model import Model, Result, Style, load
 
-__all__ = ["Model", "QuantArtError", "Style", "__version__", "load"]
+__all__ = ["Model", "QuantArtError", "Result", "Style", "__version__", "load"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # Late, because the API needs torch, which takes seconds to import, and the command line's help does not.
-    if name in ("Model", "Style", "load"):
-        from quantart_cli import api
+    # Imported when first used: it needs numpy and Pillow, and the command line's help does not.
+    if name in ("Model", "Result", "Style", "load"):
+        from quantart_cli import model
 
-        return getattr(api, name)
+        return getattr(model, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -46,6 +46,7 @@ KINDS = {
     kind.name: kind
     for kind in (
         Kind("quantart-vgg19", "QuantArt codebook for VGG-19"),
+        Kind("quantart-painter", "QuantArt painter"),
         Kind("adain-decoder", "AdaIN decoder"),
         Kind("vgg19-normalised", "normalised VGG-19"),
         Kind("quantart-vqgan", "QuantArt on VQGAN"),
@@ -100,6 +101,8 @@ def identify(shapes: Mapping[str, Sequence[int]]) -> str | None:
 
     Only what tells kinds apart is looked at: whether all is there and fits is for the strict loader to say.
     """
+    if "decoder.fuse3.weight" in shapes:
+        return "quantart-painter"
     if "entries" in shapes and "project.weight" in shapes:
         return "quantart-vgg19"
     if any(name.startswith(tuple(f"{end}." for end in ENDS)) for name in shapes):

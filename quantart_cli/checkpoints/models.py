@@ -10,10 +10,10 @@ from quantart_cli.checkpoints import cache
 from quantart_cli.checkpoints.kinds import KINDS, identify, read_header
 from quantart_cli.checkpoints.manifest import Artefact, artefact, manifest
 from quantart_cli.checkpoints.streams import Progress, sha256_of
-from quantart_cli.engine.choices import PARTS, VQGAN_MODEL
 from quantart_cli.errors import QuantArtError, suggest
 
 Tell = Callable[[str], None]
+VQGAN_MODEL = "quantart-vqgan"
 
 # Suffixes of what convert reads, and a painting command does not.
 _FOREIGN = (".pth", ".pt", ".ckpt", ".bin")
@@ -51,19 +51,6 @@ def embedded_model(name: str) -> ModelFile:
     """A file that came with quantart; its bytes are checked when it is loaded."""
     item = artefact(name)
     return ModelFile(name, item.path, item.kind or name, item.sha256, embedded=True)
-
-
-def weights_of(method: str, model: ModelFile | None = None) -> dict[str, ModelFile]:
-    """The files a method is built from, by parameter name.
-
-    Args:
-        method: its name.
-        model: a file in the place of the embedded one of its kind, or of all of them.
-    """
-    if model is not None and model.kind == VQGAN_MODEL:
-        return {"model": model}
-    parts = PARTS[method].items()
-    return {part: model if model is not None and model.kind == name else embedded_model(name) for part, name in parts}
 
 
 def find_model(

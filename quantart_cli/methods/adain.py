@@ -3,68 +3,77 @@
     t     = AdaIN(f(c), f(s)) = σ(f(s)) (f(c) - μ(f(c))) / σ(f(c)) + μ(f(s))      equations 8 and 9
     image = g((1 - α) f(c) + α t)                                                 equation 14
 
-f is VGG-19 to relu4_1, g the decoder, both with the published weights. Several styles: the sum of their t weighted to
-one (equation 15). It departs from the reference script in three places: the picture keeps its size where that is not
-divisible by 8 (the output is cropped), pictures below 16 pixels are mirrored to that size for the network, and what is
-transparent does not count in μ and σ.
+f is VGG-19 to relu4_1, g the decoder, both with the published weights. Several styles are blended by their weights
+(equation 15).
+
+Departures from the reference script:
+
+* The picture keeps its size where that is not divisible by 8: the output is cropped.
+* Pictures below 16 pixels are mirrored to that size for the networks.
+* Transparent pixels do not count in μ and σ.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from torch import Tensor
+import numpy as np
 
-from quantart_cli.engine.tiling import Tiles, Window
-from quantart_cli.methods.arithmetic import transfer
-from quantart_cli.methods.controls import AdaINControls
-from quantart_cli.methods.features import Put, Statistics, decode, encode, style_statistics
-from quantart_cli.nets.decoder import Decoder
-from quantart_cli.nets.vgg import VGG19
+from quantart_cli.methods.base import FeedForward, adain
+from quantart_cli.runner import Image, Runner
+from quantart_cli.settings import Settings, setting
+from quantart_cli.stages import Map, Moments, Pixels, Stage, Summed
 
 
-class AdaIN:
-    """Feed-forward style transfer by channel statistics."""
+@dataclass(frozen=True)
+class AdaINSettings(Settings):
+    """Settings of AdaIN."""
 
-    optimises = False
-    backbone = "vgg19"
-    tileable = True
+    STRENGTH = "alpha"
 
-    def __init__(self, vgg: VGG19, decoder: Decoder) -> None:
-        self.vgg = vgg
-        self.decoder = decoder
+    alpha: float = setting(
+        1.0,
+        "Style strength: 0 is the content as the network reconstructs it, 1 the full style.",
+        low=0,
+        high=1,
+        aliases=("strength",),
+    )
 
-    def encode_style(
-        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
-    ) -> Statistics:
-        """μ and σ of the blended styles; arguments as in :func:`style_statistics`."""
-        return style_statistics(self.vgg, styles, weights, tiles)
 
-    def stylize(
-        self,
-        content: Tensor,
-        style: Statistics,
-        controls: AdaINControls,
-        coverage: Tensor | None = None,
-        tiles: Tiles | None = None,
-        put: Put | None = None,
-    ) -> Tensor | None:
-        """Paint a picture.
+ENCODE = Stage(
+    "encode",
+    "quantart_cli.nets.encoder:Encoder",
+    maps={"image": 1, "weight": 8},
+    outputs={"z": Map(8), "moments": Summed()},
+    halo=32,
+)
+DECODE = Stage(
+    "decode",
+    "quantart_cli.nets.decoder:AffineDecoder",
+    maps={"z": 8},
+    whole={"slope": (512,), "shift": (512,)},
+    outputs={"image": Pixels()},
+    halo=32,
+)
 
-        Args:
-            content: (1, 3, H, W) sRGB, float32 in [0, 1] or uint8.
-            style: from :meth:`encode_style`.
-            controls: α.
-            coverage: (1, 1, H, W) in [0, 1], the content's opacity, or None.
-            tiles: the windows it is computed in, which do not change the result; None: one.
-            put: takes the painted windows.
 
-        Returns:
-            (1, 3, H, W) float32, about [0, 1], not clamped; None when ``put`` has it.
-        """
-        c = encode(self.vgg, content, coverage, tiles)
+class AdaIN(FeedForward[AdaINSettings]):
+    """Style transfer by the means and deviations of features."""
 
-        def z(window: Window) -> Tensor:
-            return transfer(c.at(window), c.statistics, style, controls.alpha)
+    def stages(self, settings: AdaINSettings | None = None) -> Sequence[Stage]:
+        return ENCODE, DECODE
 
-        return decode(self.decoder, z, c.grid, tuple(content.shape[2:]), tiles, put)
+    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Moments:
+        """μ(f(s)) and σ(f(s))."""
+        found: Moments = run(ENCODE, style)["moments"]
+        return found
+
+    def blend(self, styles: Sequence[Moments], weights: Sequence[float]) -> Moments:
+        return Moments.lerp(list(styles), list(weights))
+
+    def paint(self, run: Runner, content: Image, style: Moments, settings: AdaINSettings) -> np.ndarray:
+        c = run(ENCODE, content)
+        slope, shift = adain(c["moments"], style, settings.alpha)
+        image: np.ndarray = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
+        return image

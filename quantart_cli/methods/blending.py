@@ -14,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantart_cli.engine.memory import BORDER
-from quantart_cli.engine.tiling import Tiles, Window
+from quantart_cli.memory import HALO
 from quantart_cli.nets.norm import fixed, keeping
 from quantart_cli.nets.vqgan import StyleVQGAN
+from quantart_cli.tiling import Tile, Tiler
 
 
 def reduced(content: Tensor, side: int) -> Tensor:
@@ -35,18 +35,18 @@ def encode_whole(network: StyleVQGAN, image: Tensor) -> Tensor:
         return network.encode_content(image)
 
 
-def encode_in_tiles(network: StyleVQGAN, image: Tensor, tiles: Tiles) -> Tensor:
+def encode_in_tiles(network: StyleVQGAN, image: Tensor, tiler: Tiler) -> Tensor:
     """E(c), (1, embed_dim, h, w) float32, with the statistics kept by :func:`encode_whole`."""
     stride = network.config.stride
     height, width = image.shape[2:]
     sums = _Sums((network.config.embed_dim, height // stride, width // stride), image.device)
-    cut = Tiles(max(tiles.side or stride, stride), tiles.notice, stride)
+    cut = Tiler(max(tiler.side or stride, stride), tiler.notify, stride)
 
-    def work(window: Window) -> None:
-        outer = window.grown(_whole(BORDER["vqgan"], stride), height, width, stride)
+    def work(tile: Tile) -> None:
+        outer = tile.grown(_whole(HALO["vqgan"], stride), height, width, stride)
         rows, columns = outer.slices
         sums.add(
-            window.shrunk(stride), outer.shrunk(stride), network.encode_content(image[:, :, rows, columns]).float()
+            tile.shrunk(stride), outer.shrunk(stride), network.encode_content(image[:, :, rows, columns]).float()
         )
 
     with fixed(network.encoder):
@@ -54,22 +54,22 @@ def encode_in_tiles(network: StyleVQGAN, image: Tensor, tiles: Tiles) -> Tensor:
     return sums.mean().to(network.dtype)
 
 
-def decode_in_tiles(network: StyleVQGAN, decode: Callable[[Tensor], Tensor], z: Tensor, tiles: Tiles) -> Tensor:
+def decode_in_tiles(network: StyleVQGAN, decode: Callable[[Tensor], Tensor], z: Tensor, tiler: Tiler) -> Tensor:
     """D(z), (1, 3, H, W) float32, with the statistics the decoder's norms have kept.
 
     Args:
         network: whose decoder it is.
         decode: D, of that network or with other weights in it.
         z: (1, embed_dim, h, w).
-        tiles: how large they are.
+        tiler: how large tiles are.
     """
     stride = network.config.stride
     height, width = z.shape[2] * stride, z.shape[3] * stride
     sums = _Sums((3, height, width), z.device)
-    cut = Tiles(max(tiles.side or stride, stride), tiles.notice, stride)
+    cut = Tiler(max(tiler.side or stride, stride), tiler.notify, stride)
 
-    def work(window: Window) -> None:
-        outer = window.grown(_whole(BORDER["vqgan"], stride), height, width, stride)
+    def work(tile: Tile) -> None:
+        outer = tile.grown(_whole(HALO["vqgan"], stride), height, width, stride)
         rows, columns = outer.shrunk(stride).slices
         sums.add(window, outer, decode(z[:, :, rows, columns]))
 
@@ -85,10 +85,10 @@ class _Sums:
         self.values = torch.zeros((1, *shape), device=device)
         self.weights = torch.zeros((1, 1, *shape[1:]), device=device)
 
-    def add(self, window: Window, outer: Window, part: Tensor) -> None:
-        """``part`` (1, C, h, w) lies at ``outer``; ``window`` within it is its own."""
-        vertical = _fading(window.top - outer.top, outer.bottom - window.bottom, outer.height)
-        horizontal = _fading(window.left - outer.left, outer.right - window.right, outer.width)
+    def add(self, tile: Tile, outer: Tile, part: Tensor) -> None:
+        """``part`` (1, C, h, w) lies at ``outer``; ``tile`` is the part without halo."""
+        vertical = _fading(tile.top - outer.top, outer.bottom - tile.bottom, outer.height)
+        horizontal = _fading(tile.left - outer.left, outer.right - tile.right, outer.width)
         weights = (vertical[:, None] * horizontal).to(part.device)
         rows, columns = outer.slices
         self.values[:, :, rows, columns] += part * weights

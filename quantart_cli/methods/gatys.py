@@ -25,27 +25,29 @@ Normalised VGG-19 and features after their rectifier are the paper's. It departs
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantart_cli.engine.tiling import Tiles
 from quantart_cli.methods.adam import Adam, Plateau
-from quantart_cli.methods.controls import GatysControls
-from quantart_cli.methods.features import extend, floats
-from quantart_cli.methods.guidance import Guidance, State
-from quantart_cli.methods.layers import COARSEST, parse_layers
+from quantart_cli.methods.base import Optimising, Step
+from quantart_cli.methods.gatys_settings import GatysSettings
+from quantart_cli.methods.inputs import OptimisationInputs, State
 from quantart_cli.methods.lbfgs import LBFGS
-from quantart_cli.methods.objective import SMALLEST, Eyes, Objective, Region, Target, weights_at
+from quantart_cli.methods.objective import SMALLEST, Objective, Region, Target, TiledExtractor, weights_at
 from quantart_cli.methods.pyramid import Level, levels
-from quantart_cli.methods.style_losses import STYLE_LOSSES, Guide, StyleLoss
+from quantart_cli.methods.style_losses import STYLE_LOSSES, PositionWeights, StyleLoss
+from quantart_cli.methods.tensors import extend, floats
+from quantart_cli.nets.layers import COARSEST, parse_layers
 from quantart_cli.nets.vgg import VGG19
+from quantart_cli.runner import NotFinite
+from quantart_cli.tiling import Tiler
 
-Look = tuple[Tensor, Tensor | None]
+MaskedImage = tuple[Tensor, Tensor | None]
 """A picture (1, 3, H, W), float32 in [0, 1] or uint8, and its opacity (1, 1, H, W) or None."""
 
 
@@ -53,84 +55,57 @@ Look = tuple[Tensor, Tensor | None]
 class Styles:
     """Styles as the method takes them: pictures, as each level of a pyramid looks at them at a size of its own."""
 
-    looks: tuple[Look, ...]
+    pictures: tuple[MaskedImage, ...]
     weights: tuple[float, ...]
 
 
-@dataclass(frozen=True)
-class Record:
-    """Where an optimisation stands after a step.
-
-    Attributes:
-        step: of all planned; a level that is left early has its last ones passed over.
-        steps: planned.
-        losses: by name, with their weights applied.
-        size: (width, height) of the level.
-        image: gives the picture it has reached, (1, 3, H, W) at the content's size, in about [0, 1].
-        state: gives all that is needed to go on from here.
-    """
-
-    step: int
-    steps: int
-    losses: dict[str, float] = field(default_factory=dict)
-    size: tuple[int, int] = (0, 0)
-    image: Callable[[], Tensor] = field(default=lambda: torch.empty(0), repr=False)
-    state: Callable[[], State] | None = field(default=None, repr=False)
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C during an optimisation. ``image`` is what it had reached, (1, 3, H, W) at the content's size."""
-
-    def __init__(self, image: Tensor, step: int) -> None:
-        super().__init__(f"stopped at step {step}")
-        self.image = image
-        self.step = step
-
-
-class Gatys:
+class Gatys(Optimising[GatysSettings]):
     """Style transfer by optimisation."""
 
-    optimises = True
-    backbone = "vgg19"
-    tileable = False
+    parts = {"vgg": VGG19}
 
     def __init__(self, vgg: VGG19) -> None:
         self.vgg = vgg
 
-    def encode_style(self, styles: Sequence[Look], weights: Sequence[float]) -> Styles:
-        """Pictures with their opacities, and one weight each, which sum to 1."""
+    @property
+    def device(self) -> torch.device:
+        """Of its network."""
+        return self.vgg.conv1_1.weight.device
+
+    def encode_style(self, styles: Sequence[MaskedImage], weights: Sequence[float]) -> Styles:
+        """Pictures with their opacities, and one weight for each; the weights sum to 1."""
         return Styles(tuple(styles), tuple(weights))
 
-    def stylize(
+    def steps(
         self,
         content: Tensor,
         style: Styles,
-        controls: GatysControls,
-        coverage: Tensor | None = None,
-        tiles: Tiles | None = None,
-        guidance: Guidance | None = None,
+        settings: GatysSettings,
+        *,
+        opacity: Tensor | None = None,
+        tiler: Tiler | None = None,
+        inputs: OptimisationInputs | None = None,
         seed: int = 0,
-        progress: Callable[[Record], None] = lambda _: None,
-    ) -> Tensor:
-        """(1, 3, H, W), float32 in [0, 1] or uint8 -> the same shape, float32 in [0, 1]; nan where the precision
-        overflows.
+    ) -> Iterator[Step]:
+        """The optimisation, a step at a time.
 
         Args:
-            content: the picture.
+            content: the picture, (1, 3, H, W), float32 in [0, 1] or uint8.
             style: from :meth:`encode_style`.
-            controls: settings.
-            coverage: (1, 1, H, W) in [0, 1], the picture's opacity, or None.
-            tiles: how it is cut where memory is short: that changes nothing but rounding.
-            guidance: regions, a picture to start from, where to go on.
+            settings: settings.
+            opacity: (1, 1, H, W) in [0, 1], or None.
+            tiler: how pictures are cut where memory is short; changes the result by rounding only.
+            inputs: regions, a picture to start from, a state to continue from.
             seed: of the noise to start from, and of samples.
-            progress: called after each step.
 
         Raises:
-            Stopped: on Ctrl-C, with the image reached.
-            QuantArtError: masks that do not go with the styles.
+            NotFinite: the loss is not finite at the beginning of a level.
+            QuantArtError: masks that do not fit the styles.
         """
-        run = Optimisation(self.vgg, style, controls, coverage, tiles or Tiles(), guidance or Guidance(), seed)
-        return run.over(floats(content, self.vgg.conv1_1.weight.device), progress)
+        run = Optimisation(
+            self.vgg, style, settings, opacity, tiler or Tiler(), inputs or OptimisationInputs(), seed
+        )
+        yield from run.over(floats(content, self.device))
 
 
 class Optimisation:
@@ -140,71 +115,72 @@ class Optimisation:
         self,
         vgg: VGG19,
         style: Styles,
-        controls: GatysControls,
-        coverage: Tensor | None,
-        tiles: Tiles,
-        guidance: Guidance,
+        settings: GatysSettings,
+        opacity: Tensor | None,
+        tiler: Tiler,
+        inputs: OptimisationInputs,
         seed: int,
     ) -> None:
-        self.style, self.controls, self.coverage, self.guidance, self.seed = style, controls, coverage, guidance, seed
+        self.style, self.settings, self.opacity, self.inputs, self.seed = style, settings, opacity, inputs, seed
         self.device = vgg.conv1_1.weight.device
-        self.loss: StyleLoss = STYLE_LOSSES[controls.style_loss]()
-        self.style_layers = parse_layers("style-layers", controls.style_layers)
-        self.content_layers = parse_layers("content-layers", controls.content_layers)
-        self.optimizer = controls.optimizer
+        self.loss: StyleLoss = STYLE_LOSSES[settings.style_loss]()
+        self.style_layers = parse_layers("style-layers", settings.style_layers)
+        self.content_layers = parse_layers("content-layers", settings.content_layers)
+        self.optimizer = settings.optimizer
         if self.optimizer == "auto":
             self.optimizer = Adam.name if self.loss.sample else LBFGS.name
-        layers = dict.fromkeys([*self.style_layers, *(self.content_layers if controls.content_weight else ())])
-        self.eyes = Eyes(vgg, list(layers), Tiles(tiles.side, tiles.notice, COARSEST), controls.pooling)
-        self.pairs = guidance.styles_of_regions(len(style.looks))
-        self.masks = [self._tensor(mask) for mask in guidance.masks]
-        self.style_masks = [self._tensor(mask) for mask in guidance.style_masks]
+        layers = dict.fromkeys([*self.style_layers, *(self.content_layers if settings.content_weight else ())])
+        self.extractor = TiledExtractor(
+            vgg, list(layers), Tiler(tiler.side, tiler.notify, COARSEST), settings.pooling
+        )
+        self.pairs = inputs.styles_of_regions(len(style.pictures))
+        self.masks = [self._tensor(mask) for mask in inputs.masks]
+        self.style_masks = [self._tensor(mask) for mask in inputs.style_masks]
         self.latest: dict[str, float] = {}
 
-    def over(self, content: Tensor, progress: Callable[[Record], None]) -> Tensor:
-        """From the first level to the last."""
+    def over(self, content: Tensor) -> Iterator[Step]:
+        """From the first level to the last, a step at a time."""
         height, width = content.shape[2:]
-        plan = levels(width, height, self.controls.steps, self.controls.pyramid)
-        resume, image, done, taken = self.guidance.resume, content, 0, 0
-        try:
-            for level in plan:
-                if resume is not None and level.side < resume.side:
-                    done += level.steps
-                    continue
-                image = self.start(content, level) if level is plan[0] else self.enlarged(image, content, level)
-                if level.steps == 0:
-                    continue
-                descent = self.descent(content, image, level)
-                if not math.isfinite(descent.value):
-                    return content * math.nan  # as any network that overflows: the caller computes again in fp32
-                plateau, taken = Plateau(self.controls.tolerance), 0
-                if resume is not None:
-                    descent.restore(*self._restored(resume))
-                    plateau.values, taken, resume = resume.numbers["recent"], resume.step - done, None
-                    image = cropped(descent.x, level)
-                while taken < level.steps and not plateau.reached and descent.step():
-                    taken += 1
-                    image = cropped(descent.x, level)
-                    plateau.note(descent.value)
-                    at = Moment(done + taken, self.controls.steps, level, (width, height))
-                    progress(_record(at, descent, plateau, image, self.latest))
-                done, taken = done + level.steps, 0
-        except KeyboardInterrupt:
-            raise Stopped(resized(image, (width, height)), done + taken) from None
-        return image
+        plan = levels(width, height, self.settings.steps, self.settings.pyramid)
+        resume, image, done = self.inputs.resume, content, 0
+        for level in plan:
+            if resume is not None and level.side < resume.side:
+                done += level.steps
+                continue
+            image = self.start(content, level) if level is plan[0] else self.enlarged(image, content, level)
+            if level.steps == 0:
+                continue
+            descent = self.descent(content, image, level)
+            if not math.isfinite(descent.value):
+                raise NotFinite("the loss is not finite")
+            plateau, taken = Plateau(self.settings.tolerance), 0
+            if resume is not None:
+                descent.restore(*self._restored(resume))
+                plateau.values, taken, resume = resume.numbers["recent"], resume.step - done, None
+                image = cropped(descent.x, level)
+            while taken < level.steps and not plateau.reached and descent.step():
+                taken += 1
+                image = cropped(descent.x, level)
+                plateau.note(descent.value)
+                at = Moment(done + taken, self.settings.steps, level, (width, height))
+                yield _step(at, descent, plateau, image, self.latest)
+            done += level.steps
+        # The last level may have had no steps left: its picture is the result all the same.
+        last = Moment(done, self.settings.steps, plan[-1], (width, height))
+        yield Step(last.step, last.steps, "", dict(self.latest), last.level.size, image=lambda: resized(image, last.size))
 
     def start(self, content: Tensor, level: Level) -> Tensor:
         """The picture that the first level begins with, (1, 3, h, w)."""
-        if self.guidance.start is not None:
-            start = torch.from_numpy(self.guidance.start).permute(2, 0, 1)[None]
+        if self.inputs.start is not None:
+            start = torch.from_numpy(self.inputs.start).permute(2, 0, 1)[None]
             return resized(floats(start, self.device), level.size)
         shape = (1, 3, level.height, level.width)
-        if self.controls.init == "style":
-            return _covering(floats(self.style.looks[0][0], self.device), level.size)
-        if self.controls.init == "noise":
+        if self.settings.init == "style":
+            return _covering(floats(self.style.pictures[0][0], self.device), level.size)
+        if self.settings.init == "noise":
             noise = torch.randn(shape, generator=torch.Generator().manual_seed(self.seed))
             return (0.5 + 0.2 * noise).clamp(0, 1).to(self.device)
-        if self.controls.init == "gray":
+        if self.settings.init == "gray":
             return torch.full(shape, 0.5, device=self.device)
         return resized(content, level.size)
 
@@ -215,7 +191,7 @@ class Optimisation:
         The steps of a large level are too few to find it, eyes above all.
         """
         found = resized(image, level.size)
-        if self.guidance.start is not None or self.controls.init != "content":
+        if self.inputs.start is not None or self.settings.init != "content":
             return found
         height, width = image.shape[2:]
         coarse = resized(resized(content, (width, height)), level.size)
@@ -224,17 +200,17 @@ class Optimisation:
     def descent(self, content: Tensor, image: Tensor, level: Level) -> LBFGS | Adam:
         """An optimiser at the beginning of a level."""
         content = extend(resized(content, level.size), SMALLEST)
-        visible = None if self.coverage is None else fitted(self.coverage, level.size)
-        controls = self.controls
+        visible = None if self.opacity is None else fitted(self.opacity, level.size)
+        settings = self.settings
         objective = Objective(
-            self.eyes,
+            self.extractor,
             self.loss,
             self.style_layers,
             self.content_layers,
             self._regions(content, visible, level),
             content,
             visible,
-            (controls.content_weight, controls.style_weight, controls.tv_weight),
+            (settings.content_weight, settings.style_weight, settings.tv_weight),
             self.seed * 1_000_003 + level.side,
         )
         self.latest = objective.latest
@@ -243,9 +219,9 @@ class Optimisation:
 
     def _regions(self, content: Tensor, visible: Tensor | None, level: Level) -> list[Region]:
         """What parts of the picture are to look like, at a level."""
-        looks = range(len(self.style.looks))
+        looks = range(len(self.style.pictures))
         if not self.masks:
-            own = {layer: Guide(weights_at(visible, content, layer)) for layer in self.style_layers}
+            own = {layer: PositionWeights(weights_at(visible, content, layer)) for layer in self.style_layers}
             parts = [self.statistics(i, None, level) for i in looks]
             return [Region(1.0, own, self._targets(parts, self.style.weights))]
         found = []
@@ -258,27 +234,27 @@ class Optimisation:
             share = own.sum().item() / everything
             if len(looks) > 1:
                 share *= self.style.weights[look] * len(looks)
-            guides = {layer: Guide(weights_at(own, content, layer)) for layer in self.style_layers}
+            guides = {layer: PositionWeights(weights_at(own, content, layer)) for layer in self.style_layers}
             part = self.statistics(look, self.style_masks[r] if self.style_masks else None, level)
             found.append(Region(share, guides, self._targets([part], [1.0])))
         return found
 
     def statistics(self, look: int, mask: Tensor | None, level: Level) -> dict[str, Tensor]:
         """Those of a style by layer, as large as it is at a level; of a part of it where there is a mask."""
-        picture, coverage = self.style.looks[look]
+        picture, opacity = self.style.pictures[look]
         height, width = picture.shape[2:]
-        share = min(1.0, self.controls.style_scale * level.side / max(height, width))
+        share = min(1.0, self.settings.style_scale * level.side / max(height, width))
         size = (max(1, round(width * share)), max(1, round(height * share)))
         image = extend(resized(floats(picture, self.device), size), SMALLEST)
-        visible = None if coverage is None else fitted(coverage, size)
+        visible = None if opacity is None else fitted(opacity, size)
         if mask is not None:
             visible = fitted(mask, size) if visible is None else fitted(mask, size) * visible
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + level.side)
         guides = {}
         for layer in self.style_layers:
-            guide = Guide(weights_at(visible, image, layer))
+            guide = PositionWeights(weights_at(visible, image, layer))
             guides[0, layer] = guide.drawn(self.loss.sample, generator) if self.loss.sample else guide
-        return {layer: found for (_, layer), found in self.eyes.statistics(image, self.loss, guides).items()}
+        return {layer: found for (_, layer), found in self.extractor.statistics(image, self.loss, guides).items()}
 
     @torch.no_grad()
     def _targets(self, parts: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dict[str, Target]:
@@ -310,16 +286,17 @@ class Moment:
     size: tuple[int, int]
 
 
-def _record(at: Moment, descent: LBFGS | Adam, plateau: Plateau, image: Tensor, losses: dict[str, float]) -> Record:
+def _step(at: Moment, descent: LBFGS | Adam, plateau: Plateau, image: Tensor, losses: dict[str, float]) -> Step:
     tensors, numbers = descent.state()
-    kept = {**numbers, "recent": list(plateau.values)}
-    return Record(
+    numbers = {**numbers, "recent": list(plateau.values)}
+    return Step(
         at.step,
         at.steps,
+        "",
         dict(losses),
         at.level.size,
-        image=lambda: resized(image, at.size).clone(),  # theirs to change
-        state=lambda: State(at.level.side, at.step, descent.name, tensors, kept),
+        image=lambda: resized(image, at.size).clone(),  # the caller may change it
+        state=lambda: State(at.level.side, at.step, descent.name, tensors, numbers),
     )
 
 

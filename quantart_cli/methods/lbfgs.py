@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from quantart_cli.engine.memory import steps_kept
+from quantart_cli.memory import stored_steps
 
 Evaluate = Callable[[Tensor, int], tuple[float, Tensor]]
 """x and the number of the step -> the value and its gradient."""
@@ -51,7 +51,7 @@ class LBFGS:
         self.evaluate, self.low, self.high = evaluate, low, high
         x = self._within(x)
         self._place = _Place(x, *evaluate(x, 0))
-        self._history = steps_kept(-(-x.numel() // 3))
+        self._history = stored_steps(-(-x.numel() // 3))
 
     @property
     def x(self) -> Tensor:

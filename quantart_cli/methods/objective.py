@@ -16,18 +16,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quantart_cli.engine.allocator import give_back
-from quantart_cli.engine.tiling import Tiles, Window
-from quantart_cli.methods.features import coverage_of
-from quantart_cli.methods.layers import COARSEST, reach, stride
-from quantart_cli.methods.style_losses import Guide, StyleLoss
+from quantart_cli.tiling import Tile, Tiler
+from quantart_cli.methods.tensors import coverage_of
+from quantart_cli.nets.layers import COARSEST, reach, stride
+from quantart_cli.methods.style_losses import PositionWeights, StyleLoss
 from quantart_cli.nets.vgg import VGG19
+from quantart_cli.scratch import trim_heap
 
 # relu5_1 has stride 16 and its reflection padding needs two positions a side.
 SMALLEST = 2 * COARSEST
 Key = tuple[int, str]
 """Number of a region, name of a layer."""
-Work = Callable[[Window, Window, Tensor, dict[str, Tensor]], None]
+Work = Callable[[Tile, Tile, Tensor, dict[str, Tensor]], None]
 """Gets a window, that with its border, the pixels of the latter, and the features of the former, by layer."""
 
 
@@ -44,11 +44,11 @@ class Region:
     """A part of the picture: its share of the style loss, and by layer the positions that count and their targets."""
 
     share: float
-    guides: Mapping[str, Guide]
+    guides: Mapping[str, PositionWeights]
     targets: Mapping[str, Target]
 
 
-class Eyes:
+class TiledExtractor:
     """VGG-19, window by window.
 
     Args:
@@ -58,7 +58,7 @@ class Eyes:
         pooling: "max" or "average".
     """
 
-    def __init__(self, vgg: VGG19, layers: Sequence[str], tiles: Tiles, pooling: str) -> None:
+    def __init__(self, vgg: VGG19, layers: Sequence[str], tiles: Tiler, pooling: str) -> None:
         self.vgg, self.layers, self.tiles, self.pooling = vgg, list(layers), tiles, pooling
         self.reach = reach(self.layers)
 
@@ -72,7 +72,7 @@ class Eyes:
         """
         height, width = image.shape[2:]
 
-        def look(window: Window) -> None:
+        def look(window: Tile) -> None:
             outer = window.grown(self.reach, height, width, COARSEST)
             rows, columns = outer.slices
             part = image[:, :, rows, columns].detach().requires_grad_(slopes)
@@ -85,17 +85,17 @@ class Eyes:
 
         self.tiles.run(height, width, look)
         if not self.is_whole(image):
-            give_back()
+            trim_heap()
 
     def is_whole(self, image: Tensor) -> bool:
         """Whether a picture is one window."""
         return self.tiles.side is None or max(image.shape[2:]) <= self.tiles.side
 
-    def statistics(self, image: Tensor, loss: StyleLoss, guides: Mapping[Key, Guide]) -> dict[Key, Tensor]:
+    def statistics(self, image: Tensor, loss: StyleLoss, guides: Mapping[Key, PositionWeights]) -> dict[Key, Tensor]:
         """The loss's statistics of the whole picture, without gradients."""
         totals: dict[Key, Tensor] = {}
 
-        def work(window: Window, _: Window, __: Tensor, found: dict[str, Tensor]) -> None:
+        def work(window: Tile, _: Tile, __: Tensor, found: dict[str, Tensor]) -> None:
             own = {key: loss.statistic(found[key[1]], at(guide, key[1], window)) for key, guide in guides.items()}
             for key, part in own.items():
                 totals[key] = totals[key] + part if key in totals else part
@@ -123,7 +123,7 @@ class Objective:
 
     def __init__(
         self,
-        eyes: Eyes,
+        eyes: TiledExtractor,
         loss: StyleLoss,
         style_layers: Mapping[str, float],
         content_layers: Mapping[str, float],
@@ -157,11 +157,11 @@ class Objective:
         self.latest.update(content=content, style=style, tv=rough)
         return content + style + rough, gradient.add_(slope)
 
-    def _at_once(self, image: Tensor, guides: Mapping[Key, Guide]) -> tuple[float, float, Tensor] | None:
+    def _at_once(self, image: Tensor, guides: Mapping[Key, PositionWeights]) -> tuple[float, float, Tensor] | None:
         """In one pass; None where memory ran out, after which the picture is cut."""
         result: list[tuple[float, float, Tensor]] = []
 
-        def work(window: Window, _: Window, part: Tensor, found: dict[str, Tensor]) -> None:
+        def work(window: Tile, _: Tile, part: Tensor, found: dict[str, Tensor]) -> None:
             if (window.height, window.width) != tuple(image.shape[2:]):
                 return
             own = {key: self.loss.statistic(found[key[1]], guide) for key, guide in guides.items()}
@@ -172,7 +172,7 @@ class Objective:
         self.eyes.over(image, work, slopes=True)
         return result[0] if result else None
 
-    def _in_windows(self, image: Tensor, guides: Mapping[Key, Guide]) -> tuple[float, float, Tensor]:
+    def _in_windows(self, image: Tensor, guides: Mapping[Key, PositionWeights]) -> tuple[float, float, Tensor]:
         """In two passes: statistics of the whole, then gradients through them, window by window."""
         totals = {key: t.requires_grad_() for key, t in self.eyes.statistics(image, self.loss, guides).items()}
         with torch.enable_grad():
@@ -181,7 +181,7 @@ class Objective:
         gradient = torch.zeros_like(image)
         content = 0.0
 
-        def work(window: Window, outer: Window, part: Tensor, found: dict[str, Tensor]) -> None:
+        def work(window: Tile, outer: Tile, part: Tensor, found: dict[str, Tensor]) -> None:
             nonlocal content
             own = self._content(found, window)
             pulled = own
@@ -205,7 +205,7 @@ class Objective:
                 total = total + region.share * weight / target.scale * distance
         return self.beta * total
 
-    def _content(self, found: Mapping[str, Tensor], window: Window) -> Tensor:
+    def _content(self, found: Mapping[str, Tensor], window: Tile) -> Tensor:
         """The part of the content loss that lies in a window."""
         total = torch.zeros((), device=self.device)
         for layer, z in self.content.items():
@@ -214,7 +214,7 @@ class Objective:
             total = total + self.content_layers[layer] / self.scales[layer] * off.sum()
         return self.alpha * total
 
-    def _guides(self, step: int) -> dict[Key, Guide]:
+    def _guides(self, step: int) -> dict[Key, PositionWeights]:
         guides = {(i, layer): guide for i, each in enumerate(self.regions) for layer, guide in each.guides.items()}
         if not self.loss.sample:
             return guides
@@ -227,7 +227,7 @@ class Objective:
         height, width = content.shape[2:]
         kept: dict[str, Tensor] = {}
 
-        def work(window: Window, _: Window, __: Tensor, found: dict[str, Tensor]) -> None:
+        def work(window: Tile, _: Tile, __: Tensor, found: dict[str, Tensor]) -> None:
             for layer in self.content_layers:
                 z, step = found[layer], stride(layer)
                 if layer not in kept:
@@ -264,12 +264,12 @@ def weights_at(visible: Tensor | None, image: Tensor, layer: str) -> Tensor:
     return weights / weights.sum()
 
 
-def at(guide: Guide, layer: str, window: Window) -> Guide:
+def at(guide: PositionWeights, layer: str, window: Tile) -> PositionWeights:
     """A layer's guide within a window of pixels."""
     return guide.at(window.shrunk(stride(layer)))
 
 
-def _cut(z: Tensor, window: Window) -> Tensor:
+def _cut(z: Tensor, window: Tile) -> Tensor:
     rows, columns = window.slices
     return z[:, :, rows, columns]
 

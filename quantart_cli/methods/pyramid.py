@@ -1,4 +1,4 @@
-"""Coarse to fine: the sizes an optimisation goes through, and the steps it takes at each. No torch in here.
+"""Coarse to fine: the sizes an optimisation goes through, and the steps it takes at each. Does not import torch.
 
 Strokes larger than the networks' field of view form only where the picture is small, and a small picture is quickly
 painted: so most steps are taken there, and the large ones only sharpen (Gatys et al. 2017, section 7, with one coarse

@@ -7,250 +7,318 @@ With hats for quantized, c content, s style, y stylized, and a ⊕p b = p·a + (
     z     = (ẑ_y ⊕β ẑ_c) ⊕α (z_y ⊕β z_c)
     image = D_α(z)         D_α = D̂ ⊕α D
 
-α is visual fidelity, β style strength, both chosen when a picture is painted. Here, on the VGG-19 backbone: E is VGG-19
-to relu4_1, VQ a codebook of paintings behind a 1×1 projection, D the AdaIN decoder, and D̂ one that was trained on from
-there on quantized features, weight by weight between the two; a codebook that comes without one is decoded by D at both
-ends. T and T̂ are AdaIN of features that the style has guided, G and Ĝ of methods/guided.py, each of them of the
-identity in a codebook that comes without it:
+α is visual fidelity, β style strength; both are chosen when a picture is painted. On the VGG-19 backbone E is VGG-19 to
+relu4_1, T is AdaIN, D the AdaIN decoder, and D̂ a decoder trained on quantized features. α = 0 is AdaIN.
 
-    T(z_c, z_s) = AdaIN(G(z_c), z_s)       VQ(T̂(z_c, z_s)) = AdaIN(VQ(Ĝ(z_c)), z_s)
+The paper quantizes to a codebook learned from real artworks. There are two here:
 
-Without a guide α = 0 is AdaIN with β as its α. It departs from the paper in its backbone, in its transfer blocks (see
-nets/guide.py), in T̂ seeing z_c where the paper's sees ẑ_c, so that a position is quantized once, at the end, and in VQ:
+* ``codebook="style"``, the default: the style picture is a real artwork, so its own features are the codebook,
+  ẑ_y = VQ_s(z_c) and ẑ_c = z_c. D̂ is nets/painter.py, which also takes the style's relu3_1 and relu2_1 around the
+  entries. Features to match are those of Kolkin et al. 2022 (NNST), standardised as Hong et al. 2023 (AesPA-Net) and
+  matched as in style swap (Chen and Schmidt 2016) and Avatar-Net (Sheng et al. 2018). Large pictures are painted
+  coarse to fine, as in NNST and LapStyle: first at the size of the strokes, then larger, with the enlarged painting as
+  the content.
+* ``codebook="art"``: entries learned from many paintings,
 
-    VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entries at every position, see nets/codebook.py
+      VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entries at every position, see nets/codebook.py
 
-Entries are of features standardised by their own painting's statistics, and what is quantized keeps its own. Without
-that, entries found by k-means, means of many features, lose contrast and drift to the average painting, brown and
-flat, and a style unlike the paintings trained on takes the content's edges with it. It follows that ẑ_s has the
-statistics of z_s, all that AdaIN sees of it, and that AdaIN(ẑ_c, ẑ_s), which T̂ is without a guide, is made of entries
-already: VQ would find the same ones again (99.5 % of them and more, of photographs) and is not asked twice.
+  Entries are of features standardised by their own painting's statistics, and what is quantized keeps its own.
+  Without that, entries found by k-means lose contrast and drift to the average painting, brown and flat.
+
+Departures from the paper: its backbone; its transfer blocks are AdaIN here; T̂ sees z_c where the paper's sees ẑ_c, so
+that a position is quantized once. The authors' own networks are in methods/quantart_vqgan.py.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+import numpy as np
 
-from quantart_cli.engine.tiling import Tiles, Window
-from quantart_cli.methods.arithmetic import dress, mix, transfer, transferring
-from quantart_cli.methods.controls import QuantArtControls
-from quantart_cli.methods.features import (
-    Features,
-    Put,
-    Statistics,
-    bands,
-    decode,
-    encode,
-    exact_on,
-    style_statistics,
-)
-from quantart_cli.methods.guided import Guided, GuidedStyle, blend, style_of
-from quantart_cli.nets.autoencoder import GUIDED, ArtCodebook
-from quantart_cli.nets.codebook import Codebook
-from quantart_cli.nets.decoder import Decoder
-from quantart_cli.nets.vgg import VGG19
+from quantart_cli.methods.adain import DECODE, ENCODE
+from quantart_cli.methods.base import FeedForward, adain
+from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, parse_brush
+from quantart_cli.runner import Image, MapOf, Runner
+from quantart_cli.settings import Settings, setting
+from quantart_cli.stages import EPSILON, Map, Moments, Pixels, Stage, Summed
 
-
-class QuantArt:
-    """Style transfer pulled towards a codebook of real artworks.
-
-    Args:
-        vgg: E.
-        codebook: of VQ, float32, with D̂ and guides in the precision of D if it has any; else D̂ is D.
-        decoder: D.
-
-    Attributes:
-        guided: whether there is a guide, and styles are encoded with their tokens.
-    """
-
-    optimises = False
-    backbone = "vgg19"
-    tileable = True
-
-    def __init__(self, vgg: VGG19, codebook: Codebook, decoder: Decoder) -> None:
-        self.vgg = vgg
-        self.codebook = codebook
-        self.decoder = decoder
-        art = codebook if isinstance(codebook, ArtCodebook) else None
-        self.quantized = decoder if art is None or art.decoder is None else art.decoder
-        self._guides = {end: None if art is None else art.guide(end) for end in GUIDED}
-        self.guided = any(guide is not None for guide in self._guides.values())
-        self._between: tuple[float, Decoder] = (0.0, decoder)  # the last α that was asked for, and D_α
-
-    def encode_style(
-        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
-    ) -> Statistics:
-        """μ and σ of the blended styles, those of z_s and ẑ_s alike; arguments as in :func:`style_statistics`.
-
-        With a guide a :class:`GuidedStyle`, which has the styles' tokens as well.
-        """
-        if not self.guided:
-            return style_statistics(self.vgg, styles, weights, tiles)
-        return blend([style_of(encode(self.vgg, *style, tiles)) for style in styles], weights)
-
-    def stylize(
-        self,
-        content: Tensor,
-        style: Statistics,
-        controls: QuantArtControls,
-        coverage: Tensor | None = None,
-        tiles: Tiles | None = None,
-        put: Put | None = None,
-    ) -> Tensor | None:
-        """Paint a picture; arguments and result as in :meth:`quantart_cli.methods.adain.AdaIN.stylize`."""
-        alpha, beta = controls.fidelity, controls.strength
-        c = encode(self.vgg, content, coverage, tiles)
-        if alpha == 0:
-            z = self._continuous(c, style, beta)
-        elif alpha == 1:
-            z = self._quantized(c, style, beta)
-        elif not self.guided:
-            z = _between(self.quantize(c), c, style, alpha, beta)
-        else:
-            z_hat, z_own = self._quantized(c, style, beta), self._continuous(c, style, beta)
-
-            def z(window: Window) -> Tensor:
-                return mix(z_hat(window), z_own(window), alpha)
-
-        return decode(self.decoder_at(alpha), z, c.grid, tuple(content.shape[2:]), tiles, put)
-
-    def _continuous(self, c: Features, style: Statistics, beta: float) -> Callable[[Window], Tensor]:
-        """z_y ⊕β z_c, window by window."""
-        return _strengthened(self._guide("continuous", c, style, beta), c, style, beta)
-
-    def _quantized(self, c: Features, style: Statistics, beta: float) -> Callable[[Window], Tensor]:
-        """ẑ_y ⊕β ẑ_c, window by window."""
-        y = self._guide("quantized", c, style, beta)
-        y_hat = self.quantize(y)
-        return _strengthened(y_hat, y_hat if y is c or beta == 1 else self.quantize(c), style, beta)
-
-    def _guide(self, end: str, c: Features, style: Statistics, beta: float) -> Features:
-        """G(z_c); z_c itself without a guide, or where no style is wanted."""
-        guide = self._guides[end]
-        if guide is None or beta == 0:
-            return c
-        assert isinstance(style, GuidedStyle)
-        return Guided(z=c.z, coverage=c.coverage, own=c.statistics, guide=guide, style=style)
-
-    def decoder_at(self, alpha: float) -> Decoder:
-        """D_α = D̂ ⊕α D; that of the last α is kept."""
-        if alpha in (0, 1) or self.quantized is self.decoder:
-            return self.quantized if alpha == 1 else self.decoder
-        if self._between[0] != alpha:
-            between = copy.deepcopy(self.decoder)
-            ends = zip(self.quantized.parameters(), self.decoder.parameters(), strict=True)
-            for weight, (a, b) in zip(between.parameters(), ends, strict=True):
-                weight.data.copy_(mix(a.float(), b.float(), alpha))
-            self._between = (alpha, between)
-        return self._between[1]
-
-    def quantize(self, features: Features) -> Quantized:
-        """VQ(z): nearest entries of the standardised features, with the statistics of z."""
-        own, book = features.statistics, self.codebook
-        indices = torch.empty((1, *features.grid, len(book.tables)), dtype=torch.int32, device=features.z.device)
-        sums = _Sums(book.expand.in_features, features.z.device)
-        for rows in bands(features.z):
-            found = book.indices(features.rows(rows), own.mean, own.std)
-            indices[:, rows] = found.int()
-            coverage = None if features.coverage is None else features.coverage[0, 0, rows].flatten()
-            sums.add(book.codes(found).flatten(0, 2), coverage)
-        expand = book.expand
-        weight, bias, std = dress(
-            expand.weight, expand.bias.view(1, -1, 1, 1), sums.statistics(expand.weight, expand.bias), own
-        )
-        return Quantized(indices, book, weight, bias, Statistics(own.mean, std))
+CODEBOOKS = ("auto", "style", "art")
+_CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
+_KEY = 128  # numbers of a key
+_TEMPERATURE = 0.05
+_HIDDEN = 1e4  # penalty of entries that must not be used
 
 
 @dataclass(frozen=True)
-class Quantized:
-    """ẑ as the entries it is made of.
+class QuantArtSettings(Settings):
+    """Settings of QuantArt."""
+
+    STRENGTH = "strength"
+
+    fidelity: float = setting(
+        0.7,
+        "Visual fidelity: 0 stays continuous (AdaIN), 1 builds the picture from pieces of real art.",
+        low=0,
+        high=1,
+        aliases=("alpha",),
+    )
+    strength: float = setting(
+        1.0,
+        "Style strength: 0 keeps the content's own look, 1 takes the full style.",
+        low=0,
+        high=1,
+        aliases=("beta",),
+    )
+    codebook: str = setting(
+        "auto",
+        "Pieces of art to build from: those of the style picture, or a codebook of many paintings. auto: style, or art "
+        "where --model is a codebook.",
+        choices=CODEBOOKS,
+    )
+    brush: str = setting(
+        "auto",
+        "Long side in pixels at which strokes are laid: smaller is a broader brush. auto: half the picture's, at most "
+        "768; none: one pass at full size.",
+        parse=parse_brush,
+        metavar="auto|none|N",
+    )
+
+
+_MOMENTS = {"m4": Summed(), "m3": Summed(), "m2": Summed()}
+ENCODE_STYLE = Stage(
+    "encode-style",
+    "quantart_cli.nets.painting:StyleEncoder",
+    maps={"image": 1, "weight": 8},
+    outputs={"z": Map(8), "s3": Map(4), "s2": Map(2), **_MOMENTS},
+    halo=32,
+)
+ENCODE_CONTENT = Stage(
+    "encode-content",
+    "quantart_cli.nets.painting:ContentEncoder",
+    maps={"image": 1, "weight": 8},
+    outputs={"z": Map(8), "x3": Map(8), "x2": Map(8), **_MOMENTS},
+    halo=32,
+)
+STYLE_KEYS = Stage(
+    "style-keys",
+    "quantart_cli.nets.painting:StyleKeys",
+    maps={"z": 8, "s3": 4, "s2": 2},
+    whole={"mean": (896,), "scale": (896,)},
+    outputs={"keys": Map(8)},
+    exact=True,
+)
+HUBNESS = Stage(
+    "hubness",
+    "quantart_cli.nets.painting:Hubness",
+    maps={"own": 8},
+    whole={"entries": (1, _KEY, -1, -1)},
+    outputs={"hubness": Map(8)},
+    exact=True,
+)
+MATCH = Stage(
+    "match",
+    "quantart_cli.nets.painting:Matcher",
+    maps={"z": 8, "x3": 8, "x2": 8},
+    whole={"mean": (896,), "scale": (896,), "entries": (_KEY, -1), "penalty": (-1,)},
+    outputs={"best": Map(8), "share": Map(8)},
+    exact=True,
+)
+DECODE_PAINTED = Stage(
+    "decode-painted",
+    "quantart_cli.nets.painting:PaintedDecoder",
+    maps={"best": 8, "share": 8, "z": 8},
+    whole={
+        "values": (1, 512, -1, -1),
+        "s3": (1, 256, -1, -1),
+        "s2": (1, 128, -1, -1),
+        "slope": (512,),
+        "shift": (512,),
+    },
+    scalars=("amount",),
+    outputs={"image": Pixels()},
+    halo=40,
+)
+QUANTIZE = Stage(
+    "quantize",
+    "quantart_cli.nets.quantizer:Quantizer",
+    maps={"z": 8, "weight": 8},
+    whole={"mean": (512,), "std": (512,)},
+    outputs={"indices": Map(8), "moments": Summed()},
+    exact=True,
+)
+DECODE_CODES = Stage(
+    "decode-codes",
+    "quantart_cli.nets.quantizer:CodesDecoder",
+    maps={"indices": 8, "z": 8},
+    whole={"hat_slope": (512,), "slope": (512,), "shift": (512,)},
+    scalars=("alpha",),
+    outputs={"image": Pixels()},
+    halo=32,
+)
+
+
+@dataclass(frozen=True)
+class StyleEntries:
+    """A style as a codebook of its own features.
 
     Attributes:
-        indices: (1, h, w, G) int32.
-        codebook: they are of.
-        weight, bias: from codes to ẑ, (512, D) and (1, 512, 1, 1) float32.
-        statistics: of ẑ; those of z but for channels that hardly vary.
+        values: (1, 512, h, w), relu4_1: the entries.
+        s3: (1, 256, 2h, 2w), relu3_1.
+        s2: (1, 128, 4h, 4w), relu2_1.
+        keys: (128, n) float32, what entries are found by; n is h·w, or up to three more for a multiple of four.
+        penalty: (n,) float32, subtracted from the similarities of entries.
+        moments: μ and σ of relu4_1.
     """
 
-    indices: Tensor
-    codebook: Codebook
-    weight: Tensor
-    bias: Tensor
-    statistics: Statistics
-
-    def at(self, window: Window) -> Tensor:
-        """Those of a window of positions, (1, 512, h', w') float32."""
-        codes = self.codebook.codes(self.indices[0][window.slices])  # (h', w', D)
-        return F.linear(codes, self.weight, self.bias.flatten()).movedim(-1, 0)[None]
-
-    def transferred(self, style: Statistics, beta: float) -> Quantized:
-        """AdaIN(ẑ, s) ⊕β ẑ, whose statistics nobody asks for."""
-        return self.changed(*transferring(self.statistics, style, beta))
-
-    def changed(self, slope: Tensor | float, shift: Tensor | float) -> Quantized:
-        """Every channel of ẑ multiplied and moved, (1, C, 1, 1) each; the statistics are those of before."""
-        weight = self.weight * (slope.view(-1, 1) if isinstance(slope, Tensor) else slope)
-        return replace(self, weight=weight, bias=self.bias * slope + shift)
+    values: MapOf
+    s3: MapOf
+    s2: MapOf
+    keys: np.ndarray
+    penalty: np.ndarray
+    moments: Moments
 
 
-class _Sums:
-    """Of codes and of their products over positions: whence the statistics of whatever is linear in codes, at D² an
-    entry of what would be C·D a position.
+class QuantArt(FeedForward[QuantArtSettings]):
+    """Style transfer towards real art, with a knob for how far."""
 
-    Args:
-        width: D, channels of a code.
-        device: of codes.
+    memory = 1.2
+
+    def codebook(self, settings: QuantArtSettings) -> str:
+        """The codebook that these settings choose: "style", "art", or "none" at fidelity 0."""
+        if settings.fidelity == 0:
+            return "none"
+        if settings.codebook != "auto":
+            return settings.codebook
+        return "art" if "codebook" in self.given else "style"
+
+    def stages(self, settings: QuantArtSettings | None = None) -> Sequence[Stage]:
+        by_codebook = {
+            "none": (ENCODE, DECODE),
+            "art": (ENCODE, QUANTIZE, DECODE_CODES),
+            "style": (ENCODE_STYLE, STYLE_KEYS, HUBNESS, ENCODE_CONTENT, MATCH, DECODE_PAINTED),
+        }
+        if settings is not None:
+            return by_codebook[self.codebook(settings)]
+        return tuple(dict.fromkeys(stage for stages in by_codebook.values() for stage in stages))
+
+    def style_kind(self, settings: QuantArtSettings) -> str:
+        return "entries" if self.codebook(settings) == "style" else "moments"
+
+    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Any:
+        """μ and σ of z_s, or the style's entries."""
+        if kind == "moments":
+            return run(ENCODE, style)["moments"]
+        found = run(ENCODE_STYLE, style)
+        mean, scale = _standardisation(found)
+        keys = run(STYLE_KEYS, z=found["z"], s3=found["s3"], s2=found["s2"], mean=mean, scale=scale)["keys"]
+        hubness = run(HUBNESS, own=keys, entries=keys)["hubness"]
+        penalty = run.backend.numpy(hubness.values).reshape(-1)
+        visible = style.weight(8)
+        if visible is not None:  # hidden positions are no entries
+            penalty = np.where(visible.reshape(-1) < min(0.5, float(visible.max())), _HIDDEN, penalty)
+        table = run.backend.numpy(keys.values).reshape(_KEY, -1)
+        table, penalty = _padded(table, penalty)
+        return StyleEntries(found["z"], found["s3"], found["s2"], table, penalty, found["m4"])
+
+    def blend(self, styles: Sequence[Any], weights: Sequence[float]) -> Any:
+        if isinstance(styles[0], Moments):
+            return Moments.lerp(list(styles), list(weights))
+        return blend_entries(styles, weights)
+
+    def paint(self, run: Runner, content: Image, style: Any, settings: QuantArtSettings) -> np.ndarray:
+        codebook = self.codebook(settings)
+        if codebook == "style":
+            return self._paint_coarse_to_fine(run, content, style, settings)
+        c = run(ENCODE, content)
+        if codebook == "art":
+            return _paint_art(run, c["z"], c["moments"], style, settings, content)
+        slope, shift = adain(c["moments"], style, settings.strength)
+        image: np.ndarray = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
+        return image
+
+    def _paint_coarse_to_fine(
+        self, run: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings
+    ) -> np.ndarray:
+        """At the size of the strokes first; then larger, with the enlarged painting as the content."""
+        painted: np.ndarray | None = None
+        for side in brush_sides(content.size, settings.brush):
+            level = content_of_level(content, side, painted, settings.fidelity)
+            painted = _paint_level(run, level, style, settings)
+            painted = painted[: level.size[0], : level.size[1]]
+        assert painted is not None
+        return painted
+
+
+def _paint_level(run: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings) -> np.ndarray:
+    """z = (ẑ_y ⊕β z_c) ⊕α (z_y ⊕β z_c) with ẑ_y = VQ_s(z_c), decoded by D_αβ: patches of the style are style, too."""
+    alpha, beta = settings.fidelity, settings.strength
+    c = run(ENCODE_CONTENT, content)
+    mean, scale = _standardisation(c)
+    matched = run(
+        MATCH, z=c["z"], x3=c["x3"], x2=c["x2"], mean=mean, scale=scale, entries=style.keys, penalty=style.penalty
+    )
+    slope, shift = adain(c["m4"], style.moments, beta)
+    image: np.ndarray = run(
+        DECODE_PAINTED,
+        best=matched["best"],
+        share=matched["share"],
+        z=c["z"],
+        values=style.values,
+        s3=style.s3,
+        s2=style.s2,
+        slope=(1 - alpha) * slope + alpha * (1 - beta),
+        shift=(1 - alpha) * shift,
+        amount=alpha * beta,
+    )["image"]
+    return image
+
+
+def _standardisation(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and 1 / (σ √C) of the three layers that keys are made of, (896,) float32 each."""
+    moments = [found[name] for name in ("m4", "m3", "m2")]
+    scales = [1 / (each.std * channels**0.5) for each, channels in zip(moments, _CHANNELS, strict=True)]
+    return np.concatenate([each.mean for each in moments]), np.concatenate(scales).astype(np.float32)
+
+
+def _padded(keys: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Keys (D, n) and penalties (n,) with unused entries behind them, up to a multiple of four."""
+    missing = -penalty.size % 4
+    keys = np.pad(keys, ((0, 0), (0, missing)))
+    return keys.astype(np.float32), np.pad(penalty, (0, missing), constant_values=_HIDDEN).astype(np.float32)
+
+
+def blend_entries(styles: Sequence[StyleEntries], weights: Sequence[float]) -> StyleEntries:
+    """Several styles as one codebook: all their entries, side by side.
+
+    A weight w adds T log(w N) to the similarities of its style's entries, with N styles and T the temperature of the
+    matching: equal weights add nothing, a weight of 0 removes the style.
     """
-
-    def __init__(self, width: int, device: torch.device) -> None:
-        self._exact = exact_on(device)
-        self._total = torch.zeros((), dtype=self._exact, device=device)
-        self._codes = torch.zeros(width, dtype=self._exact, device=device)
-        self._products = torch.zeros(width, width, dtype=self._exact, device=device)
-
-    def add(self, codes: Tensor, weights: Tensor | None) -> None:
-        """(n, D) float32, and how much each counts, (n,), or None: all alike."""
-        weighted = codes if weights is None else codes * weights[:, None]
-        self._total += len(codes) if weights is None else weights.sum(dtype=self._exact)
-        self._codes += weighted.sum(0, dtype=self._exact)
-        self._products += codes.T @ weighted
-
-    def statistics(self, weight: Tensor, bias: Tensor) -> Statistics:
-        """Those of weight·code + bias, (C, D) and (C,)."""
-        mean, weight = self._codes / self._total, weight.to(self._exact)
-        covariance = (self._products - self._total * mean.outer(mean)) / (self._total - 1).clamp(min=0.5)
-        return Statistics.from_moments(weight @ mean + bias.to(self._exact), ((weight @ covariance) * weight).sum(1))
+    raise NotImplementedError
 
 
-def _between(hat: Quantized, c: Features, style: Statistics, alpha: float, beta: float) -> Callable[[Window], Tensor]:
-    """(AdaIN(ẑ_c, z_s) ⊕β ẑ_c) ⊕α (AdaIN(z_c, z_s) ⊕β z_c), window by window.
+def _paint_art(
+    run: Runner, z: MapOf, own: Moments, style: Moments, settings: QuantArtSettings, content: Image
+) -> np.ndarray:
+    """(AdaIN(ẑ_c, z_s) ⊕β ẑ_c) ⊕α (AdaIN(z_c, z_s) ⊕β z_c), decoded by D_α.
 
-    Of each channel that is a multiple of ẑ_c, one of z_c and a constant, the first and last of which the way back from
-    the codebook's space can have.
+    Each channel is a multiple of the entries e, a multiple of z_c, and a constant.
     """
-    slope, shift = transferring(c.statistics, style, beta)
-    hat = hat.transferred(style, beta).changed(alpha, (1 - alpha) * shift)
-    return lambda window: hat.at(window).addcmul_(c.at(window), (1 - alpha) * slope)
-
-
-def _strengthened(
-    y: Features | Quantized, c: Features | Quantized, style: Statistics, beta: float
-) -> Callable[[Window], Tensor]:
-    """AdaIN(y, z_s) ⊕β c, window by window."""
-    if y is c or beta == 1:
-        return _transferred(y, style, beta)
-    z_y = _transferred(y, style, 1)
-    return lambda window: mix(z_y(window), c.at(window), beta)
-
-
-def _transferred(y: Features | Quantized, style: Statistics, beta: float) -> Callable[[Window], Tensor]:
-    """AdaIN(y, z_s) ⊕β y, window by window."""
-    if isinstance(y, Quantized):
-        return y.transferred(style, beta).at
-    return lambda window: transfer(y.at(window), y.statistics, style, beta)
+    alpha, beta = settings.fidelity, settings.strength
+    found = run(QUANTIZE, z=z, weight=content.weight(8), mean=own.mean, std=own.std)
+    raw: Moments = found["moments"]
+    to_own = own.std / raw.std  # AdaIN(e, z): ẑ has the moments of z, except in channels that hardly vary
+    hat = Moments(own.mean, np.sqrt((raw.std**2 - EPSILON).clip(min=0) * to_own**2 + EPSILON))
+    hat_slope, hat_shift = adain(hat, style, beta)
+    slope, shift = adain(own, style, beta)
+    image: np.ndarray = run(
+        DECODE_CODES,
+        indices=found["indices"],
+        z=z,
+        hat_slope=alpha * hat_slope * to_own,
+        slope=(1 - alpha) * slope,
+        shift=alpha * (hat_slope * (own.mean - raw.mean * to_own) + hat_shift) + (1 - alpha) * shift,
+        alpha=alpha,
+    )["image"]
+    return image

@@ -21,46 +21,74 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from quantart_cli.engine.tiling import Tiles, Window
+from quantart_cli.checkpoints.kinds import ENDS
+from quantart_cli.checkpoints.loading import fill_strictly
+from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.base import WholePicture
 from quantart_cli.methods.blending import decode_in_tiles, encode_in_tiles, encode_whole, reduced
-from quantart_cli.methods.controls import QuantArtControls
-from quantart_cli.methods.features import Put, extend, floats
+from quantart_cli.methods.quantart import QuantArtSettings
+from quantart_cli.methods.tensors import extend, floats
 from quantart_cli.nets.norm import keeping
 from quantart_cli.nets.vqgan import StyleVQGAN
+from quantart_cli.tiling import Tiler
 
 _BACK = ("post_quant_conv.", "decoder.")
 
 
-class QuantArtVQGAN:
-    """Style transfer pulled towards a codebook of real artworks, by the authors' networks.
+class QuantArtVQGAN(WholePicture[QuantArtSettings]):
+    """Style transfer towards a codebook of real artworks, by the authors' networks.
 
     Args:
-        quantized: their quantized checkpoint, or None: then only α = 0 can be asked for.
-        continuous: their continuous checkpoint, or None: then only α = 1 can be asked for.
+        quantized: the quantized checkpoint; None: only α = 0 can be painted.
+        continuous: the continuous checkpoint; None: only α = 1 can be painted.
     """
-
-    optimises = False
-    backbone = "vqgan"
-    tileable = True
 
     def __init__(self, quantized: StyleVQGAN | None, continuous: StyleVQGAN | None) -> None:
         self.quantized = quantized
         self.continuous = continuous
 
-    def encode_style(
-        self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float], tiles: Tiles | None = None
-    ) -> _Styles:
-        """The styles, their latents computed once by each network that is asked for them.
+    @property
+    def device(self) -> torch.device:
+        """Of its networks."""
+        network = self.quantized or self.continuous
+        assert network is not None
+        return network.quant_conv.weight.device
+
+    @classmethod
+    def from_tensors(cls, tensors: dict[str, Tensor], spec: DeviceSpec, name: str) -> QuantArtVQGAN:
+        """Build both ends, or the one that the file has.
+
+        Raises:
+            QuantArtError: a tensor too many or missing, or ends that do not fit each other.
+        """
+        networks: dict[str, StyleVQGAN | None] = {}
+        for end in ENDS:
+            own = {key.removeprefix(f"{end}."): tensors.pop(key) for key in list(tensors) if key.startswith(f"{end}.")}
+            network = fill_strictly(StyleVQGAN.like, own, f"{name} ({end})") if own else None
+            if network is not None:
+                if network.quantized != (end == "quantized"):
+                    raise QuantArtError(f"{name}: the codebooks of its {end} end do not fit: convert it again")
+                network.to_machine(spec.device, spec.dtype)
+            networks[end] = network
+        if tensors:
+            raise QuantArtError(f"{name} has a tensor too many, {next(iter(tensors))}: convert it again")
+        both = [network.config for network in networks.values() if network is not None]
+        if not both or len({(config.stride, config.embed_dim) for config in both}) > 1:
+            raise QuantArtError(f"{name}: its two ends do not fit each other: convert it again")
+        return cls(**networks)
+
+    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> _Styles:
+        """The styles; each network encodes them when it is first used.
 
         Args:
             styles: pictures (1, 3, H, W), float32 in [0, 1] or uint8, each with its opacity (1, 1, H, W) or None.
-            weights: one a style, summing to 1.
-            tiles: not asked for: a style is encoded whole.
+            weights: one for each style, summing to 1.
         """
         return _Styles(styles, weights)
 
@@ -68,36 +96,31 @@ class QuantArtVQGAN:
         self,
         content: Tensor,
         style: _Styles,
-        controls: QuantArtControls,
-        coverage: Tensor | None = None,
-        tiles: Tiles | None = None,
-        put: Put | None = None,
-    ) -> Tensor | None:
-        """Paint a picture; arguments and result as in :meth:`quantart_cli.methods.adain.AdaIN.stylize`.
+        settings: QuantArtSettings,
+        opacity: Tensor | None = None,
+        tiler: Tiler | None = None,
+    ) -> Tensor:
+        """Paint a picture, (1, 3, H, W) -> the same shape, float32 in about [0, 1].
 
         Raises:
-            QuantArtError: α asks for a network whose checkpoint is not there.
+            QuantArtError: α needs a network whose checkpoint is not there.
         """
-        alpha, beta = controls.fidelity, controls.strength
+        alpha, beta = settings.fidelity, settings.strength
         self._check(alpha)
         height, width = content.shape[2:]
         decoder = self.quantized if alpha == 1 else self.continuous
         decode = self._decoder(alpha)
-        if tiles is None or tiles.side is None or tiles.side >= max(height, width):
+        if tiler is None or tiler.side is None or tiler.side >= max(height, width):
             image = decode(self._latent(lambda net: net.encode_content(_prepare(content, net)), style, alpha, beta))
         else:
-            # What looks at the whole picture looks at a reduced one: the norms' statistics.
-            small = reduced(content, tiles.side)
+            # Statistics of norms depend on the whole picture: they are taken from a reduced one.
+            small = reduced(content, tiler.side)
             z_small = self._latent(lambda net: encode_whole(net, _prepare(small, net)), style, alpha, beta)
             with keeping(decoder.decoder):
                 decode(z_small)
-            z = self._latent(lambda net: encode_in_tiles(net, _prepare(content, net), tiles), style, alpha, beta)
-            image = decode_in_tiles(decoder, decode, z, tiles)
-        image = image[:, :, :height, :width].add_(1).div_(2)
-        if put is None:
-            return image
-        put(Window(0, 0, height, width), image)
-        return None
+            z = self._latent(lambda net: encode_in_tiles(net, _prepare(content, net), tiler), style, alpha, beta)
+            image = decode_in_tiles(decoder, decode, z, tiler)
+        return image[:, :, :height, :width].add_(1).div_(2)
 
     def _check(self, alpha: float) -> None:
         for network, end, other, only in (
@@ -107,7 +130,7 @@ class QuantArtVQGAN:
             if network is None and alpha != only:
                 raise QuantArtError(
                     f"this model holds the {other} checkpoint alone, which paints at fidelity {only}; fidelity "
-                    f"{alpha:g} needs the {end} one too: convert both into one model, or ask for --fidelity {only}"
+                    f"{alpha:g} needs the {end} one too: convert both into one model, or set fidelity to {only}"
                 )
 
     def _latent(self, encode: Callable[[StyleVQGAN], Tensor], style: _Styles, alpha: float, beta: float) -> Tensor:

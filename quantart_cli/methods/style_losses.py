@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quantart_cli.engine.tiling import Window
-from quantart_cli.methods.features import bands
+from quantart_cli.tiling import Tile
+from quantart_cli.methods.tensors import bands
 
 _POSITIONS = 16384  # taken to float32 at a time
 _EPSILON = 1e-5
@@ -25,7 +25,7 @@ _SAMPLE = 1024
 
 
 @dataclass(frozen=True)
-class Guide:
+class PositionWeights:
     """Which positions of a layer count, and how much.
 
     Attributes:
@@ -40,7 +40,7 @@ class Guide:
     columns: Tensor | None = None
     kept: Tensor | None = None
 
-    def drawn(self, count: int, generator: torch.Generator) -> Guide:
+    def drawn(self, count: int, generator: torch.Generator) -> PositionWeights:
         """With a sample of its positions, with replacement."""
         sums = self.weights.flatten().cpu().double().cumsum(0)
         chances = torch.rand(count, generator=generator, dtype=torch.float64) * sums[-1]
@@ -49,15 +49,15 @@ class Guide:
         kept = self.weights.new_ones(count)
         return replace(self, rows=places // width, columns=places % width, kept=kept)
 
-    def at(self, window: Window) -> Guide:
+    def at(self, window: Tile) -> PositionWeights:
         """That of a window of positions."""
         rows, columns = window.slices
         weights = self.weights[:, :, rows, columns]
         if self.rows is None or self.columns is None:
-            return Guide(weights)
+            return PositionWeights(weights)
         down, right = self.rows - window.top, self.columns - window.left
         inside = (down >= 0) & (down < window.height) & (right >= 0) & (right < window.width)
-        return Guide(weights, down.where(inside, 0), right.where(inside, 0), inside.to(weights.dtype))
+        return PositionWeights(weights, down.where(inside, 0), right.where(inside, 0), inside.to(weights.dtype))
 
 
 class StyleLoss:
@@ -69,7 +69,7 @@ class StyleLoss:
 
     sample = 0
 
-    def statistic(self, z: Tensor, guide: Guide) -> Tensor:
+    def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         """A sum over the positions of features (1, C, h, w), float32; over windows it adds up."""
         raise NotImplementedError
 
@@ -89,7 +89,7 @@ class StyleLoss:
 class Gram(StyleLoss):
     """MMD under (xᵀy)², which is the Gram loss of Gatys et al. 2016, equation 4; a mean where they sum."""
 
-    def statistic(self, z: Tensor, guide: Guide) -> Tensor:
+    def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return second_moment(z, guide.weights)
 
     def distance(self, own: Tensor, target: Any) -> Tensor:
@@ -99,7 +99,7 @@ class Gram(StyleLoss):
 class Linear(StyleLoss):
     """MMD under xᵀy: means alone (Li et al. 2017, section 4.1); a mean over channels where they sum."""
 
-    def statistic(self, z: Tensor, guide: Guide) -> Tensor:
+    def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return first_moment(z, guide.weights)
 
     def distance(self, own: Tensor, target: Any) -> Tensor:
@@ -109,7 +109,7 @@ class Linear(StyleLoss):
 class Polynomial(StyleLoss):
     """MMD under (xᵀy / C + 1)²: Gram matrices and means. Li et al. 2017 take no constant, which is Gram, above."""
 
-    def statistic(self, z: Tensor, guide: Guide) -> Tensor:
+    def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return both_moments(z, guide.weights)
 
     def distance(self, own: Tensor, target: Any) -> Tensor:
@@ -126,7 +126,7 @@ class Gaussian(StyleLoss):
 
     sample = _SAMPLE
 
-    def statistic(self, z: Tensor, guide: Guide) -> Tensor:
+    def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         assert guide.rows is not None
         assert guide.columns is not None
         assert guide.kept is not None
@@ -152,7 +152,7 @@ class Gaussian(StyleLoss):
 class BatchNorm(StyleLoss):
     """Means and deviations of the channels (Li et al. 2017, section 4.2); a mean over channels where they sum."""
 
-    def statistic(self, z: Tensor, guide: Guide) -> Tensor:
+    def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return torch.stack([first_moment(z, guide.weights), first_moment(z, guide.weights, power=2)])
 
     def distance(self, own: Tensor, target: Any) -> Tensor:
@@ -171,7 +171,7 @@ class Wasserstein(StyleLoss):
     precision: eigenvalues of features, of which most are 0, do not always converge in single.
     """
 
-    def statistic(self, z: Tensor, guide: Guide) -> Tensor:
+    def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return both_moments(z, guide.weights)
 
     def prepare(self, target: Tensor) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -22,8 +24,8 @@ _CONVOLUTIONS = (
 )
 _UPSAMPLE_AFTER = frozenset({"conv4_1", "conv3_1", "conv2_1"})
 
-REACH = 4
-"""Positions beyond a window that pixels inside it depend on: 30 pixels, eight to a position."""
+HALO = 32
+"""Pixels around a tile that its pixels depend on: 30, rounded up to whole positions."""
 
 
 class Decoder(nn.Module):
@@ -34,6 +36,11 @@ class Decoder(nn.Module):
         for name, fan_in, fan_out in _CONVOLUTIONS:
             self.add_module(name, nn.Conv2d(fan_in, fan_out, 3))
 
+    @classmethod
+    def like(cls, tensors: Mapping[str, Tensor]) -> Decoder:
+        """An empty decoder, to be filled with a checkpoint's tensors."""
+        return cls()
+
     def forward(self, z: Tensor) -> Tensor:
         """(B, 512, h, w) features of relu4_1, h and w at least 2 -> (B, 3, 8h, 8w) sRGB, about [0, 1], not clamped.
 
@@ -41,8 +48,27 @@ class Decoder(nn.Module):
         """
         x = z.to(self.conv4_1.weight.dtype).contiguous(memory_format=torch.channels_last)
         for name, _, fan_out in _CONVOLUTIONS:
-            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # in a step of its own, so that the old x is let go
+            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
             x = convolution(self.get_submodule(name), x, relu=fan_out != 3)
             if name in _UPSAMPLE_AFTER:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
         return x.float()
+
+
+class AffineDecoder(nn.Module):
+    """A decoder of features that are first scaled and shifted, channel by channel: AdaIN is such a map."""
+
+    parts = {"decoder": Decoder}
+
+    def __init__(self, decoder: Decoder) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, z: Tensor, slope: Tensor, shift: Tensor) -> tuple[Tensor]:
+        """D(slope · z + shift): (1, 512, h, w), (512,), (512,) -> (1, 3, 8h, 8w) float32."""
+        return (self.decoder(scaled(z, slope, shift)),)
+
+
+def scaled(z: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
+    """slope · z + shift for each channel, (1, C, h, w) float32."""
+    return torch.addcmul(shift.view(1, -1, 1, 1), z.float(), slope.view(1, -1, 1, 1))

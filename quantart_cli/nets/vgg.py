@@ -1,4 +1,4 @@
-"""The normalised VGG-19, the eye of every method here.
+"""The normalised VGG-19, the encoder of most methods here.
 
 VGG-19 (Simonyan and Zisserman, 2015) with its filters scaled so that each one's mean activation over images and
 positions is 1 (Gatys, Ecker and Bethge 2016, section 2), in the conversion that AdaIN (Huang and Belongie 2017) was
@@ -7,7 +7,7 @@ trained with: reflection padding, and max pooling that rounds up.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
@@ -15,24 +15,23 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart_cli.nets.cpu import convolution
+from quantart_cli.nets.layers import LAYERS
 
 # Blocks of (convolutions, channels); a pooling layer between two blocks.
 _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (1, 512))
-LAYERS = tuple(f"relu{b}_{i}" for b, (n, _) in enumerate(_BLOCKS, 1) for i in range(1, n + 1))
-"""Names of the layers one can ask for, shallow to deep: relu1_1 … relu5_1."""
 
 STRIDE = 8
 """Pixels a side of one position of relu4_1."""
-REACH = 32
-"""Pixels beyond a window that relu4_1 inside it depends on: 30, up to the next multiple of the stride."""
+HALO = 32
+"""Pixels around a tile that relu4_1 inside it depends on: 30, rounded up to whole positions."""
 
 # RGB means of the Caffe training set over 255; the factor 255 and the BGR order live in conv1_1's weights.
 _MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 
 
 class _MaxPool(torch.autograd.Function):
-    """Max pooling that finds its places again where gradients are taken: kept, they take 8 bytes each, and a quarter of
-    the memory of all else."""
+    """Max pooling that computes its argmax again in the backward pass: stored indices take 8 bytes each, a quarter of
+    the memory of everything else."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -64,6 +63,11 @@ class VGG19(nn.Module):
                 self.add_module(f"conv{block}_{i}", nn.Conv2d(width, channels, 3))
                 width = channels
 
+    @classmethod
+    def like(cls, tensors: Mapping[str, Tensor]) -> VGG19:
+        """An empty network, to be filled with a checkpoint's tensors."""
+        return cls()
+
     def forward(self, image: Tensor, layers: Iterable[str] = ("relu4_1",), pooling: str = "max") -> dict[str, Tensor]:
         """Activations of the named layers, computed no deeper than the deepest of them.
 
@@ -76,7 +80,7 @@ class VGG19(nn.Module):
             name -> (B, C, ceil(H / stride), ceil(W / stride)) in the dtype of the weights.
         """
         wanted = set(layers)
-        # Centred before the cast: a bf16 pixel around 0 keeps more of its 8 bits than one around 0.5.
+        # Centred before the cast: bf16 has 8 bits, and keeps more of a pixel near 0 than near 0.5.
         x = (image - image.new_tensor(_MEAN).view(1, 3, 1, 1)).to(self.conv1_1.weight.dtype)
         x = x.contiguous(memory_format=torch.channels_last)
         found: dict[str, Tensor] = {}
@@ -84,7 +88,7 @@ class VGG19(nn.Module):
             block, i = name.removeprefix("relu").split("_")
             if i == "1" and block != "1":
                 x = _pooled(x, pooling)
-            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # in a step of its own, so that the old x is let go
+            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
             x = convolution(self.get_submodule(f"conv{block}_{i}"), x)
             if name in wanted:
                 found[name] = x

@@ -1,4 +1,4 @@
-"""Names of VGG-19's layers as a person writes them, with weights. No torch in here."""
+"""Names of VGG-19's layers as text, with weights. Does not import torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person gives an optimisation beside content, styles and settings. No torch in here."""
+"""Inputs of an optimisation beside content, styles and settings. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from quantart_cli.images import Picture
 
 
 @dataclass(frozen=True)
-class Guidance:
-    """Regions, a picture to start from, and where an interrupted optimisation had been.
+class OptimisationInputs:
+    """Regions, a picture to start from, and a state to continue from.
 
     Attributes:
         masks: a region of the content each, (H, W) float32 in [0, 1], at the content's size.
         style_masks: the part of a style whose look the region of the same number takes, (h, w) float32 in [0, 1] of
             any size; () for the whole style.
         start: a picture to start from, (h, w, 3) uint8 of any size; None: as ``init`` says.
-        resume: where to go on; None: at the beginning.
+        resume: the state to continue from; None: start at the beginning.
     """
 
     masks: tuple[np.ndarray, ...] = ()
@@ -37,14 +37,14 @@ class Guidance:
         """
         regions = len(self.masks)
         if self.style_masks and len(self.style_masks) != regions:
-            raise QuantArtError(f"{regions} masks and {len(self.style_masks)} style masks: give them in pairs")
+            raise QuantArtError(f"{regions} masks and {len(self.style_masks)} style masks: give one style mask for each mask")
         if regions and styles not in (1, regions):
-            raise QuantArtError(f"{regions} masks for {styles} styles: give one a style, or one style for all")
+            raise QuantArtError(f"{regions} masks for {styles} styles: give one mask for each style, or one style for all")
         if regions > 1 and styles == 1 and not self.style_masks:
-            raise QuantArtError(f"{regions} masks for one style: say with --style-mask what each takes from it")
+            raise QuantArtError(f"{regions} masks for one style: give a style mask for each, the part of the style it takes")
         for mask in (*self.masks, *self.style_masks):
             if not mask.any():
-                raise QuantArtError("a mask is black all over: white says where")
+                raise QuantArtError("a mask is black all over: white is inside")
         return [i if styles > 1 else 0 for i in range(regions)]
 
 

@@ -1,0 +1,1 @@
+"""What computes networks: torch, or OpenVINO on a CPU."""

@@ -1,0 +1,118 @@
+"""Stages computed by torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from quantart_cli.checkpoints.loading import fill_strictly, load_tensors, open_tensors, read_verified, sha256_of
+from quantart_cli.checkpoints.manifest import artefact
+from quantart_cli.checkpoints.models import ModelFile
+from quantart_cli.device import DeviceSpec
+from quantart_cli.errors import QuantArtError
+from quantart_cli.scratch import alloc_scratch
+from quantart_cli.stages import Stage
+
+
+class TorchBackend:
+    """Computes stages by torch on one device.
+
+    Args:
+        spec: device and precision.
+        files: weights by part; a network is built when a stage first needs it.
+    """
+
+    def __init__(self, spec: DeviceSpec, files: Mapping[str, ModelFile]) -> None:
+        self.spec = spec
+        self.files = files
+        self._networks: dict[tuple[type[nn.Module], str, bool], nn.Module] = {}
+        self._stages: dict[str, Callable[..., tuple[Tensor, ...]]] = {}
+
+    def tile_of_image(self, pixels: np.ndarray) -> Tensor:
+        # uint8 goes to the device as it is: a quarter of the bytes.
+        image = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.spec.device).permute(2, 0, 1)[None]
+        return image.float().div_(255) if image.dtype == torch.uint8 else image.float()
+
+    def array(self, values: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self.spec.device)
+
+    def numpy(self, values: Tensor) -> np.ndarray:
+        return (values.float() if values.is_floating_point() else values).cpu().numpy()
+
+    def allocate(self, like: Tensor, height: int, width: int) -> Tensor:
+        shape = (height, width, like.shape[1])  # channels last
+        if like.device.type != "cpu":
+            return like.new_empty((1, *shape)).permute(0, 3, 1, 2)
+        pages = torch.from_numpy(alloc_scratch((*shape, like.itemsize), np.uint8))
+        return pages.view(like.dtype)[None, :, :, :, 0].permute(0, 3, 1, 2)
+
+    def keep(self, values: Tensor) -> Tensor:
+        return values
+
+    def finished(self, stage: Stage, tiled: bool) -> None:
+        pass
+
+    def prepare(self, stage: Stage) -> Callable[..., tuple[Tensor, ...]]:
+        if stage.name not in self._stages:
+            network = self.build(stage.net, stage.exact)
+
+            def run(*inputs: Any) -> tuple[Tensor, ...]:
+                with torch.inference_mode():
+                    found: tuple[Tensor, ...] = network(*inputs)
+                    return found
+
+            self._stages[stage.name] = run
+        return self._stages[stage.name]
+
+    def build(self, target: str, exact: bool = False) -> Any:
+        """An object of the class ``"module:Class"``, made of the networks its attribute ``parts`` names."""
+        module, _, name = target.partition(":")
+        made = getattr(import_module(module), name)
+        if hasattr(made, "from_tensors"):
+            file = self.files["model"]
+            return made.from_tensors(read_tensors(file), self.spec, file.name)
+        return made(**{part: self.network(part, kind, exact) for part, kind in made.parts.items()})
+
+    def network(self, part: str, kind: type[nn.Module], exact: bool = False) -> nn.Module:
+        """The network of one part, filled with its weights.
+
+        Args:
+            part: its name.
+            kind: its class, with a class method ``like(tensors)`` that makes an empty one.
+            exact: in float32 whatever the precision.
+        """
+        exact = exact or self.spec.precision == "fp32"
+        key = kind, part, exact
+        if key not in self._networks:
+            if part not in self.files:
+                raise QuantArtError(f"this model has no weights for {part}")
+            network = load_network(kind, self.files[part])
+            network.to(self.spec.device, torch.float32 if exact else self.spec.dtype)
+            self._networks[key] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return self._networks[key]
+
+
+def load_network(kind: type[nn.Module], file: ModelFile) -> Any:
+    """A network on the CPU in float32 with the weights of a file; every tensor is checked."""
+    return fill_strictly(kind.like, read_tensors(file), _label(file))  # type: ignore[attr-defined]
+
+
+def read_tensors(file: ModelFile) -> dict[str, Tensor]:
+    """The tensors of a file, once its sha256 is the expected one; a file given by a person may have any."""
+    if file.embedded:
+        return load_tensors(read_verified(artefact(file.name)), _label(file))
+    if file.sha256 is not None and sha256_of(file.path) != file.sha256:
+        raise QuantArtError(
+            f"{file.name} is damaged ({file.path} has changed since it was downloaded): "
+            f"run quantart download-weights {file.name}"
+        )
+    return open_tensors(file.path)
+
+
+def _label(file: ModelFile) -> str:
+    return f"weights {file.name}" if file.embedded else file.name

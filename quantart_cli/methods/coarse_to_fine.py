@@ -1,0 +1,94 @@
+"""Painting coarse to fine: strokes keep their size, whatever the size of the picture. Does not import torch.
+
+A picture is painted small first, where strokes of the style cover much of it. The painting is enlarged and painted
+again, which sharpens the strokes. As in NNST (Kolkin et al. 2022) and LapStyle (Lin et al. 2021).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from PIL import Image as PILImage
+
+from quantart_cli.errors import QuantArtError
+from quantart_cli.runner import Image
+
+_LARGEST = 768  # long side at which "auto" lays strokes, at most
+_SMALLEST = 192  # and at least
+_STEP = 3.0  # one level is at most so many times as large as the one before
+DETAIL = 0.25
+"""Share of the content's own detail that is added to an enlarged painting."""
+
+
+def parse_brush(given: str) -> int | str:
+    """ "auto", "none", or a long side in pixels.
+
+    Raises:
+        QuantArtError: anything else.
+    """
+    if given in ("auto", "none"):
+        return given
+    if not (given.isascii() and given.isdigit() and 64 <= int(given) < 10**6):
+        raise QuantArtError(f"brush must be auto, none or at least 64 pixels, such as 384, not {given!r}")
+    return int(given)
+
+
+def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
+    """Long sides in pixels at which a picture is painted, the last its own.
+
+    Args:
+        size: (height, width) of the picture.
+        brush: as :func:`parse_brush` reads it.
+    """
+    side, chosen = max(size), parse_brush(brush)
+    if chosen == "none":
+        return [side]
+    first = max(_SMALLEST, min(_LARGEST, side // 2)) if isinstance(chosen, str) else chosen
+    if first >= side:
+        return [side]
+    steps = math.ceil(math.log(side / first) / math.log(_STEP) - 1e-9)
+    return [round(first * (side / first) ** (i / steps)) for i in range(steps)] + [side]
+
+
+def content_of_level(content: Image, side: int, painted: np.ndarray | None, fidelity: float) -> Image:
+    """What is painted at one level: the content, or the enlarged painting with some of the content's detail.
+
+    Args:
+        content: the picture.
+        side: long side of the level.
+        painted: (h, w, 3) uint8, the painting of the level before, or None.
+        fidelity: in [0, 1]; the less, the more of the content remains.
+    """
+    height, width = content.size
+    scale = side / max(height, width)
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    pixels = content.pixels[:height, :width]
+    opacity = None if content.opacity is None else resized(content.opacity[:height, :width], size)
+    level = pixels if size == (height, width) else resized(_bytes(pixels), size)
+    if painted is None:
+        return Image.of(level, opacity)
+    coarse = resized(resized(_bytes(level), (painted.shape[0], painted.shape[1])), size)
+    share = 1 - fidelity * (1 - DETAIL)
+    found = _bytes(level).astype(np.float32)
+    found -= coarse
+    found *= share
+    found += resized(painted, size)
+    return Image.of(_round(found), opacity)
+
+
+def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """(h, w[, 3]) uint8 at another (height, width), by Lanczos."""
+    if pixels.shape[:2] == size:
+        return pixels
+    image = PILImage.fromarray(np.ascontiguousarray(pixels))
+    return np.asarray(image.resize((size[1], size[0]), PILImage.Resampling.LANCZOS))
+
+
+def _bytes(pixels: np.ndarray) -> np.ndarray:
+    """uint8; float32 in about [0, 1] is rounded."""
+    return pixels if pixels.dtype == np.uint8 else _round(pixels * np.float32(255))
+
+
+def _round(values: np.ndarray) -> np.ndarray:
+    return np.rint(values).clip(0, 255).astype(np.uint8)

@@ -1,0 +1,530 @@
+"""Models: the one way from pictures to a painted picture.
+
+    import quantart_cli as quantart
+
+    model = quantart.load("quantart")
+    style = model.encode_style("style.jpg")
+    picture = model.stylize("content.jpg", style, fidelity=0.7)
+
+The command line, batch and evaluation use the same functions. Torch is imported only if it computes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib import import_module
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import PIL.Image
+
+from quantart_cli import registry, style_cache
+from quantart_cli.checkpoints.models import ModelFile, embedded_model, find_model
+from quantart_cli.color import keep_chroma, match_color
+from quantart_cli.device import DeviceSpec, choose_device, has_amx, may_have_gpu
+from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
+from quantart_cli.memory import (
+    check_memory,
+    choose_tile,
+    choose_tile_to_optimise,
+    needed_in_tiles,
+    needed_to_optimise,
+    out_of_memory,
+)
+from quantart_cli.methods.base import FeedForward, Optimising, Step, WholePicture
+from quantart_cli.methods.inputs import OptimisationInputs, mask_of
+from quantart_cli.registry import Method
+from quantart_cli.runner import Backend, Image, NotFinite, Runner
+from quantart_cli.settings import BACKENDS, PRESERVE_COLOR, STYLE_SIZE, Settings, normalise_weights, parse_tile
+from quantart_cli.stages import Moments
+from quantart_cli.tiling import Tiler
+
+if TYPE_CHECKING:
+    from quantart_cli.backends.torch_backend import TorchBackend
+
+Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
+"""What a picture may be given as; arrays are (H, W[, 1, 3 or 4])."""
+Progress = Callable[[Step], None]
+
+# With AMX, torch is faster than OpenVINO at pictures of so many pixels, and worth the time of importing it.
+_LARGE = 4_000_000
+
+
+@dataclass(frozen=True)
+class Style:
+    """One or several style pictures, encoded by a model and usable for any number of contents.
+
+    Attributes:
+        identity: of the model, see :attr:`Model.identity`.
+        pictures: as they are encoded.
+        weights: one for each picture, summing to 1.
+        encoded: by kind; filled when a kind is first needed.
+    """
+
+    identity: str
+    pictures: tuple[Picture, ...]
+    weights: tuple[float, ...]
+    encoded: dict[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A painted picture, and how it was painted.
+
+    Attributes:
+        picture: the picture.
+        precision: that it was computed in: fp32 where the chosen precision overflowed.
+        notes: remarks for a person, one line each.
+        stopped: whether Ctrl-C ended an optimisation early; the picture is what it had reached.
+    """
+
+    picture: Picture
+    precision: str
+    notes: tuple[str, ...] = ()
+    stopped: bool = False
+
+
+def load(
+    method: str = "quantart",
+    *,
+    model: str | PathLike[str] | ModelFile | None = None,
+    download: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    backend: str = "auto",
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    pixels: int = 0,
+    cache_styles: bool = False,
+    notify: Callable[[str], None] = lambda _: None,
+) -> Model:
+    """Load a method with its weights; by default the weights that come with quantart.
+
+    Args:
+        method: its name, see :func:`quantart_cli.registry.methods`.
+        model: other weights: a name of the manifest, a .safetensors file, or ``hf://owner/repo/file.safetensors``.
+        download: download the model if it is not here. Otherwise the network is never used.
+        device: "auto", "cpu", "cuda", "cuda:N" or "mps".
+        precision: "auto", "fp32", "bf16" or "fp16". "auto" is bf16 where the hardware computes in it.
+        backend: "auto", "torch" or "openvino". "auto" is OpenVINO where it is installed and the faster one.
+        max_pixels: larger pictures are refused before they are decoded.
+        pixels: of the pictures to come, if known: decides between backends.
+        cache_styles: keep the statistics of styles on the disk.
+        notify: called with one line about what takes time or failed.
+
+    Raises:
+        QuantArtError: an unknown name, a device that is not available, weights that are missing, damaged or of another
+            kind.
+    """
+    row = registry.find(method)
+    check_choice("backend", backend, BACKENDS)
+    file = model if isinstance(model, ModelFile) or model is None else _find(row, os.fspath(model), download)
+    files, given = files_of(row, file)
+    target = row.target_for(None if file is None else file.kind)
+    if backend != "torch":
+        why = _why_not_openvino(row, target, device, precision, backend, pixels)
+        if why is None:
+            try:
+                return _load_openvino(row, target, files, given, precision, max_pixels, cache_styles, notify)
+            except QuantArtError as error:
+                if backend == "openvino":
+                    raise
+                notify(f"painting with torch, not OpenVINO: {error}")
+        elif backend == "openvino":
+            raise QuantArtError(f"backend openvino: {why}")
+    from quantart_cli.backends.torch_backend import TorchBackend
+
+    spec = choose_device(device, precision)
+    return Model(row, target, spec, files, given, TorchBackend, max_pixels, cache_styles)
+
+
+def _find(row: Method, model: str, download: bool) -> ModelFile:
+    return find_model(model, tuple(row.models), download=download)
+
+
+def files_of(row: Method, model: ModelFile | None = None) -> tuple[dict[str, ModelFile], tuple[str, ...]]:
+    """The weights of a method by part, and the parts that a person gave.
+
+    Args:
+        row: the method.
+        model: replaces the weights of its kind; a kind that no part has replaces all of them, as the part "model".
+    """
+    if model is not None and model.kind not in row.weights.values():
+        return {"model": model}, ("model",)
+    given = tuple(part for part, name in row.weights.items() if model is not None and model.kind == name)
+    files = {part: embedded_model(name) for part, name in row.weights.items() if part not in given}
+    return {**files, **{part: model for part in given if model is not None}}, given
+
+
+def _why_not_openvino(
+    row: Method, target: str, device: str, precision: str, backend: str, pixels: int
+) -> str | None:
+    """Why OpenVINO does not compute this, or None."""
+    from importlib.util import find_spec
+
+    if find_spec("openvino") is None:
+        return "OpenVINO is not installed: pip install 'quantart-cli[fast]'"
+    if "openvino" not in row.backends or target != row.target:
+        return f"it does not compute this form of {row.name}: use torch"
+    if device not in ("auto", "cpu"):
+        return f"it computes on the CPU, not on {device}"
+    if precision == "fp16":
+        return "it does not compute fp16 on a CPU: use bf16 or fp32"
+    if backend == "auto" and device == "auto" and may_have_gpu():
+        return "there may be a GPU: choose the device cpu"
+    if backend == "auto" and pixels >= _LARGE and precision != "fp32" and has_amx():
+        return "torch is faster with pictures as large as this"
+    return None
+
+
+def _load_openvino(
+    row: Method,
+    target: str,
+    files: Mapping[str, ModelFile],
+    given: tuple[str, ...],
+    precision: str,
+    max_pixels: int,
+    cache_styles: bool,
+    notify: Callable[[str], None],
+) -> Model:
+    from quantart_cli.backends import openvino_backend as openvino
+
+    spec = openvino.choose(precision)
+
+    def make(spec: DeviceSpec, files: Mapping[str, ModelFile]) -> Backend:
+        return openvino.OpenVINOBackend(spec, files, notify)
+
+    return Model(row, target, spec, files, given, make, max_pixels, cache_styles)
+
+
+class Model:
+    """A method with its weights on a device. Made by :func:`load`.
+
+    Attributes:
+        method: the row of the registry.
+        spec: device, precision and backend.
+        optimises: whether it finds the picture in many steps.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        target: str,
+        spec: DeviceSpec,
+        files: Mapping[str, ModelFile],
+        given: tuple[str, ...],
+        make_backend: Callable[[DeviceSpec, Mapping[str, ModelFile]], Any],
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        cache_styles: bool = False,
+    ) -> None:
+        self.method, self.spec, self.max_pixels = method, spec, max_pixels
+        self._files, self._make_backend, self._cache_styles = dict(files), make_backend, cache_styles
+        self._target = target
+        module, _, name = target.partition(":")
+        self._kind = getattr(import_module(module), name)
+        self._lock = threading.RLock()
+        self.backend = make_backend(spec, files)
+        self.program = self._program(given)
+
+    def _program(self, given: tuple[str, ...]) -> Any:
+        if issubclass(self._kind, FeedForward):
+            return self._kind(given)
+        return self.backend.build(self._target)
+
+    @property
+    def optimises(self) -> bool:
+        return issubclass(self._kind, Optimising)
+
+    @property
+    def network(self) -> str:
+        """What its memory is predicted for: "vgg19" or "vqgan"."""
+        return "vqgan" if issubclass(self._kind, WholePicture) else "vgg19"
+
+    @property
+    def changes_with_tiles(self) -> bool:
+        """Whether tiles change the picture, a little."""
+        return issubclass(self._kind, WholePicture)
+
+    @cached_property
+    def weights(self) -> dict[str, str]:
+        """sha256 of each file of weights, by its name."""
+        return {file.name: file.checksum for file in self._files.values()}
+
+    @cached_property
+    def identity(self) -> str:
+        """Tells models apart: a style encoded by a model of the same identity, in any process, can be used."""
+        parts = [self.method.name, self.spec.backend, self.spec.kind, self.spec.precision, *sorted(self.weights.values())]
+        return " ".join(parts)
+
+    def encode_style(
+        self,
+        styles: Source | Sequence[Source],
+        *,
+        weights: Sequence[float] | None = None,
+        size: int | None = None,
+        settings: Settings | None = None,
+    ) -> Style:
+        """Encode one or several styles, once for any number of contents.
+
+        Args:
+            styles: a path, PIL image, array or bytes of a file, or a list of these.
+            weights: one for each style, not negative; they are normalised to sum to 1. Default: equal.
+            size: long side in pixels to which larger styles are reduced, default 1024; they are never enlarged.
+            settings: those to paint with, if known. What they need is encoded now and not when first painting.
+
+        Raises:
+            QuantArtError: a picture that cannot be read, no style, or weights that do not fit the styles.
+        """
+        many = list(styles) if isinstance(styles, (list, tuple)) else [styles]
+        if not many:
+            raise QuantArtError("no style was given: give at least one picture")
+        limit = STYLE_SIZE if size is None else _positive("size", size)
+        pictures = tuple(resize(self._read(style), limit, enlarge=False) for style in many)
+        style = Style(self.identity, pictures, normalise_weights(weights, len(pictures)), {})
+        self._encoded(style, settings or self.method.settings())
+        return style
+
+    def stylize(
+        self,
+        content: Source,
+        style: Style | Source | Sequence[Source],
+        *,
+        size: int | None = None,
+        preserve_color: str = "none",
+        tile: int | str | None = "auto",
+        seed: int = 0,
+        progress: Progress | None = None,
+        masks: Sequence[Source] = (),
+        style_masks: Sequence[Source] = (),
+        start: Source | None = None,
+        **settings: Any,
+    ) -> PIL.Image.Image:
+        """Paint a picture.
+
+        Args:
+            content: a path, PIL image, array (H, W[, 1, 3 or 4]) or bytes of a file.
+            style: from :meth:`encode_style`, or pictures to encode with equal weights.
+            size: long side of the result in pixels; default the content's own.
+            preserve_color: "none"; "luma": the result's luminance with the content's chroma; "match": the style is
+                recoloured to the content's colour mean and covariance before it is encoded.
+            tile: "auto", "none", or a number of pixels: the picture is computed in tiles of at most that many pixels a
+                side. With VGG-19 the result does not depend on it.
+            seed: of all random numbers.
+            progress: called after each tile or step with a :class:`~quantart_cli.methods.base.Step`.
+            masks: regions of the content, white is inside; one for each style or each of ``style_masks``. They are
+                resized to the content. With a single one the rest of the picture is not painted. Optimising methods only.
+            style_masks: the part of a style that the region of the same number takes. Optimising methods only.
+            start: a picture to start from, instead of ``init``. Optimising methods only.
+            **settings: the method's own, for example ``fidelity=0.7``.
+
+        Returns:
+            RGB, or RGBA if the content has transparency; of the content's size unless ``size`` is given.
+
+        Raises:
+            QuantArtError: a picture that cannot be read, or a setting that does not exist or is out of range.
+            KeyboardInterrupt: on Ctrl-C; :meth:`paint` returns what an optimisation had reached.
+        """
+        chosen = self.method.settings.of(settings)
+        picture = self._read(content)
+        if size is not None:
+            picture = resize(picture, _positive("size", size), enlarge=True)
+        if not isinstance(style, Style):
+            style = self.encode_style(style, settings=chosen)
+        inputs = None
+        if masks or style_masks or start is not None:
+            inputs = OptimisationInputs(
+                tuple(mask_of(self._read(mask), picture.size) for mask in masks),
+                tuple(mask_of(self._read(mask)) for mask in style_masks),
+                None if start is None else self._read(start).rgb,
+            )
+        painted = self.paint(
+            picture, style, chosen, preserve_color=preserve_color, tile=tile, seed=seed, progress=progress, inputs=inputs
+        )
+        if painted.stopped:
+            raise KeyboardInterrupt
+        return painted.picture.to_pil()
+
+    def paint(
+        self,
+        content: Picture,
+        style: Style,
+        settings: Settings,
+        *,
+        preserve_color: str = "none",
+        tile: int | str | None = "auto",
+        seed: int = 0,
+        progress: Progress | None = None,
+        inputs: OptimisationInputs | None = None,
+    ) -> Result:
+        """Paint a picture with settings that were checked; arguments as of :meth:`stylize`.
+
+        Args:
+            settings: of the method.
+            inputs: masks, a start and a state to continue from; optimising methods only.
+
+        Raises:
+            QuantArtError: a style of another model, or a picture that does not fit into memory.
+        """
+        check_choice("preserve_color", preserve_color, PRESERVE_COLOR)
+        if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
+            raise QuantArtError(f"seed must be an integer of at least 0, not {seed!r}")
+        if style.identity != self.identity:
+            raise QuantArtError("the style was encoded by another model: encode it with this one")
+        if inputs is not None and not self.optimises:
+            raise QuantArtError(f"{self.method.name} takes no masks and no start: an optimising method such as gatys does")
+        with self._lock:
+            return self._paint(content, style, settings, preserve_color, parse_tile(tile), int(seed), progress, inputs)
+
+    def _paint(
+        self,
+        content: Picture,
+        style: Style,
+        settings: Settings,
+        preserve_color: str,
+        tile: int | str | None,
+        seed: int,
+        progress: Progress | None,
+        inputs: OptimisationInputs | None,
+    ) -> Result:
+        notes: list[str] = []
+        tiler = self.tiler(content, tile, notes.append)
+        work = _Work(content, settings, tiler, seed, progress or (lambda _: None), inputs)
+        precision, model = self.spec.precision, self
+        reference = content if preserve_color == "match" else None
+        try:
+            rgb, stopped = model._run(work, style, reference)
+        except NotFinite as error:
+            if precision == "fp32":
+                raise FloatingPointError(f"{self.method.name}: {error} for {content.name} in fp32") from error
+            notes.append(f"{precision} overflowed on {content.name}: computed again in fp32")
+            precision, model = "fp32", self._in_float32()
+            rgb, stopped = model._run(work, replace(style, encoded={}), reference)
+        if preserve_color == "luma":
+            _keep_chroma(rgb, content)
+        if stopped is not None:
+            notes.append(f"stopped at step {stopped}")
+        return Result(content.with_rgb(rgb), precision, tuple(notes), stopped is not None)
+
+    def _run(self, work: _Work, style: Style, reference: Picture | None) -> tuple[np.ndarray, int | None]:
+        """The painted pixels (H, W, 3) uint8, and the step at which Ctrl-C ended an optimisation."""
+        with out_of_memory(work.content.name):
+            encoded = self._encoded(style, work.settings, reference)
+            if isinstance(self.program, FeedForward):
+                content, tiled = work.content, work.tiler
+                run = Runner(self.backend, tiled, lambda stage, n, of: work.progress(Step(n, of, stage=stage)))
+                painted = self.program.paint(run, self._image(content), encoded, work.settings)
+                return painted[: content.height, : content.width], None
+            from quantart_cli.torch_methods import optimise, paint_whole
+
+            pixels = self._pixels(work.content)
+            if self.optimises:
+                return optimise(self.program, pixels, work, encoded)
+            return paint_whole(self.program, pixels, work, encoded), None
+
+    def _in_float32(self) -> Model:
+        """The same model in float32, for a picture on which its precision overflowed."""
+        spec = replace(self.spec, precision="fp32", reason="after an overflow")
+        given = self.program.given if isinstance(self.program, FeedForward) else ()
+        return Model(self.method, self._target, spec, self._files, given, self._make_backend, self.max_pixels)
+
+    def _encoded(self, style: Style, settings: Settings, reference: Picture | None = None) -> Any:
+        """A style as these settings need it, recoloured to ``reference`` if there is one."""
+        kind = self.program.style_kind(settings) if isinstance(self.program, FeedForward) else "style"
+        if reference is None and kind in style.encoded:
+            return style.encoded[kind]
+        if isinstance(self.program, FeedForward):
+            parts = [self._encode_one(picture, kind, reference) for picture in style.pictures]
+            found = parts[0] if len(parts) == 1 else self.program.blend(parts, style.weights)
+        else:
+            from quantart_cli.torch_methods import tensors
+
+            pairs = [(self._pixels(picture, reference), picture.alpha) for picture in style.pictures]
+            found = self.program.encode_style([tensors(*pair, self.spec.device) for pair in pairs], style.weights)
+        if reference is None:
+            style.encoded[kind] = found
+        return found
+
+    def _encode_one(self, picture: Picture, kind: str, reference: Picture | None) -> Any:
+        def measure() -> Any:
+            with out_of_memory(picture.name):
+                run = Runner(self.backend, self.tiler(picture, "auto"))
+                return self.program.encode_style(run, self._image(picture, reference), kind)
+
+        if not self.caches(kind) or reference is not None:
+            return measure()
+        made_with = [self.method.name, *sorted(self.weights.values()), self.spec.precision, self.spec.backend]
+        return style_cache.get_or_compute(style_cache.key_of(picture, *made_with), measure)
+
+    def caches(self, kind: str = "moments") -> bool:
+        """Whether an encoded style of this kind is kept on the disk."""
+        return self._cache_styles and kind == "moments" and isinstance(self.program, FeedForward)
+
+    def _image(self, picture: Picture, reference: Picture | None = None) -> Image:
+        pixels = self._pixels(picture, reference)
+        return Image.of(pixels, picture.alpha, self.program.smallest, self.program.multiple)
+
+    def tiler(self, picture: Picture, tile: int | str | None, notify: Callable[[str], None] = lambda _: None) -> Tiler:
+        """How a picture is cut into tiles.
+
+        Raises:
+            QuantArtError: it cannot fit into memory.
+        """
+        width, height = picture.size
+        if self.optimises:
+            side = choose_tile_to_optimise(width, height, tile, self.spec)
+            wanted = needed_to_optimise(width, height, side, self.spec)
+        else:
+            side = choose_tile(width, height, tile, self.spec, self.network)
+            wanted = needed_in_tiles(width, height, side, self.spec, self.network)
+        check_memory(wanted, self.spec, picture.name)
+        return Tiler(side, notify)
+
+    @staticmethod
+    def _pixels(picture: Picture, reference: Picture | None = None) -> np.ndarray:
+        """(H, W, 3) with the colour of hidden pixels replaced: uint8 as it was read, so that a large picture is not
+        stored a second time as floats; float32 in about [0, 1] where it was recoloured to ``reference``."""
+        rgb = fill_transparent(picture)
+        if reference is None:
+            return rgb
+        opacities = (None if each.alpha is None else _floats(each.alpha) for each in (picture, reference))
+        return match_color(_floats(rgb), _floats(fill_transparent(reference)), *opacities).astype(np.float32)
+
+    def _read(self, source: Source) -> Picture:
+        return source if isinstance(source, Picture) else read_picture(source, max_pixels=self.max_pixels)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What is painted, and how."""
+
+    content: Picture
+    settings: Any
+    tiler: Tiler
+    seed: int
+    progress: Progress
+    inputs: OptimisationInputs | None
+
+
+def _keep_chroma(rgb: np.ndarray, content: Picture) -> None:
+    """Replace the chroma of painted pixels, (H, W, 3) uint8, by the content's; some rows at a time."""
+    step = max(1, (1 << 20) // content.width)
+    for top in range(0, content.height, step):
+        rows = slice(top, top + step)
+        painted = keep_chroma(_floats(rgb[rows]), _floats(content.rgb[rows]))
+        rgb[rows] = np.rint(painted * 255)
+
+
+def _floats(values: np.ndarray) -> np.ndarray:
+    """uint8 to float32 in [0, 1]."""
+    return values.astype(np.float32) / 255
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise QuantArtError(f"{name} must be a number of pixels of at least 1, not {value!r}")
+    return int(value)

@@ -1,0 +1,31 @@
+"""VGG-19 to relu4_1 as a stage: features of a tile and their moments."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from quantart_cli.nets.statistics import moments
+from quantart_cli.nets.vgg import VGG19
+
+
+class Encoder(nn.Module):
+    """E: relu4_1 of the normalised VGG-19."""
+
+    parts = {"vgg": VGG19}
+
+    def __init__(self, vgg: VGG19) -> None:
+        super().__init__()
+        self.vgg = vgg
+
+    def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Encode a tile.
+
+        Args:
+            image: (1, 3, H, W) float32 in [0, 1].
+            weight: (1, 1, h, w), how much each position counts in the moments.
+
+        Returns:
+            z (1, 512, h, w) in the dtype of the network, and its moments (3, 512) float32.
+        """
+        z = self.vgg(image)["relu4_1"]
+        return z, moments(z, weight)

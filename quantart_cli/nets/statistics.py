@@ -1,0 +1,44 @@
+"""Moments of a tile's features, as the runner merges them over tiles (see stages.py)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def moments(z: Tensor, weight: Tensor) -> Tensor:
+    """Weighted moments over positions.
+
+    Args:
+        z: (1, C, h, w) features of any precision; computed in float32.
+        weight: (1, 1, h, w), how much each position counts.
+
+    Returns:
+        (3, C) float32: the total weight in every column, the mean, and the sum of squared deviations from the mean.
+    """
+    rows, w = z[0].flatten(1).float(), weight.flatten()  # (C, n), (n,)
+    total = w.sum()
+    mean = rows @ w / total.clamp(min=1e-6)
+    squares = (rows - mean[:, None]).square() @ w
+    return torch.stack([total.expand_as(mean), mean, squares])
+
+
+def moments_of_linear(x: Tensor, weight: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
+    """Moments of matrix · x + bias, from the products of x: cheaper where x has fewer channels.
+
+    Args:
+        x: (n, D) float32.
+        weight: (1, 1, h, w) with h·w = n.
+        matrix: (C, D).
+        bias: (C,).
+
+    Returns:
+        (3, C) float32, as of :func:`moments`.
+    """
+    w = weight.flatten()
+    total = w.sum()
+    mean = w @ x / total.clamp(min=1e-6)
+    centred = x - mean
+    products = (centred.T * w) @ centred  # (D, D)
+    squares = ((matrix @ products) * matrix).sum(1)
+    return torch.stack([total.expand_as(bias), matrix @ mean + bias, squares])

@@ -1,0 +1,130 @@
+"""Stages: what a feed-forward method is made of. Does not import torch.
+
+A stage is a network that maps tiles to tiles. It may also return sums over the tile, which the runner adds up over all
+tiles: moments, for example. A method runs one stage after the other; what is summed in one stage is an input of the
+next. AdaIN is encode, then decode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+EPSILON = 1e-5
+"""Added to the variance, as in the AdaIN reference."""
+
+
+@dataclass(frozen=True)
+class Map:
+    """Output of a stage: a map of features, stored for the whole picture.
+
+    Attributes:
+        stride: pixels a side of one position.
+    """
+
+    stride: int
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Output of a stage: the painted picture, (1, 3, h, w) about [0, 1], stored as uint8."""
+
+    stride: int = 1
+
+
+@dataclass(frozen=True)
+class Summed:
+    """Output of a stage: moments of a tile, merged over tiles into :class:`Moments`.
+
+    The network returns (3, C) float32: the weight, the mean, and the sum of squared deviations (nets/statistics.py).
+    """
+
+
+Output = Map | Pixels | Summed
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A network that runs over the tiles of a picture.
+
+    Attributes:
+        name: in messages and in the cache.
+        net: ``"module:Class"`` of the network. Its class attribute ``parts`` names the networks it is built from; its
+            ``forward`` takes the inputs in the order of ``maps`` and ``whole`` and returns the outputs as a tuple.
+        maps: inputs that are cut into tiles, with their strides. ``image`` is (1, 3, h, w) float32 in [0, 1];
+            ``weight`` is (1, 1, h, w), the opacity inside the tile and 0 in its halo.
+        whole: inputs that every tile gets as a whole, float32 arrays or maps, with their shapes: -1 is any length.
+        outputs: in the order in which the network returns them.
+        halo: pixels around a tile that its result depends on.
+        exact: computed in float32 whatever the precision of the model.
+        scalars: float inputs, behind the others.
+    """
+
+    name: str
+    net: str
+    maps: Mapping[str, int]
+    outputs: Mapping[str, Output]
+    whole: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    scalars: tuple[str, ...] = ()
+    halo: int = 0
+    exact: bool = False
+
+    def __hash__(self) -> int:
+        return hash((self.name, self.net))
+
+    @property
+    def grain(self) -> int:
+        """Tiles begin at multiples of it."""
+        strides = [*self.maps.values(), *(output.stride for output in self.outputs.values() if hasattr(output, "stride"))]
+        return max(8, *strides)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Channel-wise mean and standard deviation over positions, each (C,) float32.
+
+    The variance is unbiased, and 1e-5 is added to it.
+    """
+
+    mean: np.ndarray
+    std: np.ndarray
+
+    @staticmethod
+    def of(mean: np.ndarray, variance: np.ndarray) -> Moments:
+        """From means and variances, (C,) each; rounding may have made a variance negative."""
+        std = np.sqrt(variance.clip(min=0) + EPSILON)
+        return Moments(mean.astype(np.float32), std.astype(np.float32))
+
+    @staticmethod
+    def lerp(parts: list[Moments], weights: list[float]) -> Moments:
+        """The weighted mean of several: AdaIN is linear in mean and std, so this interpolates its results exactly."""
+        pairs = list(zip(np.float32(weights), parts, strict=True))
+        return Moments(sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs))
+
+
+class Sums:
+    """Moments of tiles merged into those of the picture, in float64 (Chan, Golub and LeVeque 1979)."""
+
+    def __init__(self) -> None:
+        self.weight = 0.0
+        self.mean: Any = 0.0
+        self.squares: Any = 0.0
+
+    def add(self, part: np.ndarray) -> None:
+        """What a network returned, (3, C): see :class:`Summed`."""
+        part = part.astype(np.float64)
+        weight = part[0, 0]
+        if weight <= 0:
+            return
+        total = self.weight + weight
+        delta = part[1] - self.mean
+        self.mean = self.mean + delta * (weight / total)
+        self.squares = self.squares + part[2] + delta**2 * (self.weight * weight / total)
+        self.weight = total
+
+    def result(self) -> Moments:
+        """Of all that was added."""
+        return Moments.of(self.mean, self.squares / max(self.weight - 1, 0.5))
