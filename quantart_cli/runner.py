@@ -175,14 +175,14 @@ class _Run:
         self.weight: np.ndarray | None = None
         if "weight" in stage.maps:
             given = inputs.get("weight")
-            self.weight = image.weight(stage.maps["weight"]) if image is not None and given is None else given
+            self.weight = image.weight(stage.maps["weight"][0]) if image is not None and given is None else given
         self.stored: dict[str, Any] = {}
 
     def _size(self) -> tuple[int, int]:
         """(height, width) in pixels of what is run over."""
         if self.image is not None:
             return self.image.pixels.shape[0], self.image.pixels.shape[1]
-        name, stride = next((name, stride) for name, stride in self.stage.maps.items() if name != "weight")
+        name, (stride, _) = next((name, spec) for name, spec in self.stage.maps.items() if name != "weight")
         height, width = self.inputs[name].size
         return height * stride, width * stride
 
@@ -194,7 +194,7 @@ class _Run:
     def tile(self, tile: Tile) -> None:
         """Compute a tile and store its results."""
         outer = tile.grown(self.stage.halo, *self.size, self.stage.grain)
-        cut = [self._cut(name, stride, tile, outer) for name, stride in self.stage.maps.items()]
+        cut = [self._cut(name, stride, tile, outer) for name, (stride, _) in self.stage.maps.items()]
         found = self.network(*cut, *self.whole, *self.scalars)
         for (name, output), values in zip(self.stage.outputs.items(), found, strict=True):
             if isinstance(output, Summed):

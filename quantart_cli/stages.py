@@ -52,11 +52,15 @@ class Stage:
 
     Attributes:
         name: in messages and in the cache.
-        net: ``"module:Class"`` of the network. Its class attribute ``parts`` names the networks it is built from; its
-            ``forward`` takes the inputs in the order of ``maps`` and ``whole`` and returns the outputs as a tuple.
-        maps: inputs that are cut into tiles, with their strides. ``image`` is (1, 3, h, w) float32 in [0, 1];
-            ``weight`` is (1, 1, h, w), the opacity inside the tile and 0 in its halo.
-        whole: inputs that every tile gets as a whole, float32 arrays or maps, with their shapes: -1 is any length.
+        net: ``"module:Class"`` of the network. Its class attribute ``parts`` has the classes of the networks it is built
+            from, by part; its ``forward`` takes the inputs in the order of ``maps``, ``whole`` and ``scalars``, and
+            returns the outputs as a tuple.
+        parts: names of those networks.
+        maps: inputs that are cut into tiles, with their stride and their channels. ``image`` is (1, 3, h, w) float32 in
+            [0, 1]; ``weight`` is (1, 1, h, w), the opacity inside the tile and 0 in its halo.
+        whole: inputs that every tile gets as a whole, with their shapes: -1 is any length. Those with four dimensions
+            are maps, the others float32 arrays.
+        integers: inputs whose numbers are int32.
         outputs: in the order in which the network returns them.
         halo: pixels around a tile that its result depends on.
         exact: computed in float32 whatever the precision of the model.
@@ -65,9 +69,11 @@ class Stage:
 
     name: str
     net: str
-    maps: Mapping[str, int]
+    parts: tuple[str, ...]
+    maps: Mapping[str, tuple[int, int]]
     outputs: Mapping[str, Output]
     whole: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    integers: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ()
     halo: int = 0
     exact: bool = False
@@ -78,8 +84,9 @@ class Stage:
     @property
     def grain(self) -> int:
         """Tiles begin at multiples of it."""
-        strides = [*self.maps.values(), *(output.stride for output in self.outputs.values() if hasattr(output, "stride"))]
-        return max(8, *strides)
+        inputs = [stride for stride, _ in self.maps.values()]
+        outputs = [output.stride for output in self.outputs.values() if not isinstance(output, Summed)]
+        return max(8, *inputs, *outputs)
 
 
 @dataclass(frozen=True)

@@ -44,14 +44,16 @@ class AdaINSettings(Settings):
 ENCODE = Stage(
     "encode",
     "quantart_cli.nets.encoder:Encoder",
-    maps={"image": 1, "weight": 8},
+    parts=("vgg",),
+    maps={"image": (1, 3), "weight": (8, 1)},
     outputs={"z": Map(8), "moments": Summed()},
     halo=32,
 )
 DECODE = Stage(
     "decode",
     "quantart_cli.nets.decoder:AffineDecoder",
-    maps={"z": 8},
+    parts=("decoder",),
+    maps={"z": (8, 512)},
     whole={"slope": (512,), "shift": (512,)},
     outputs={"image": Pixels()},
     halo=32,

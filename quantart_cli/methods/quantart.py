@@ -90,21 +90,24 @@ _MOMENTS = {"m4": Summed(), "m3": Summed(), "m2": Summed()}
 ENCODE_STYLE = Stage(
     "encode-style",
     "quantart_cli.nets.painting:StyleEncoder",
-    maps={"image": 1, "weight": 8},
+    parts=("vgg",),
+    maps={"image": (1, 3), "weight": (8, 1)},
     outputs={"z": Map(8), "s3": Map(4), "s2": Map(2), **_MOMENTS},
     halo=32,
 )
 ENCODE_CONTENT = Stage(
     "encode-content",
     "quantart_cli.nets.painting:ContentEncoder",
-    maps={"image": 1, "weight": 8},
+    parts=("vgg",),
+    maps={"image": (1, 3), "weight": (8, 1)},
     outputs={"z": Map(8), "x3": Map(8), "x2": Map(8), **_MOMENTS},
     halo=32,
 )
 STYLE_KEYS = Stage(
     "style-keys",
     "quantart_cli.nets.painting:StyleKeys",
-    maps={"z": 8, "s3": 4, "s2": 2},
+    parts=("painter",),
+    maps={"z": (8, 512), "s3": (4, 256), "s2": (2, 128)},
     whole={"mean": (896,), "scale": (896,)},
     outputs={"keys": Map(8)},
     exact=True,
@@ -112,7 +115,8 @@ STYLE_KEYS = Stage(
 HUBNESS = Stage(
     "hubness",
     "quantart_cli.nets.painting:Hubness",
-    maps={"own": 8},
+    parts=(),
+    maps={"own": (8, 128)},
     whole={"entries": (1, _KEY, -1, -1)},
     outputs={"hubness": Map(8)},
     exact=True,
@@ -120,7 +124,8 @@ HUBNESS = Stage(
 MATCH = Stage(
     "match",
     "quantart_cli.nets.painting:Matcher",
-    maps={"z": 8, "x3": 8, "x2": 8},
+    parts=("painter",),
+    maps={"z": (8, 512), "x3": (8, 256), "x2": (8, 128)},
     whole={"mean": (896,), "scale": (896,), "entries": (_KEY, -1), "penalty": (-1,)},
     outputs={"best": Map(8), "share": Map(8)},
     exact=True,
@@ -128,7 +133,8 @@ MATCH = Stage(
 DECODE_PAINTED = Stage(
     "decode-painted",
     "quantart_cli.nets.painting:PaintedDecoder",
-    maps={"best": 8, "share": 8, "z": 8},
+    parts=("painter", "decoder"),
+    maps={"best": (8, 4), "share": (8, 4), "z": (8, 512)},
     whole={
         "values": (1, 512, -1, -1),
         "s3": (1, 256, -1, -1),
@@ -137,13 +143,15 @@ DECODE_PAINTED = Stage(
         "shift": (512,),
     },
     scalars=("amount",),
+    integers=("best",),
     outputs={"image": Pixels()},
     halo=40,
 )
 QUANTIZE = Stage(
     "quantize",
     "quantart_cli.nets.quantizer:Quantizer",
-    maps={"z": 8, "weight": 8},
+    parts=("codebook",),
+    maps={"z": (8, 512), "weight": (8, 1)},
     whole={"mean": (512,), "std": (512,)},
     outputs={"indices": Map(8), "moments": Summed()},
     exact=True,
@@ -151,8 +159,10 @@ QUANTIZE = Stage(
 DECODE_CODES = Stage(
     "decode-codes",
     "quantart_cli.nets.quantizer:CodesDecoder",
-    maps={"indices": 8, "z": 8},
+    parts=("codebook", "decoder"),
+    maps={"indices": (8, 8), "z": (8, 512)},
     whole={"hat_slope": (512,), "slope": (512,), "shift": (512,)},
+    integers=("indices",),
     scalars=("alpha",),
     outputs={"image": Pixels()},
     halo=32,

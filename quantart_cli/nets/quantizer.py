@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.decoder import Decoder
@@ -54,6 +51,7 @@ class CodesDecoder(nn.Module):
     def __init__(self, codebook: ArtCodebook, decoder: Decoder) -> None:
         super().__init__()
         self.codebook = codebook
+        self.channels = {"indices": len(codebook.tables)}
         self.blend = Blend(decoder, codebook.decoder or decoder)
 
     def forward(
@@ -93,14 +91,13 @@ class Blend(nn.Module):
 
     def forward(self, alpha: float | Tensor, *inputs: Tensor) -> Tensor:
         """What the network at ``alpha`` returns for these inputs."""
-        network: Callable[..., Tensor]
-        if isinstance(alpha, Tensor):  # an input of a traced graph
+        if isinstance(alpha, Tensor):  # an input of a graph that is traced
             ends = dict(self.one.named_parameters())
             weights = {name: torch.lerp(own, ends[name], alpha) for name, own in self.zero.named_parameters()}
-            found: Tensor = functional_call(self.zero, weights, inputs)
+            found: Tensor = _with_weights(self.zero, weights)(*inputs)
             return found
-        network = self.at(alpha)
-        return network(*inputs)
+        found = self.at(alpha)(*inputs)
+        return found
 
     def at(self, alpha: float) -> nn.Module:
         """The network at ``alpha``; the last one is kept."""
@@ -113,3 +110,14 @@ class Blend(nn.Module):
                 weight.data.copy_(torch.lerp(a.float(), b.float(), alpha))
             object.__setattr__(self, "_blended", (alpha, blended))
         return self._blended[1]
+
+
+def _with_weights(network: nn.Module, weights: dict[str, Tensor]) -> nn.Module:
+    """A copy of a network that computes with these tensors; ``torch.func.functional_call`` cannot be traced."""
+    made = copy.deepcopy(network)
+    for name, value in weights.items():
+        path, _, attribute = name.rpartition(".")
+        layer = made.get_submodule(path)
+        del layer._parameters[attribute]
+        object.__setattr__(layer, attribute, value)
+    return made
