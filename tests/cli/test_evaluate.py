@@ -107,7 +107,7 @@ def test_hold_out_is_what_training_leaves_out(run, folders, judged):
         (("--compare", "adain:alpha=x"), "alpha must be a number"),
         (("--compare", "photographs:alpha=1"), "take no options"),
         (("--compare", "adain", "--compare", "adain"), "measured twice"),
-        (("--pattern", "{content}"), "--pattern"),
+        (("--pattern", "{content}"), "pattern '{content}' must have"),
         (("--outputs", "nowhere"), "nowhere is no folder"),
         (("--pairs", "1"), "pairs must be at least 2"),
         (("--compare", "photographs", "--model", "x.safetensors"), "nothing that is measured takes it"),
