@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -12,6 +12,7 @@ import typer
 from quantart_cli.cli.options import with_parameters
 from quantart_cli.engine.choices import DEVICES, PRECISIONS
 from quantart_cli.errors import QuantArtError
+from quantart_cli.evaluation.systems import System, SystemSpec, load_systems
 
 Options = TypeVar("Options")
 
@@ -48,6 +49,18 @@ def add_command(app: typer.Typer, name: str, options: type[Options], run: Callab
             default = field.default_factory()
         parameters[field.name] = hints[field.name], default
     app.command(name)(with_parameters(lambda values: run(options(**values)), options.__doc__ or "", parameters))
+
+
+def load(specs: Sequence[SystemSpec], options: DeviceOptions, model: str | None = None) -> list[System]:
+    """Load the compared methods; errors as in :func:`quantart_cli.evaluation.systems.load_systems`."""
+    return load_systems(
+        specs,
+        model=model,
+        device=options.device,
+        precision=options.precision,
+        download=options.download,
+        seed=options.seed,
+    )
 
 
 def check_range(name: str, value: int | float, low: float, high: float | None = None) -> None:

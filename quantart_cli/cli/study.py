@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.command import DeviceOptions, add_command, check_range, option
+from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
 from quantart_cli.cli.console import Bar, progress_bar, say
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import SystemSpec, check_model, check_names, parse_system
@@ -166,10 +166,8 @@ def _pictures(
 ) -> tuple[dict[str, bytes], dict[str, bytes], dict[tuple[str, str, str], bytes]]:
     """JPEG files of the contents, the styles and the outputs."""
     from quantart_cli.evaluation.pictures import whole
-    from quantart_cli.evaluation.systems import load_systems
 
-    machine = {"device": options.device, "precision": options.precision, "download": options.download}
-    systems: list[System] = [*load_systems(specs, model=options.model, seed=options.seed, **machine), *outputs]  # type: ignore[arg-type]
+    systems: list[System] = [*load(specs, options, options.model), *outputs]
     contents: dict[str, bytes] = {}
     styles: dict[str, bytes] = {}
     painted: dict[tuple[str, str, str], bytes] = {}

@@ -43,7 +43,7 @@ class Inception:
         data = read_verified(artefact(NAME))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch calls torch.jit old; it reads such files all the same
-            network = torch.jit.load(io.BytesIO(data), map_location=device).eval()
+            network = torch.jit.load(io.BytesIO(data), map_location=device).eval()  # type: ignore[no-untyped-call]
         return Inception(network, device)
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""Features of the reference artworks, remembered: they are the same for whatever is measured against them."""
+"""Inception features of the reference artworks, in a cache: they are the same for every system."""
 
 from __future__ import annotations
 
@@ -18,79 +18,76 @@ from quantart_cli.evaluation.inception import FEATURES
 from quantart_cli.evaluation.pictures import square
 from quantart_cli.images.output import write_atomically
 
-_MOST = 20  # files of 8 kB a picture; the oldest go
-_FORMAT = 1  # of the features: raised whenever pictures are prepared in another way
-
-Network = Callable[[np.ndarray], np.ndarray]
+_FILES = 20  # of 8 kB for each picture; the oldest are removed
+_FORMAT = 1  # raised when pictures are prepared in another way
 
 
 def features_of(
     paths: Sequence[Path],
     size: int,
-    network: Network,
+    network: Callable[[np.ndarray], np.ndarray],
     checksum: str,
     progress: Callable[[int, int], None],
-    tell: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> np.ndarray:
     """Features of artworks as squares, (n, 2048) float32, from the cache when nothing has changed.
 
     Args:
-        paths: files; those that cannot be read are left out, and told.
+        paths: files; those that cannot be read are left out with a warning.
         size: side of the squares.
-        network: computes them.
+        network: (size, size, 3) uint8 sRGB -> (2048,) float32.
         checksum: sha256 of the network.
         progress: called with (pictures done, pictures in all).
-        tell: told one line for each picture left out.
+        warn: called with one line for each picture left out.
 
     Raises:
         QuantArtError: fewer than two of them can be read.
     """
-    kept = cache_folder() / "evaluation" / f"{_key(paths, size, checksum)}.npy"
-    known = _recall(kept, len(paths))
-    if known is not None:
-        return known
+    file = cache_folder() / "evaluation" / f"{_key(paths, size, checksum)}.npy"
+    cached = _get(file, len(paths))
+    if cached is not None:
+        return cached
     rows = []
     for number, path in enumerate(paths, 1):
         try:
             rows.append(network(square(path, size)))
         except QuantArtError as error:
-            tell(f"{error}: left out")
+            warn(f"{error}: left out")
         progress(number, len(paths))
     if len(rows) < 2:
         raise QuantArtError(f"{len(rows)} of the {len(paths)} artworks can be read: at least 2 are needed")
     features = np.stack(rows)
     if len(rows) == len(paths):
-        _remember(kept, features)
+        _put(file, features)
     return features
 
 
 def _key(paths: Sequence[Path], size: int, checksum: str) -> str:
     files = []
     for path in paths:
-        with contextlib.suppress(OSError):  # told when it is read
+        with contextlib.suppress(OSError):  # reading it will say so
             status = path.stat()
             files.append((str(path.absolute()), status.st_size, status.st_mtime_ns))
     return hashlib.sha256(json.dumps([_FORMAT, size, checksum, files]).encode()).hexdigest()[:32]
 
 
-def _recall(kept: Path, count: int) -> np.ndarray | None:
-    """What is remembered, when it is what it should be."""
+def _get(file: Path, count: int) -> np.ndarray | None:
+    """The cached features, unless the file is missing or damaged."""
     try:
-        features = np.load(io.BytesIO(kept.read_bytes()), allow_pickle=False)
+        features = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     fits = isinstance(features, np.ndarray) and features.shape == (count, FEATURES) and features.dtype == np.float32
     return features if fits and np.isfinite(features).all() else None
 
 
-def _remember(kept: Path, features: np.ndarray) -> None:
-    """A cache that cannot be written is nobody's error."""
+def _put(file: Path, features: np.ndarray) -> None:
+    """A cache that cannot be written is no error."""
     data = io.BytesIO()
     np.save(data, features)
     with contextlib.suppress(OSError, QuantArtError):
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(str(kept), data.getvalue())
-        with os.scandir(kept.parent) as found:
-            files = sorted((entry.stat().st_mtime, entry.path) for entry in found if entry.name.endswith(".npy"))
-        for _, path in files[: max(0, len(files) - _MOST)]:
-            os.unlink(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(str(file), data.getvalue())
+        files = sorted(file.parent.glob("*.npy"), key=lambda path: path.stat().st_mtime)
+        for old in files[:-_FILES]:
+            os.unlink(old)

@@ -32,6 +32,7 @@ def sheet(rows: Sequence[Sequence[Cell]], *, cell: int = 256, headings: Sequence
     """
     gap = max(8, cell // 24)
     font = ImageFont.load_default(size=max(12, cell // 18))
+    assert isinstance(font, ImageFont.FreeTypeFont)  # as Pillow has FreeType in all its wheels
     line = round(font.size * 1.9)
     columns = max(len(row) for row in rows)
     heights = [round(cell * min(1.5, max(each.image.height / each.image.width for each in row))) for row in rows]

@@ -6,7 +6,7 @@ This module and :mod:`quantart_cli.evaluation.networks` are the only ones of the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -19,6 +19,7 @@ from quantart_cli.methods.controls import CONTROLS, Controls
 
 if TYPE_CHECKING:
     from quantart_cli.api import Model, Style
+    from quantart_cli.evaluation.codebook_use import CodebookUse
     from quantart_cli.evaluation.pictures import Pair
 
 PHOTOGRAPHS = "photographs"
@@ -28,6 +29,10 @@ PHOTOGRAPHS = "photographs"
 def method_names() -> tuple[str, ...]:
     """The methods that can be compared: the one place that lists them."""
     return tuple(CONTROLS)
+
+
+SHEET_METHODS = ("adain",)
+"""The methods that ``compare`` shows beside QuantArt by default."""
 
 
 @dataclass(frozen=True)
@@ -96,16 +101,22 @@ class Photographs:
 
 @dataclass
 class Painting:
-    """A method with its settings."""
+    """A method with its settings.
+
+    Attributes:
+        use: counts the look-ups in the learned codebook that it paints with; None: it has none.
+    """
 
     name: str
     model: Model
     settings: Controls
     seed: int
+    use: CodebookUse | None = None
 
     def output(self, pair: Pair, content: np.ndarray, style: np.ndarray) -> np.ndarray:
         picture = Picture(np.ascontiguousarray(content), name=pair.name)
-        return self.paint(picture, self.model.encode_style(style)).rgb
+        with nullcontext() if self.use is None else self.use.counting(pair.name):
+            return self.paint(picture, self.model.encode_style(style)).rgb
 
     def paint(self, content: Picture, style: Style) -> Picture:
         """Paint a picture in a style that :attr:`model` encoded."""
@@ -170,8 +181,17 @@ def load_systems(
         key = spec.method, file
         if key not in loaded:
             loaded[key] = load(spec.method, model=file, download=download, device=device, precision=precision)
-        systems.append(Painting(spec.name, loaded[key], spec.settings, seed))
+        systems.append(Painting(spec.name, loaded[key], spec.settings, seed, _codebook_use(loaded[key], spec.settings)))
     return systems
+
+
+def _codebook_use(model: Model, settings: Controls) -> CodebookUse | None:
+    from quantart_cli.evaluation.codebook_use import CodebookUse
+
+    codebook = getattr(model._networks, "codebook", None)
+    if codebook is None:
+        codebook = getattr(getattr(model._networks, "quantized", None), "quantize_dec", None)
+    return None if codebook is None or getattr(settings, "fidelity", 0) == 0 else CodebookUse(codebook)
 
 
 def _model_for(method: str, model: str | None, specs: Sequence[SystemSpec]) -> str | None:
