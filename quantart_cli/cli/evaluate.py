@@ -34,9 +34,7 @@ if TYPE_CHECKING:
     from quantart_cli.evaluation.confidence import Estimate
     from quantart_cli.evaluation.measure import Measured, Progress, Scores
     from quantart_cli.evaluation.networks import MetricNetworks
-    from quantart_cli.evaluation.output_writer import OutputWriter
     from quantart_cli.evaluation.pictures import Pair
-    from quantart_cli.evaluation.systems import System
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,16 +123,29 @@ def run(options: EvaluateOptions) -> int:
     if options.sheet and not found.pairs:
         raise QuantArtError("--sheet needs pairs: no output is named by the pattern")
 
-    from quantart_cli.evaluation.measure import score
+    from quantart_cli.evaluation.measure import Measured, inception_features, measure, score
     from quantart_cli.evaluation.output_writer import OutputWriter
 
     networks = _networks(options, needs_fid=bool(found.unpaired))
-    systems = _systems(specs, found, options)
+    outputs = [Outputs(Path(folder).name, files) for folder, files in found.outputs.items()]
+    systems = [*load(specs, options, options.model), *outputs]
     folder = None if options.keep is None else Path(options.keep)
     writer = OutputWriter(folder, found.pairs if options.sheet else [], [system.name for system in systems])
-    with progress_bar("artworks", options.quiet) as bar:
-        reference = _reference(found.artworks, options, networks, bar)
-        measured = _measure(systems, found, options, networks, writer, bar)
+    with progress_bar("pictures", options.quiet) as bar:
+
+        def features(paths: list[Path], stage: str) -> np.ndarray | None:
+            if networks.inception is None:
+                return None
+            warn = (lambda line: None) if options.quiet else say
+            return inception_features(paths, options.size, networks.inception, _stage(bar, stage), warn)
+
+        reference = features(found.artworks, "artworks")
+        progress = _stage(bar, "pictures")
+        measured = measure(systems, found.pairs, options.size, networks, progress, writer, options.seed)
+        for name, files in found.unpaired.items():
+            rows = features(files, name)
+            assert rows is not None
+            measured.append(Measured(name, len(rows), features=rows))
         scores = [score(each, reference, options.seed, _stage(bar, f"confidence of {each.name}")) for each in measured]
     if options.sheet:
         writer.write_sheet(options.sheet)
@@ -179,7 +190,7 @@ class _Inputs:
     Attributes:
         pairs: empty when every folder of outputs is unpaired and no method is compared.
         outputs: folder -> files by the names of content and style.
-        unpaired: folder -> files that belong to no pair.
+        unpaired: name of the folder -> files that belong to no pair.
     """
 
     pairs: list[Pair]
@@ -206,7 +217,7 @@ def _inputs(options: EvaluateOptions) -> _Inputs:
         if files := find_outputs(Path(folder), options.pattern, contents, styles):
             outputs[folder] = files
             continue
-        unpaired[folder] = find_pictures(folder)
+        unpaired[Path(folder).name] = find_pictures(folder)
         if not options.quiet:
             say(f"{folder}: no name matches {options.pattern}, so only FID and KID are measured")
     if outputs:
@@ -250,47 +261,8 @@ def _download(names: list[str], quiet: bool) -> None:
             forget_archives()
 
 
-def _systems(specs: list[SystemSpec], found: _Inputs, options: EvaluateOptions) -> list[System]:
-    outputs = [Outputs(Path(folder).name, files) for folder, files in found.outputs.items()]
-    return [*load(specs, options, options.model), *outputs]
-
-
 def _stage(bar: Bar, stage: str) -> Progress:
     return lambda done, total: bar(done, total, stage=stage)
-
-
-def _reference(artworks: list[Path], options: EvaluateOptions, networks: MetricNetworks, bar: Bar) -> np.ndarray | None:
-    """Features of the artworks; None without Inception."""
-    from quantart_cli.checkpoints.manifest import artefact
-    from quantart_cli.evaluation.inception import NAME
-    from quantart_cli.evaluation.reference import features_of
-
-    if networks.inception is None:
-        return None
-    warn = (lambda line: None) if options.quiet else say
-    checksum = artefact(NAME).sha256
-    assert checksum is not None
-    return features_of(artworks, options.size, networks.inception, checksum, _stage(bar, "artworks"), warn)
-
-
-def _measure(
-    systems: list[System],
-    found: _Inputs,
-    options: EvaluateOptions,
-    networks: MetricNetworks,
-    writer: OutputWriter,
-    bar: Bar,
-) -> list[Measured]:
-    from quantart_cli.evaluation.measure import measure, measure_unpaired
-
-    measured = []
-    if systems:
-        progress = _stage(bar, "pictures")
-        measured = measure(systems, found.pairs, options.size, networks, progress, writer, options.seed)
-    for folder, files in found.unpaired.items():
-        name = Path(folder).name
-        measured.append(measure_unpaired(name, files, options.size, networks, _stage(bar, name)))
-    return measured
 
 
 def _print_table(scores: list[Scores], uses: dict[str, CodebookUse], artworks: int, options: EvaluateOptions) -> None:

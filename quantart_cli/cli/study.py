@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from quantart_cli.evaluation.pictures import Pair, Source
-    from quantart_cli.evaluation.study import Key, QuestionScore, Rate
+    from quantart_cli.evaluation.study import QuestionScore
     from quantart_cli.evaluation.systems import Outputs, System
 
 _QUALITY = 92
@@ -211,9 +211,16 @@ def _score(options: StudyOptions) -> int:
         raise QuantArtError("the files hold no votes")
     scores = score_votes(answers, key)
     if options.json:
-        print(json.dumps(_report(key, len(options.inputs), len({each.voter for each in answers}), scores)))
+        report = {
+            "quantart": __version__,
+            "study": key.study,
+            "files": len(options.inputs),
+            "voters": len({answer.voter for answer in answers}),
+            "questions": {score.question: asdict(score) for score in scores},
+        }
+        print(json.dumps(report))
     else:
-        print("\n\n".join(_lines(score) for score in scores))
+        print("\n\n".join(map(_lines, scores)))
     return 0
 
 
@@ -228,43 +235,18 @@ def _text(name: str) -> str:
         raise QuantArtError(f"{name} is not a text file") from None
 
 
-def _report(key: Key, files: int, voters: int, scores: list[QuestionScore]) -> dict[str, Any]:
-    """The object ``--json`` prints; numbers that do not exist are null."""
-
-    def rounded(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {name: rounded(each) for name, each in value.items()}
-        if isinstance(value, (list, tuple)):
-            return [rounded(each) for each in value]
-        if isinstance(value, float):
-            return round(value, 6) if math.isfinite(value) else None
-        return value
-
-    questions = {
-        score.question: rounded({**asdict(score), "inconsistent_share": score.inconsistent_share}) for score in scores
-    }
-    for each in questions.values():
-        del each["question"]
-    return {"quantart": __version__, "study": key.study, "files": files, "voters": voters, "questions": questions}
-
-
 _TITLES = {"better": "better picture", "style": "closer to the style", "content": "content kept"}
 
 
 def _lines(score: QuestionScore) -> str:
+    """The scores of one question for people."""
     answered = score.consistent + score.inconsistent
-    lines = [f"{_TITLES[score.question]}: {score.consistent} of {answered} pairs answered alike twice"]
-    if score.incomplete:
-        lines[0] += f", {score.incomplete} answered once"
-    width = max(len(_title(rate)) for rate in score.rates)
-    for rate in score.rates:
-        share = f"{100 * rate.rate:3.0f} %" if rate.count else "   –"
-        lines.append(
-            f"  {_title(rate):{width}}  {share}  95 %: {100 * rate.low:.0f} to {100 * rate.high:.0f}  of {rate.count}"
-        )
+    once = f", {score.incomplete} answered once" if score.incomplete else ""
+    lines = [f"{_TITLES[score.question]}: {score.consistent} of {answered} pairs answered alike twice{once}"]
+    titles = [f"{rate.system} against {rate.other or 'all others'}" for rate in score.rates]
+    for title, rate in zip(titles, score.rates, strict=True):
+        share = "  –" if rate.rate is None else f"{rate.rate:.0%}".rjust(4)
+        interval = f"95 %: {rate.low:.0%} to {rate.high:.0%}"
+        lines.append(f"  {title.ljust(max(map(len, titles)))}  {share}  {interval}  of {rate.count}")
     ranked = sorted(score.bradley_terry.items(), key=lambda item: -item[1])
     return "\n".join([*lines, "  Bradley-Terry: " + ", ".join(f"{name} {value:+.2f}" for name, value in ranked)])
-
-
-def _title(rate: Rate) -> str:
-    return f"{rate.system} against {rate.other or 'all others'}"

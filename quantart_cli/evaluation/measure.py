@@ -163,18 +163,35 @@ def measure(
     return found
 
 
-def measure_unpaired(
-    name: str, paths: Sequence[Path], size: int, networks: MetricNetworks, progress: Progress
-) -> Measured:
-    """Features of outputs whose contents and styles are not known; arguments as for :func:`measure`."""
-    assert networks.inception is not None
-    if len(paths) < 2:
-        raise QuantArtError(f"{name} has {len(paths)} pictures: at least 2 are needed")
+def inception_features(
+    paths: Sequence[Path],
+    size: int,
+    network: Callable[[np.ndarray], np.ndarray],
+    progress: Progress,
+    warn: Callable[[str], None],
+) -> np.ndarray:
+    """Features of pictures as squares, (n, 2048) float32, without pictures that cannot be read.
+
+    Args:
+        paths: files.
+        size: side of the squares.
+        network: (size, size, 3) uint8 sRGB -> (2048,) float32.
+        progress: counts pictures.
+        warn: called with one line for each picture that is left out.
+
+    Raises:
+        QuantArtError: fewer than two can be read.
+    """
     rows = []
     for number, path in enumerate(paths, 1):
-        rows.append(networks.inception(square(path, size)))
+        try:
+            rows.append(network(square(path, size)))
+        except QuantArtError as error:
+            warn(f"{error}: left out")
         progress(number, len(paths))
-    return Measured(name, len(rows), features=np.stack(rows))
+    if len(rows) < 2:
+        raise QuantArtError(f"{paths[0].parent}: {len(rows)} of {len(paths)} pictures can be read, 2 are needed")
+    return np.stack(rows)
 
 
 @dataclass(frozen=True)

@@ -184,14 +184,15 @@ class Rate:
     Attributes:
         system, other: names; other is None for all others together.
         wins, count: consistent answers for the system, and all consistent answers.
-        rate, low, high: share of wins with its 95 % Wilson interval. The interval takes answers as independent.
+        rate, low, high: share of wins, None without answers, and its 95 % Wilson interval, which takes answers as
+            independent.
     """
 
     system: str
     other: str | None
     wins: int
     count: int
-    rate: float
+    rate: float | None
     low: float
     high: float
 
@@ -206,6 +207,7 @@ class QuestionScore:
         consistent: comparisons answered alike in both showings.
         inconsistent: comparisons answered differently, which are dropped.
         incomplete: comparisons answered once, which are dropped too.
+        inconsistent_share: of the comparisons answered twice; None when there are none.
     """
 
     question: str
@@ -214,47 +216,49 @@ class QuestionScore:
     consistent: int
     inconsistent: int
     incomplete: int
-
-    @property
-    def inconsistent_share(self) -> float:
-        """Of the comparisons answered twice; nan when there are none."""
-        answered = self.consistent + self.inconsistent
-        return self.inconsistent / answered if answered else math.nan
+    inconsistent_share: float | None
 
 
 def score_votes(answers: Iterable[Answer], key: Key) -> list[QuestionScore]:
     """Scores of each question. A trial that one voter answered several times counts once, with the last answer."""
     latest = {(answer.voter, answer.trial): answer for answer in answers}
+    return [_score_question(question, latest.values(), key) for question in QUESTIONS]
+
+
+def _score_question(question: str, answers: Iterable[Answer], key: Key) -> QuestionScore:
     systems = sorted({name for trial in key.trials for name in (trial.left, trial.right)})
-    scores = []
-    for question in QUESTIONS:
-        found: dict[tuple[str, Comparison], list[str]] = defaultdict(list)
-        for answer in latest.values():
-            trial = key.trials[answer.trial - 1]
-            winner = trial.left if answer.winners[question] == "left" else trial.right
-            found[answer.voter, trial.comparison].append(winner)
-        wins = np.zeros((len(systems), len(systems)))
-        counts = {"consistent": 0, "inconsistent": 0, "incomplete": 0}
-        for (_, comparison), winners in found.items():
-            kind = "incomplete" if len(winners) < 2 else "consistent" if len(set(winners)) == 1 else "inconsistent"
-            counts[kind] += 1
-            if kind == "consistent":
-                (loser,) = comparison[2] - {winners[0]}
-                wins[systems.index(winners[0]), systems.index(loser)] += 1
-        strengths = dict(zip(systems, map(float, bradley_terry(wins)), strict=True))
-        scores.append(QuestionScore(question, tuple(_rates(systems, wins)), strengths, **counts))
-    return scores
+    winners: dict[tuple[str, Comparison], list[str]] = defaultdict(list)
+    for answer in answers:
+        trial = key.trials[answer.trial - 1]
+        winner = trial.left if answer.winners[question] == "left" else trial.right
+        winners[answer.voter, trial.comparison].append(winner)
+    wins = np.zeros((len(systems), len(systems)), int)
+    consistent = inconsistent = 0
+    for (_, (_, _, pair)), both in winners.items():
+        if len(both) == 2 and both[0] == both[1]:
+            (loser,) = pair - {both[0]}
+            wins[systems.index(both[0]), systems.index(loser)] += 1
+            consistent += 1
+        elif len(both) == 2:
+            inconsistent += 1
+    rates = [
+        *(_rate(systems[i], systems[j], wins[i, j], wins[j, i]) for i, j in combinations(range(len(systems)), 2)),
+        *(_rate(name, None, wins[i].sum(), wins[:, i].sum()) for i, name in enumerate(systems)),
+    ]
+    return QuestionScore(
+        question,
+        tuple(rates),
+        dict(zip(systems, bradley_terry(wins).tolist(), strict=True)),
+        consistent,
+        inconsistent,
+        len(winners) - consistent - inconsistent,
+        inconsistent / (consistent + inconsistent) if consistent + inconsistent else None,
+    )
 
 
-def _rates(systems: Sequence[str], wins: np.ndarray) -> Iterable[Rate]:
-    def rate(system: str, other: str | None, won: float, lost: float) -> Rate:
-        won, count = int(won), int(won + lost)
-        return Rate(system, other, won, count, won / count if count else math.nan, *wilson(won, count))
-
-    for i, j in combinations(range(len(systems)), 2):
-        yield rate(systems[i], systems[j], wins[i, j], wins[j, i])
-    for i, system in enumerate(systems):
-        yield rate(system, None, wins[i].sum(), wins[:, i].sum())
+def _rate(system: str, other: str | None, wins: int, losses: int) -> Rate:
+    count = int(wins + losses)
+    return Rate(system, other, int(wins), count, float(wins / count) if count else None, *wilson(int(wins), count))
 
 
 def wilson(wins: int, count: int) -> tuple[float, float]:

@@ -77,7 +77,7 @@ def test_page_key_and_scores(run, folders):
     status, out, err = run("study", "--score", *files, "--key", folders / "page.key.json")
     assert status == 0, err
     assert "closer to the style: 18 of 18 pairs answered alike twice" in out.decode()
-    assert re.search(r"adain:alpha=0.5 against rival +0 %  95 %: 0 to 39  of 6", out.decode())
+    assert re.search(r"adain:alpha=0.5 against rival +0%  95 %: 0% to 39%  of 6", out.decode())
 
 
 def side_of(trial):

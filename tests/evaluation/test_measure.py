@@ -5,9 +5,10 @@ import PIL.Image
 import pytest
 import torch
 
+from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation import measure as module
 from quantart_cli.evaluation.codebook_use import CodebookUse
-from quantart_cli.evaluation.measure import Measured, measure, measure_unpaired, score
+from quantart_cli.evaluation.measure import Measured, inception_features, measure, score
 from quantart_cli.evaluation.networks import MetricNetworks
 from quantart_cli.evaluation.pictures import choose_pairs, named
 from quantart_cli.evaluation.systems import Painting, Photographs, parse_system
@@ -140,11 +141,26 @@ def test_scores():
     assert "high_band" not in found
 
 
-def test_unpaired_pictures_have_fid_and_kid_alone(vgg, pairs, tmp_path):
-    found = measure_unpaired("folder", sorted(tmp_path.iterdir()), SIZE, metric_networks(vgg), quiet)
-    scores = score(found, np.stack([inception(scene(SIZE, SIZE, number)) for number in range(5)]), 0, quiet)
+def test_pictures_without_pairs_have_fid_and_kid_alone(tmp_path, pairs):
+    paths = sorted(tmp_path.iterdir())
+    steps, warnings = [], []
+    rows = inception_features(paths, SIZE, inception, lambda *step: steps.append(step), warnings.append)
+    assert (rows.shape, steps, warnings) == ((4, 2048), [(number, 4) for number in (1, 2, 3, 4)], [])
+    artworks = np.stack([inception(scene(SIZE, SIZE, number)) for number in range(5)])
+    scores = score(Measured("folder", 4, features=rows), artworks, 0, quiet)
     assert set(scores.values) == {"fid", "kid"}
     assert scores.seconds is None
+
+
+def test_unreadable_pictures_are_left_out(tmp_path, pairs):
+    paths, warnings = sorted(tmp_path.iterdir()), []
+    for path in paths[1:3]:
+        path.write_bytes(b"no picture")
+    rows = inception_features(paths, SIZE, inception, quiet, warnings.append)
+    assert len(rows) == 2
+    assert ["1.png" in warnings[0], "2.png" in warnings[1]] == [True, True]
+    with pytest.raises(QuantArtError, match="1 of 3 pictures can be read"):
+        inception_features(paths[:3], SIZE, inception, quiet, warnings.append)
 
 
 def test_names_of_systems():

@@ -136,8 +136,8 @@ def test_questions_are_scored_apart():
     ]
     better, style, content = score_votes(answers, key)
     assert (better.rates[0].wins, style.rates[0].wins, content.inconsistent) == (1, 0, 1)
-    assert math.isnan(content.rates[0].rate)
-    assert math.isnan(score_votes([], key)[0].inconsistent_share)
+    assert content.rates[0].rate is None
+    assert score_votes([], key)[0].inconsistent_share is None
 
 
 def test_rates_against_all_others():
