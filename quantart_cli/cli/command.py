@@ -15,10 +15,11 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import System, SystemSpec, load_systems
 
 Options = TypeVar("Options")
+_DEVICES, _PRECISIONS = "|".join(DEVICES), "|".join(PRECISIONS)
 
 
-def option(help: str, *flags: str, metavar: str | None = None) -> Any:
-    """A Typer option for an annotation; a None metavar shows the type."""
+def option(metavar: str | None, help: str, *flags: str) -> Any:
+    """A Typer option for an annotation; None is for flags without a value."""
     return typer.Option(*flags, help=help, metavar=metavar)
 
 
@@ -26,41 +27,31 @@ def option(help: str, *flags: str, metavar: str | None = None) -> Any:
 class DeviceOptions:
     """Options of commands that run networks and print a report."""
 
-    model: Annotated[
-        str | None, option("Other weights for methods that take them and name none of their own.", metavar="MODEL")
-    ] = None
-    download: Annotated[bool, option("Download what is needed and not here yet.", "--download")] = False
-    device: Annotated[str, option("Where to compute.", metavar="|".join(DEVICES))] = DEVICES[0]
-    precision: Annotated[
-        str, option("auto is bf16 where the hardware has it, else fp32.", metavar="|".join(PRECISIONS))
-    ] = PRECISIONS[0]
-    seed: Annotated[int, option("Seed of all random numbers.", metavar="N")] = 0
-    json: Annotated[bool, option("Print one JSON object about the run on stdout.", "--json")] = False
-    quiet: Annotated[bool, option("Print errors and the result only.", "--quiet")] = False
+    model: Annotated[str | None, option("MODEL", "Other weights for methods that take them and name none.")] = None
+    download: Annotated[bool, option(None, "Download what is needed and not here yet.", "--download")] = False
+    device: Annotated[str, option(_DEVICES, "Where to compute.")] = DEVICES[0]
+    precision: Annotated[str, option(_PRECISIONS, "auto: bf16 where the hardware has it, else fp32.")] = PRECISIONS[0]
+    seed: Annotated[int, option("N", "Seed of all random numbers.")] = 0
+    json: Annotated[bool, option(None, "Print one JSON object about the run on stdout.", "--json")] = False
+    quiet: Annotated[bool, option(None, "Print errors and the result only.", "--quiet")] = False
 
 
 def add_command(app: typer.Typer, name: str, options: type[Options], run: Callable[[Options], int | None]) -> None:
     """Add a command that calls ``run`` with the options."""
     hints = get_type_hints(options, include_extras=True)
     parameters: dict[str, tuple[Any, Any]] = {}
-    for field in fields(options):  # type: ignore[arg-type]
-        default = field.default if field.default is not MISSING else inspect.Parameter.empty
-        if field.default_factory is not MISSING:
-            default = field.default_factory()
-        parameters[field.name] = hints[field.name], default
+    for each in fields(options):  # type: ignore[arg-type]
+        default = each.default if each.default is not MISSING else inspect.Parameter.empty
+        if each.default_factory is not MISSING:
+            default = each.default_factory()
+        parameters[each.name] = hints[each.name], default
     app.command(name)(with_parameters(lambda values: run(options(**values)), options.__doc__ or "", parameters))
 
 
 def load(specs: Sequence[SystemSpec], options: DeviceOptions, model: str | None = None) -> list[System]:
     """Load the compared methods; errors as in :func:`quantart_cli.evaluation.systems.load_systems`."""
-    return load_systems(
-        specs,
-        model=model,
-        device=options.device,
-        precision=options.precision,
-        download=options.download,
-        seed=options.seed,
-    )
+    machine = {"device": options.device, "precision": options.precision, "download": options.download}
+    return load_systems(specs, model=model, seed=options.seed, **machine)
 
 
 def check_range(name: str, value: int | float, low: float, high: float | None = None) -> None:

@@ -34,15 +34,15 @@ class CompareOptions(DeviceOptions):
 
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint.")]
     style: Annotated[str, typer.Argument(metavar="STYLE", help="The picture whose style is taken.")]
-    output: Annotated[str, option("The sheet, its format by its suffix.", "--output", "-o", metavar="FILE")]
-    fidelity: Annotated[str, option("Of the columns.", "--fidelity", "--alpha", metavar="X,X,…")] = "0,0.35,0.7,1"
-    strength: Annotated[str, option("Of the rows.", "--strength", "--beta", metavar="X,X,…")] = "0.5,1"
-    method: Annotated[
-        list[str], option("In the first row; several times.", "--method", metavar="METHOD[:NAME=VALUE,…]")
-    ] = field(default_factory=lambda: list(SHEET_METHODS))
-    model: Annotated[str | None, option("Other weights for QuantArt.", metavar="MODEL")] = None
-    size: Annotated[int, option("Long side at which the pictures are painted.", metavar="N")] = 512
-    cell: Annotated[int, option("Width of a picture on the sheet.", metavar="N")] = 320
+    output: Annotated[str, option("FILE", "The sheet, its format by its suffix.", "--output", "-o")]
+    fidelity: Annotated[str, option("X,X,…", "Of the columns.", "--fidelity", "--alpha")] = "0,0.35,0.7,1"
+    strength: Annotated[str, option("X,X,…", "Of the rows.", "--strength", "--beta")] = "0.5,1"
+    method: Annotated[list[str], option("METHOD[:NAME=VALUE,…]", "In the first row; several times.")] = field(
+        default_factory=lambda: list(SHEET_METHODS)
+    )
+    model: Annotated[str | None, option("MODEL", "Other weights for QuantArt.")] = None
+    size: Annotated[int, option("N", "Long side at which the pictures are painted.")] = 512
+    cell: Annotated[int, option("N", "Width of a picture on the sheet.")] = 320
 
 
 def register(app: typer.Typer) -> None:
@@ -83,20 +83,9 @@ def run(options: CompareOptions) -> int:
     if not options.quiet:
         say(f"{options.output}: {page.width} × {page.height} in {seconds:.1f} s")
     if options.json:
-        facts = {
-            "quantart": __version__,
-            "content": options.content,
-            "style": options.style,
-            "output": options.output,
-            "methods": options.method,
-            "model": options.model,
-            "size": options.size,
-            "fidelity": fidelities,
-            "strength": strengths,
-            "width": page.width,
-            "height": page.height,
-            "seconds": round(seconds, 2),
-        }
+        facts = {name: getattr(options, name) for name in ("content", "style", "output", "model", "size")}
+        facts |= {"quantart": __version__, "methods": options.method, "fidelity": fidelities, "strength": strengths}
+        facts |= {"width": page.width, "height": page.height, "seconds": round(seconds, 2)}
         print(json.dumps(facts))
     return 0
 

@@ -16,15 +16,7 @@ from quantart_cli import __version__
 from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
 from quantart_cli.cli.console import Bar, bytes_bar, progress_bar, say
 from quantart_cli.errors import QuantArtError
-from quantart_cli.evaluation.systems import (
-    PHOTOGRAPHS,
-    Outputs,
-    Painting,
-    SystemSpec,
-    check_model,
-    check_names,
-    parse_system,
-)
+from quantart_cli.evaluation.systems import Outputs, Painting, SystemSpec, check_model, check_names, parse_system
 from quantart_cli.images import check_output
 
 if TYPE_CHECKING:
@@ -52,44 +44,30 @@ class EvaluateOptions(DeviceOptions):
     quantart evaluate --contents photos/ --styles art/ --compare adain --compare quantart:fidelity=1
     """
 
-    contents: Annotated[str, option("Photographs to paint.", metavar="FOLDER")]
-    styles: Annotated[str, option("Paintings whose style is taken.", metavar="FOLDER")]
-    artworks: Annotated[
-        str | None, option("Real artworks to compare outputs with. Default: the styles.", metavar="FOLDER")
-    ] = None
+    contents: Annotated[str, option("FOLDER", "Photographs to paint.")]
+    styles: Annotated[str, option("FOLDER", "Paintings whose style is taken.")]
+    artworks: Annotated[str | None, option("FOLDER", "Real artworks for FID and KID. Default: the styles.")] = None
     compare: Annotated[
-        list[str],
-        option(
-            f"What to measure, several times: quantart, adain:alpha=0.8, {PHOTOGRAPHS}. Default: quantart.",
-            metavar="METHOD[:NAME=VALUE,…]",
-        ),
+        list[str], option("METHOD[:NAME=VALUE,…]", "What to measure; several times. Default: quantart.")
     ] = field(default_factory=list)
     outputs: Annotated[
         list[str],
         option(
+            "FOLDER",
             "Pictures made by another tool, named by --pattern: everything is measured on their pairs. Where no name "
             "matches, FID and KID alone. Several times.",
-            metavar="FOLDER",
         ),
     ] = field(default_factory=list)
-    pattern: Annotated[
-        str, option("Names of outputs, without suffix, from those of content and style.", metavar="TEXT")
-    ] = "{content}--{style}"
-    keep: Annotated[
-        str | None, option("Write squares and outputs here, named by the default pattern.", metavar="FOLDER")
-    ] = None
-    sheet: Annotated[str | None, option("Write a contact sheet of the first pairs.", metavar="FILE")] = None
-    pairs: Annotated[int, option("Pairs of a content and a style that are painted.", metavar="N")] = 200
-    size: Annotated[
-        int, option("Every picture becomes a square of this side: its middle, reduced or enlarged.", metavar="N")
-    ] = 256
-    hold_out: Annotated[
-        float,
-        option(
-            "Use only this share of each folder: what a training with the same --hold-out never sees. 0: everything.",
-            metavar="0..0.9",
-        ),
-    ] = 0.0
+    pattern: Annotated[str, option("TEXT", "Names of outputs, without suffix, from those of content and style.")] = (
+        "{content}--{style}"
+    )
+    keep: Annotated[str | None, option("FOLDER", "Write squares and outputs here, named by the default pattern.")] = (
+        None
+    )
+    sheet: Annotated[str | None, option("FILE", "Write a contact sheet of the first pairs.")] = None
+    pairs: Annotated[int, option("N", "Pairs of a content and a style that are painted.")] = 200
+    size: Annotated[int, option("N", "Side of the squares that all pictures are cut and resized to.")] = 256
+    hold_out: Annotated[float, option("0..0.9", "Use only what a training with this --hold-out never sees.")] = 0.0
 
 
 _COLUMNS = (  # metric, heading, factor and digits
@@ -167,17 +145,17 @@ def run(options: EvaluateOptions) -> int:
 
 
 def _check(options: EvaluateOptions) -> list[SystemSpec]:
-    """Check all options that need no file; returns the systems to load."""
-    for name, value, low, high in (
-        ("pairs", options.pairs, 2, None),
-        ("size", options.size, 64, 4096),
-        ("hold-out", options.hold_out, 0, 0.9),
-        ("seed", options.seed, 0, None),
-    ):
-        check_range(name, value, low, high)
+    """Check all options; returns the systems to load."""
+    from quantart_cli.evaluation.pictures import check_pattern
+
+    check_range("pairs", options.pairs, 2)
+    check_range("size", options.size, 64, 4096)
+    check_range("hold-out", options.hold_out, 0, 0.9)
+    check_range("seed", options.seed, 0)
     specs = [parse_system(text) for text in options.compare or ([] if options.outputs else ["quantart"])]
     check_names([spec.name for spec in specs] + [Path(folder).name for folder in options.outputs])
     check_model(specs, options.model)
+    check_pattern(options.pattern)
     if options.sheet:
         check_output(options.sheet, [])
     return specs
@@ -200,16 +178,8 @@ class _Inputs:
 
 
 def _inputs(options: EvaluateOptions) -> _Inputs:
-    from quantart_cli.evaluation.pictures import (
-        check_pattern,
-        choose_pairs,
-        find_outputs,
-        find_pictures,
-        named,
-        shared_pairs,
-    )
+    from quantart_cli.evaluation.pictures import choose_pairs, find_outputs, find_pictures, named, shared_pairs
 
-    check_pattern(options.pattern)
     contents, styles = (named(find_pictures(each, options.hold_out)) for each in (options.contents, options.styles))
     artworks = find_pictures(options.artworks or options.styles, options.hold_out)
     outputs, unpaired = {}, {}

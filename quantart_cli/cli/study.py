@@ -7,7 +7,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -45,20 +45,20 @@ class StudyOptions(DeviceOptions):
         list[str] | None,
         typer.Argument(metavar="CONTENTS", help="Pictures and folders; with --score, CSV files of votes."),
     ] = None
-    styles: Annotated[str | None, option("Paintings whose style is taken.", metavar="FOLDER")] = None
-    compare: Annotated[list[str], option("A method to paint with; several times.", metavar="METHOD[:NAME=VALUE,…]")] = (
-        field(default_factory=list)
+    styles: Annotated[str | None, option("FOLDER", "Paintings whose style is taken.")] = None
+    compare: Annotated[list[str], option("METHOD[:NAME=VALUE,…]", "A method to paint with; several times.")] = field(
+        default_factory=list
     )
     outputs: Annotated[
-        list[str], option("Finished pictures CONTENT--STYLE.png, under a name; several times.", metavar="NAME=FOLDER")
+        list[str], option("NAME=FOLDER", "Finished pictures CONTENT--STYLE.png, under a name; several times.")
     ] = field(default_factory=list)
     output: Annotated[
-        str | None, option("The page, an HTML file. The key is written beside it.", "--output", "-o", metavar="FILE")
+        str | None, option("FILE", "The page, an HTML file. The key is written beside it.", "--output", "-o")
     ] = None
-    pairs: Annotated[int, option("Pairs of a content and a style that are shown.", metavar="N")] = 24
-    size: Annotated[int, option("Long side of the pictures.", metavar="N")] = 512
-    score: Annotated[bool, option("Score votes instead.", "--score")] = False
-    key: Annotated[str | None, option("The key of the study, for --score.", metavar="FILE")] = None
+    pairs: Annotated[int, option("N", "Pairs of a content and a style that are shown.")] = 24
+    size: Annotated[int, option("N", "Long side of the pictures.")] = 512
+    score: Annotated[bool, option(None, "Score votes instead.", "--score")] = False
+    key: Annotated[str | None, option("FILE", "The key of the study, for --score.")] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -74,14 +74,9 @@ def run(options: StudyOptions) -> int:
     if options.score:
         return _score(options)
     start = time.perf_counter()
-    folders = _check(options)
-    specs = [parse_system(text) for text in options.compare]
-    names = [spec.name for spec in specs] + list(folders)
-    check_names(names)
-    if len(names) < 2:
-        raise QuantArtError("a study compares two systems or more: give --compare or --outputs twice")
-    check_model(specs, options.model)
-    page, key_file = _targets(options)
+    specs, folders, page = _check(options)
+    names = [*(spec.name for spec in specs), *folders]
+    key_file = page.with_suffix(".key.json")
     pairs, outputs = _pairs(options, folders)
 
     from quantart_cli.evaluation.study import make_page, make_trials
@@ -92,50 +87,38 @@ def run(options: StudyOptions) -> int:
         html, key = make_page(trials, *_pictures(options, specs, outputs, pairs, bar))
     write_atomically(str(key_file), key.to_json().encode())
     write_atomically(str(page), html.encode())
-    facts = {
-        "quantart": __version__,
-        "study": key.study,
-        "page": str(page),
-        "key": str(key_file),
-        "systems": names,
-        "pairs": len(pairs),
-        "trials": len(trials),
-        "seconds": round(time.perf_counter() - start, 2),
-    }
     if not options.quiet:
         say(f"{page}: {len(trials)} trials, {len(html) / 1e6:.1f} MB; keep {key_file} for --score")
     if options.json:
-        print(json.dumps(facts))
+        facts: dict[str, Any] = {"quantart": __version__, "study": key.study, "page": str(page), "key": str(key_file)}
+        facts |= {"systems": names, "pairs": len(pairs), "trials": len(trials)}
+        print(json.dumps({**facts, "seconds": round(time.perf_counter() - start, 2)}))
     return 0
 
 
-def _check(options: StudyOptions) -> dict[str, Path]:
-    """Check the options that need no file; returns the folders of finished pictures by name."""
-    if not options.inputs:
-        raise QuantArtError("CONTENTS are missing: give pictures or folders")
-    for name, value in (("--styles", options.styles), ("--output", options.output)):
+def _check(options: StudyOptions) -> tuple[list[SystemSpec], dict[str, Path], Path]:
+    """Check all options; returns the methods, the folders of finished pictures by name, and the page."""
+    for name, value in (("CONTENTS", options.inputs), ("--styles", options.styles), ("--output", options.output)):
         if not value:
-            raise QuantArtError(f"{name} is missing")
+            raise QuantArtError(f"{name} is missing: quantart study CONTENTS --styles FOLDER --output study.html")
     check_range("pairs", options.pairs, 1, 10_000)
     check_range("size", options.size, 64, 4096)
-    folders: dict[str, Path] = {}
-    for text in options.outputs:
-        name, equals, folder = text.partition("=")
-        if not (name and equals and folder):
-            raise QuantArtError(f"--outputs {text!r} is not NAME=FOLDER")
-        check_names([*folders, name])
-        folders[name] = Path(folder)
-    return folders
-
-
-def _targets(options: StudyOptions) -> tuple[Path, Path]:
-    assert options.output
-    page = Path(options.output)
+    specs = [parse_system(text) for text in options.compare]
+    folders = [text.partition("=") for text in options.outputs]
+    for name, _, folder in folders:
+        if not (name and folder):
+            raise QuantArtError(f"--outputs {name or folder} is not NAME=FOLDER")
+    names = [*(spec.name for spec in specs), *(name for name, _, _ in folders)]
+    check_names(names)
+    check_model(specs, options.model)
+    if len(names) < 2:
+        raise QuantArtError("a study compares two systems or more: give --compare or --outputs twice")
+    page = Path(options.output or "")
     if page.suffix.lower() not in (".html", ".htm"):
-        raise QuantArtError(f"{page}: the page is an HTML file: name it {page.stem or 'study'}.html")
+        raise QuantArtError(f"{page}: the page is an HTML file: name it {page.stem}.html")
     if not page.parent.is_dir():
         raise QuantArtError(f"{page} cannot be written: {page.parent} is no folder")
-    return page, page.with_suffix(".key.json")
+    return specs, {name: Path(folder) for name, _, folder in folders}, page
 
 
 def _pairs(options: StudyOptions, folders: dict[str, Path]) -> tuple[list[Pair], list[Outputs]]:
@@ -143,22 +126,16 @@ def _pairs(options: StudyOptions, folders: dict[str, Path]) -> tuple[list[Pair],
     from quantart_cli.evaluation.pictures import PATTERN, choose_pairs, find_outputs, find_pictures, named, shared_pairs
     from quantart_cli.evaluation.systems import Outputs
 
-    assert options.inputs
-    assert options.styles
-    contents = named([path for given in options.inputs for path in find_pictures(given)])
-    styles = named(find_pictures(options.styles))
+    contents = named([path for given in options.inputs or [] for path in find_pictures(given)])
+    styles = named(find_pictures(options.styles or ""))
     outputs = [Outputs(name, find_outputs(folder, PATTERN, contents, styles)) for name, folder in folders.items()]
     if not outputs:
         return choose_pairs(contents, styles, options.pairs, options.seed), []
     pairs = shared_pairs([dict(each.files) for each in outputs], contents, styles)
     if not pairs:
         raise QuantArtError(f"the folders of finished pictures share no pair: name the files {PATTERN}.png")
-    return _spread(pairs, options.pairs), outputs
-
-
-def _spread(pairs: list[Pair], count: int) -> list[Pair]:
-    """At most ``count`` of the pairs, evenly spaced."""
-    return [pairs[i * len(pairs) // count] for i in range(count)] if len(pairs) > count else pairs
+    count = min(options.pairs, len(pairs))
+    return [pairs[i * len(pairs) // count] for i in range(count)], outputs  # evenly spaced
 
 
 def _pictures(

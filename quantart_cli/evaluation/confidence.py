@@ -34,7 +34,7 @@ class Estimate:
 
     @staticmethod
     def of(value: float, draws: Sequence[float]) -> Estimate:
-        return Estimate(value, _WIDE * float(np.std(draws)), tuple(draws))
+        return Estimate(value, _WIDE * float(np.nanstd(draws)), tuple(draws))
 
     def over(self, other: Estimate) -> Estimate | None:
         """The ratio to another, drawn with the same halves, so that what both share cancels; None where other is 0."""

@@ -155,16 +155,14 @@ def check_model(specs: Sequence[SystemSpec], model: str | None) -> None:
         raise QuantArtError("model: none of the compared methods takes other weights")
 
 
-def load_systems(
-    specs: Sequence[SystemSpec], *, model: str | None, device: str, precision: str, download: bool, seed: int
-) -> list[System]:
+def load_systems(specs: Sequence[SystemSpec], *, model: str | None, seed: int, **machine: Any) -> list[System]:
     """Load the methods, each set of weights once.
 
     Args:
         specs: what to load.
         model: other weights for the methods that take this kind and name none of their own.
-        device, precision, download: as in :func:`quantart_cli.load`.
         seed: of all random numbers of the methods.
+        **machine: device, precision and download, as in :func:`quantart_cli.load`.
 
     Raises:
         QuantArtError: weights are missing, damaged or of another kind.
@@ -180,7 +178,7 @@ def load_systems(
         file = spec.model or _model_for(spec.method, model, specs)
         key = spec.method, file
         if key not in loaded:
-            loaded[key] = load(spec.method, model=file, download=download, device=device, precision=precision)
+            loaded[key] = load(spec.method, model=file, **machine)
         systems.append(Painting(spec.name, loaded[key], spec.settings, seed, _codebook_use(loaded[key], spec.settings)))
     return systems
 
