@@ -40,7 +40,8 @@ def add_command(app: typer.Typer, name: str, options: type[Options], run: Callab
     """Add a command that calls ``run`` with the options."""
     hints = get_type_hints(options, include_extras=True)
     parameters: dict[str, tuple[Any, Any]] = {}
-    for each in fields(options):  # type: ignore[arg-type]
+    shared = DeviceOptions.__dataclass_fields__
+    for each in sorted(fields(options), key=lambda each: each.name in shared):  # type: ignore[arg-type]
         default = each.default if each.default is not MISSING else inspect.Parameter.empty
         if each.default_factory is not MISSING:
             default = each.default_factory()

@@ -33,8 +33,8 @@ class StudyOptions(DeviceOptions):
 
     The page shows two outputs of the same content and style side by side, each pair twice with its sides swapped, and
     asks which is better, closer to the style, and keeps the content. It needs no server and holds no names: these are
-    in FILE.key.json beside it. The page saves votes as a CSV file. Pairs answered differently the second time are
-    dropped.
+    in the key, a file beside it. The page saves votes as a CSV file. Scores are win rates with 95 % intervals and
+    Bradley-Terry strengths, without the pairs that were answered differently the second time.
 
     quantart study photos/ --styles art/ --compare quantart --compare adain -o study.html
 
@@ -220,8 +220,9 @@ def _lines(score: QuestionScore) -> str:
     answered = score.consistent + score.inconsistent
     once = f", {score.incomplete} answered once" if score.incomplete else ""
     lines = [f"{_TITLES[score.question]}: {score.consistent} of {answered} pairs answered alike twice{once}"]
-    titles = [f"{rate.system} against {rate.other or 'all others'}" for rate in score.rates]
-    for title, rate in zip(titles, score.rates, strict=True):
+    rates = [rate for rate in score.rates if rate.other or len(score.bradley_terry) > 2]
+    titles = [f"{rate.system} against {rate.other or 'all others'}" for rate in rates]
+    for title, rate in zip(titles, rates, strict=True):
         share = "  –" if rate.rate is None else f"{rate.rate:.0%}".rjust(4)
         interval = f"95 %: {rate.low:.0%} to {rate.high:.0%}"
         lines.append(f"  {title.ljust(max(map(len, titles)))}  {share}  {interval}  of {rate.count}")

@@ -17,7 +17,7 @@ from quantart_cli.evaluation.confidence import Estimate, halves
 from quantart_cli.evaluation.distances import Products, artfid, fid, kid
 from quantart_cli.evaluation.inception import FEATURES
 from quantart_cli.evaluation.networks import MetricNetworks
-from quantart_cli.evaluation.painted import PaintedStyle, Samples, high_band_energy, sample, self_similarity_distance
+from quantart_cli.evaluation.painted import PaintedStyle, Samples, high_band_energy, sample, self_similarity
 from quantart_cli.evaluation.pictures import Pair, Source, square
 from quantart_cli.evaluation.style import LAYERS, StyleStatistics
 from quantart_cli.evaluation.systems import System
@@ -54,6 +54,7 @@ class _Content:
 
     rgb: np.ndarray
     samples: Samples
+    structure: Tensor
     lpips: Mapping[str, list[Tensor]]
 
 
@@ -79,7 +80,8 @@ class _Meter:
         rgb = square(source.path, self._size)
         image = self._tensor(rgb)
         lpips = {name: network.features(image) for name, network in self._networks.lpips.items()}
-        return _Content(rgb, sample(self._networks.vgg(image, LAYERS), self._seed), lpips)
+        samples = sample(self._networks.vgg(image, LAYERS), self._seed)
+        return _Content(rgb, samples, self_similarity(samples), lpips)
 
     @torch.inference_mode()
     def _style(self, source: Source) -> _Style:
@@ -88,17 +90,16 @@ class _Meter:
         return _Style(StyleStatistics.of(features), PaintedStyle.of(features, self._seed), high_band_energy(rgb))
 
     @torch.inference_mode()
-    def values(self, output: np.ndarray, content: _Content, style: _Style) -> dict[str, float]:
-        """The metrics of one output that need a content and a style."""
+    def values(self, output: np.ndarray, content: _Content, style: _Style, photo: float) -> dict[str, float]:
+        """The metrics of one output that need a content and a style; ``photo`` is the distance between these."""
         image = self._tensor(output)
         features = self._networks.vgg(image, LAYERS)
         samples, statistics = sample(features, self._seed), StyleStatistics.of(features)
-        photo, distance = style.painted.distance(content.samples), style.painted.distance(samples)
         found = {
-            "painted": style.painted.score(photo, distance),
+            "painted": style.painted.score(photo, style.painted.distance(samples)),
             "positions": style.painted.positions_used(samples),
             "high_band": high_band_energy(output) / style.high_band if style.high_band else float("nan"),
-            "self_similarity": self_similarity_distance(samples, content.samples),
+            "self_similarity": (self_similarity(samples) - content.structure).abs().mean().item(),
             "gram": statistics.gram_distance(style.statistics).item(),
             "moments": statistics.moment_distance(style.statistics).item(),
         }
@@ -146,7 +147,7 @@ def measure(
     for done, index in enumerate(sorted(range(count), key=lambda index: (pairs[index].content.name, index))):
         pair = pairs[index]
         content, style = meter.content(pair.content), meter.style(pair.style)
-        style_rgb = square(pair.style.path, size)
+        photo, style_rgb = style.painted.distance(content.samples), square(pair.style.path, size)
         for number, (system, into) in enumerate(zip(systems, found, strict=True), 1):
             if done == 0:
                 system.output(pair, content.rgb, style_rgb)
@@ -154,7 +155,7 @@ def measure(
             output = system.output(pair, content.rgb, style_rgb)
             assert into.seconds is not None
             into.seconds[index] = time.perf_counter() - start
-            for name, value in meter.values(output, content, style).items():
+            for name, value in meter.values(output, content, style, photo).items():
                 into.values.setdefault(name, np.full(count, np.nan))[index] = value
             if networks.inception and into.features is not None:
                 into.features[index] = networks.inception(output)

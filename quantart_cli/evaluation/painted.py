@@ -109,14 +109,13 @@ class PaintedStyle:
         return samples[layer] - self.means[layer], self.samples[layer] - self.means[layer]
 
 
-def self_similarity_distance(a: Samples, b: Samples) -> float:
-    """How much the content's structure changed (Kolkin et al. 2019, equation 6) at relu4_1; 0: not at all.
+def self_similarity(samples: Samples) -> Tensor:
+    """Structure of a picture (Kolkin et al. 2019, equation 6): cosine distances of its relu4_1, (n, n).
 
-    Mean absolute difference of the two matrices of cosine distances between positions, each column divided by its mean.
+    Each column is divided by its mean. The mean absolute difference of two of them is the self-similarity distance.
     """
-    one, other = (cosine_distance(each["relu4_1"], each["relu4_1"]) for each in (a, b))
-    one, other = (each / each.mean(0).clamp(min=1e-6) for each in (one, other))
-    return (one - other).abs().mean().item()
+    distance = cosine_distance(samples["relu4_1"], samples["relu4_1"])
+    return distance / distance.mean(0).clamp(min=1e-6)
 
 
 def high_band_energy(rgb: np.ndarray) -> float:

@@ -12,7 +12,7 @@ from quantart_cli.evaluation.painted import (
     high_band_energy,
     remd,
     sample,
-    self_similarity_distance,
+    self_similarity,
 )
 from tests.conftest import scene
 
@@ -90,18 +90,10 @@ def test_positions_used(features):
     assert painted.positions_used(sample(one_patch, 0)) == pytest.approx(1 / count)
 
 
-def test_self_similarity():
-    torch.manual_seed(0)
-    one = {"relu4_1": torch.randn(20, 6)}
-    assert self_similarity_distance(one, one) == 0
-    scaled = {"relu4_1": 3 * one["relu4_1"]}
-    assert self_similarity_distance(one, scaled) == pytest.approx(0, abs=1e-6)
-    # Distances of two orthogonal rows, and of two equal ones, by hand: columns over their means.
-    pair = {"relu4_1": torch.tensor([[1.0, 0], [0, 1]])}
-    triple = {"relu4_1": torch.tensor([[1.0, 0], [-1, 0]])}
-    assert self_similarity_distance(pair, triple) == pytest.approx(0, abs=1e-6)
-    other = {"relu4_1": torch.randn(20, 6)}
-    assert self_similarity_distance(one, other) > 0.1
+def test_self_similarity_by_hand():
+    """Rows at 0°, 0° and 90°: distances 0 and 1, columns with means 1/3, 1/3 and 2/3."""
+    found = self_similarity({"relu4_1": torch.tensor([[1.0, 0], [2, 0], [0, 3]])})
+    assert torch.allclose(found, torch.tensor([[0, 0, 1.5], [0, 0, 1.5], [3, 3, 0]]), atol=1e-5)
 
 
 def test_high_band():
