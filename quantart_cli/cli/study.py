@@ -126,7 +126,8 @@ def _pairs(options: StudyOptions, folders: dict[str, Path]) -> tuple[list[Pair],
     from quantart_cli.evaluation.pictures import PATTERN, choose_pairs, find_outputs, find_pictures, named, shared_pairs
     from quantart_cli.evaluation.systems import Outputs
 
-    contents = named([path for given in options.inputs or [] for path in find_pictures(given)])
+    paths = [path for given in options.inputs or [] for path in find_pictures(given)]
+    contents = named(list(dict.fromkeys(path.resolve() for path in paths)))
     styles = named(find_pictures(options.styles or ""))
     outputs = [Outputs(name, find_outputs(folder, PATTERN, contents, styles)) for name, folder in folders.items()]
     if not outputs:

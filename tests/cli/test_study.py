@@ -29,7 +29,8 @@ def folders(tmp_path):
 
 
 def make(run, folders, *arguments):
-    return run("study", folders / "harbour", "--styles", folders / "cubist", "-o", folders / "page.html", *arguments)
+    twice = folders / "harbour", folders / "harbour" / "harbour0.png"
+    return run("study", *twice, "--styles", folders / "cubist", "-o", folders / "page.html", *arguments)
 
 
 def test_page_key_and_scores(run, folders):
