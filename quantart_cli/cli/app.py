@@ -9,7 +9,19 @@ from typing import Annotated, NoReturn
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli import adain, batch, compare, convert, download_weights, evaluate, gatys, info, stylize, train
+from quantart_cli.cli import (
+    adain,
+    batch,
+    compare,
+    convert,
+    download_weights,
+    evaluate,
+    gatys,
+    info,
+    study,
+    stylize,
+    train,
+)
 from quantart_cli.cli.console import TERMINATED, USER_ERROR, say
 from quantart_cli.errors import QuantArtError
 
@@ -50,6 +62,7 @@ download_weights.register(app)
 info.register(app)
 train.register(app)
 evaluate.register(app)
+study.register(app)
 compare.register(app)
 convert.register(app)
 

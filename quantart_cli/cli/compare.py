@@ -4,94 +4,88 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quantart_cli import __version__
+from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
 from quantart_cli.cli.console import Bar, progress_bar, say
-from quantart_cli.cli.options import MACHINE, with_parameters
 from quantart_cli.errors import QuantArtError
-from quantart_cli.evaluation.candidates import PHOTOGRAPHS, Wanted, parse
+from quantart_cli.evaluation.systems import PHOTOGRAPHS, SHEET_METHODS, Painting, SystemSpec, parse_system
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
-from quantart_cli.methods.controls import CONTROLS
 
 if TYPE_CHECKING:
     from PIL import Image
 
-_DOC = """Lay methods and fidelity × strength side by side in one labelled picture.
-
-The first row has the photograph, the style and the methods; below, QuantArt: fidelity from left to right, strength from
-top to bottom.
-
-quantart compare photo.jpg painting.jpg -o sheet.png
-"""
+_MAX_PICTURES = 100
 
 
-def _option(kind: Any, default: Any, help: str, metavar: str | None, *flags: str) -> tuple[Any, Any]:
-    return Annotated[kind, typer.Option(*flags, help=help, metavar=metavar)], default
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions(DeviceOptions):
+    """Lay methods and fidelity × strength side by side in one labelled picture.
 
+    The first row has the photograph, the style and the methods; the rows below are QuantArt: fidelity from left to
+    right, strength from top to bottom.
 
-_PARAMETERS: dict[str, tuple[Any, Any]] = {
-    "content": (Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint.")], ...),
-    "style": (Annotated[str, typer.Argument(metavar="STYLE", help="The picture in the style to take.")], ...),
-    "output": _option(str, ..., "The sheet, its format by its suffix.", "FILE", "--output", "-o"),
-    "fidelity": _option(str, "0,0.35,0.7,1", "Of the columns.", "X,X,…", "--fidelity", "--alpha"),
-    "strength": _option(str, "0.5,1", "Of the rows.", "X,X,…", "--strength", "--beta"),
-    "methods": _option(
-        list[str], ["adain"], "In the first row; several times, as --compare of evaluate.", "METHOD", "--method"
-    ),
-    "size": _option(int, 512, "Long side at which the pictures are painted.", "N"),
-    "cell": _option(int, 320, "Width of a picture on the sheet.", "N"),
-    "model": _option(str | None, None, "Other weights for QuantArt.", "MODEL"),
-    "download": _option(bool, False, "Download the model if it is not here yet.", None, "--download"),
-    "seed": _option(int, 0, "Seed of all random numbers.", "N"),
-    **MACHINE,
-    "quiet": _option(bool, False, "Say nothing but errors.", None, "--quiet"),
-}
-_MOST = 100  # pictures on a sheet
+    quantart compare photo.jpg painting.jpg -o sheet.png
+    """
+
+    content: Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint.")]
+    style: Annotated[str, typer.Argument(metavar="STYLE", help="The picture whose style is taken.")]
+    output: Annotated[str, option("FILE", "The sheet, its format by its suffix.", "--output", "-o")]
+    fidelity: Annotated[str, option("X,X,…", "Of the columns.", "--fidelity", "--alpha")] = "0,0.35,0.7,1"
+    strength: Annotated[str, option("X,X,…", "Of the rows.", "--strength", "--beta")] = "0.5,1"
+    method: Annotated[list[str], option("METHOD[:NAME=VALUE,…]", "In the first row; several times.")] = field(
+        default_factory=lambda: list(SHEET_METHODS)
+    )
+    model: Annotated[str | None, option("MODEL", "Other weights for QuantArt.")] = None
+    size: Annotated[int, option("N", "Long side at which the pictures are painted.")] = 512
+    cell: Annotated[int, option("N", "Width of a picture on the sheet.")] = 320
 
 
 def register(app: typer.Typer) -> None:
-    app.command("compare")(with_parameters(run, _DOC, _PARAMETERS))
+    add_command(app, "compare", CompareOptions, run)
 
 
-def run(values: dict[str, Any]) -> int:
+def run(options: CompareOptions) -> int:
     """Paint the sheet; returns the exit status.
 
     Raises:
-        QuantArtError: whatever a person can put right.
+        QuantArtError: an input is wrong.
     """
     start = time.perf_counter()
-    alphas, betas = (_numbers(name, values[name]) for name in ("fidelity", "strength"))
-    kind = CONTROLS["quantart"]
-    for alpha in alphas:
-        for beta in betas:
-            kind.of({"fidelity": alpha, "strength": beta})
-    methods = [parse(text) for text in values["methods"]]
+    fidelities, strengths = _numbers("fidelity", options.fidelity), _numbers("strength", options.strength)
+    grid = [
+        [replace(parse_system(f"quantart:fidelity={x:g},strength={y:g}"), model=options.model) for x in fidelities]
+        for y in strengths
+    ]
+    methods = [parse_system(text) for text in options.method]
     if any(each.method == PHOTOGRAPHS for each in methods):
         raise QuantArtError(f"--method {PHOTOGRAPHS}: the photograph is on the sheet already")
-    for name, least, most in (("size", 16, 8192), ("cell", 64, 2048)):
-        if not least <= values[name] <= most:
-            raise QuantArtError(f"--{name} must lie between {least} and {most}, not {values[name]}")
-    if len(alphas) * len(betas) + len(methods) > _MOST:
-        raise QuantArtError(f"a sheet holds at most {_MOST} pictures: give fewer of --fidelity, --strength or --method")
-    check_output(values["output"], [values["content"], values["style"]])
+    check_range("size", options.size, 16, 8192)
+    check_range("cell", options.cell, 64, 2048)
+    if len(fidelities) * len(strengths) + len(methods) > _MAX_PICTURES:
+        raise QuantArtError(
+            f"a sheet holds at most {_MAX_PICTURES} pictures: give fewer of --fidelity, --strength or --method"
+        )
+    check_output(options.output, [options.content, options.style])
     content, style = (
-        resize(read_picture(values[name]), values["size"], enlarge=False) for name in ("content", "style")
+        resize(read_picture(file), options.size, enlarge=False) for file in (options.content, options.style)
     )
-    with progress_bar("painting", values["quiet"]) as bar:
-        page = _page(content, style, methods, alphas, betas, values, bar)
+    with progress_bar("painting", options.quiet) as bar:
+        page = _page(content, style, methods, grid, options, bar)
     import numpy
 
-    save_picture(Picture(numpy.array(page)), values["output"])
+    save_picture(Picture(numpy.array(page)), options.output)
     seconds = time.perf_counter() - start
-    if not values["quiet"]:
-        say(f"{values['output']}: {page.width} × {page.height} in {seconds:.1f} s")
-    if values["json"]:
-        names = ("content", "style", "output", "methods", "model", "size")
-        facts = {"quantart": __version__, **{name: values[name] for name in names}}
-        facts.update(fidelity=alphas, strength=betas, width=page.width, height=page.height, seconds=round(seconds, 2))
+    if not options.quiet:
+        say(f"{options.output}: {page.width} × {page.height} in {seconds:.1f} s")
+    if options.json:
+        facts = {name: getattr(options, name) for name in ("content", "style", "output", "model", "size")}
+        facts |= {"quantart": __version__, "methods": options.method, "fidelity": fidelities, "strength": strengths}
+        facts |= {"width": page.width, "height": page.height, "seconds": round(seconds, 2)}
         print(json.dumps(facts))
     return 0
 
@@ -106,34 +100,26 @@ def _numbers(name: str, text: str) -> list[float]:
 def _page(
     content: Picture,
     style: Picture,
-    methods: list[Wanted],
-    alphas: list[float],
-    betas: list[float],
-    values: dict[str, Any],
+    methods: list[SystemSpec],
+    grid: list[list[SystemSpec]],
+    options: CompareOptions,
     bar: Bar,
 ) -> Image.Image:
-    from quantart_cli.api import load
     from quantart_cli.evaluation.sheets import Cell, sheet
 
-    machine = {name: values[name] for name in ("download", "device", "precision")}
-    total, done = len(alphas) * len(betas) + len(methods), 0
-
-    def painted(model: Any, encoded: Any, controls: Any) -> Image.Image:
-        nonlocal done
-        picture = model.paint(content, encoded, controls, seed=values["seed"]).picture.to_pil()
-        done += 1
-        bar(done, total)
-        return picture
-
-    top = [Cell(content.to_pil(), "photograph"), Cell(style.to_pil(), "style")]
-    for each in methods:
-        model = load(each.method, model=each.model, **machine)
-        top.append(Cell(painted(model, model.encode_style(style), each.controls), each.name))
-    model = load("quantart", model=values["model"], **machine)
-    encoded = model.encode_style(style)
-    rows = [top]
-    for beta in betas:
-        controls = [CONTROLS["quantart"](fidelity=alpha, strength=beta) for alpha in alphas]
-        labels = [f"fidelity {alpha:g} · strength {beta:g}" for alpha in alphas]
-        rows.append([Cell(painted(model, encoded, c), label) for c, label in zip(controls, labels, strict=True)])
-    return sheet(rows, cell=values["cell"])
+    specs = [*methods, *(spec for row in grid for spec in row)]
+    encoded: dict[int, Any] = {}
+    cells = []
+    for done, system in enumerate(load(specs, options), 1):
+        assert isinstance(system, Painting)
+        if id(system.model) not in encoded:
+            encoded[id(system.model)] = system.model.encode_style(style)
+        cells.append(system.paint(content, encoded[id(system.model)]).to_pil())
+        bar(done, len(specs))
+    labels = [spec.name.removeprefix("quantart:").replace(",", " · ").replace("=", " ") for spec in specs]
+    labels[: len(methods)] = [spec.name for spec in methods]
+    painted = [Cell(image, label) for image, label in zip(cells, labels, strict=True)]
+    rows = [[Cell(content.to_pil(), "photograph"), Cell(style.to_pil(), "style"), *painted[: len(methods)]]]
+    for start in range(len(methods), len(painted), len(grid[0])):
+        rows.append(painted[start : start + len(grid[0])])
+    return sheet(rows, cell=options.cell)

@@ -1,83 +1,82 @@
-"""``quantart evaluate``: outputs measured, so that nobody needs to believe anybody."""
+"""``quantart evaluate``: metrics of methods and of other tools' outputs."""
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quantart_cli import __version__
+from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
 from quantart_cli.cli.console import Bar, bytes_bar, progress_bar, say
-from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
-from quantart_cli.engine.choices import ACCEPTS
 from quantart_cli.errors import QuantArtError
-from quantart_cli.evaluation.candidates import PHOTOGRAPHS, Wanted, parse
-from quantart_cli.evaluation.options import EvaluationOptions
+from quantart_cli.evaluation.systems import Outputs, Painting, SystemSpec, check_model, check_names, parse_system
 from quantart_cli.images import check_output
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from quantart_cli.evaluation.keeping import Keeper
-    from quantart_cli.evaluation.measure import Candidate, Measured, Scores
-    from quantart_cli.evaluation.networks import Judges
-    from quantart_cli.evaluation.pictures import Pair, Source
-
-_DOC = """Measure methods: near the content, like the style, among real artworks.
-
-Each --compare is METHOD or METHOD:NAME=VALUE,…, with model=FILE for other weights; photographs are the contents as they
-are. Every picture is cut to a square and resized. LPIPS is to the content, the style distances to the style, FID and
-KID to the artworks; ArtFID = (1 + LPIPS)(1 + FID). Lower is better.
-
-quantart evaluate --contents photos/ --styles art/ --compare adain --compare quantart:fidelity=1
-"""
+    from quantart_cli.evaluation.codebook_use import CodebookUse
+    from quantart_cli.evaluation.confidence import Estimate
+    from quantart_cli.evaluation.measure import Measured, Progress, Scores
+    from quantart_cli.evaluation.networks import MetricNetworks
+    from quantart_cli.evaluation.pictures import Pair
 
 
-def _text(help: str, metavar: str, default: Any = None, kind: Any = str) -> tuple[Any, Any]:
-    many = default is None and kind is list
-    hint = list[str] if many else str if default is ... else str | None
-    return Annotated[hint, typer.Option(help=help, metavar=metavar)], [] if many else default
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions(DeviceOptions):
+    """Measure methods: painted like the style, content kept, near real artworks.
+
+    Each --compare is METHOD or METHOD:NAME=VALUE,…, with model=FILE for other weights; photographs are the contents
+    unchanged. Every picture is cut to a square and resized.
+
+    Painted is 0 for the photograph and 1 for the painting itself; positions is the share of the style's positions that
+    an output uses; high band is fine detail relative to the style. LPIPS and self-similarity are distances to the
+    content, Gram and mean/std to the style, FID and KID to the artworks: lower is closer. ArtFID = (1 + LPIPS)(1 +
+    FID). LPIPS, FID and KID need weights: they are left out unless these are here, or --download is given.
+
+    quantart evaluate --contents photos/ --styles art/ --compare adain --compare quantart:fidelity=1
+    """
+
+    contents: Annotated[str, option("FOLDER", "Photographs to paint.")]
+    styles: Annotated[str, option("FOLDER", "Paintings whose style is taken.")]
+    artworks: Annotated[str | None, option("FOLDER", "Real artworks for FID and KID. Default: the styles.")] = None
+    compare: Annotated[
+        list[str], option("METHOD[:NAME=VALUE,…]", "What to measure; several times. Default: quantart.")
+    ] = field(default_factory=list)
+    outputs: Annotated[
+        list[str],
+        option(
+            "FOLDER",
+            "Pictures made by another tool, named by --pattern: everything is measured on their pairs. Where no name "
+            "matches, FID and KID alone. Several times.",
+        ),
+    ] = field(default_factory=list)
+    pattern: Annotated[str, option("TEXT", "Names of outputs, without suffix, from those of content and style.")] = (
+        "{content}--{style}"
+    )
+    keep: Annotated[str | None, option("FOLDER", "Write squares and outputs here, named by the default pattern.")] = (
+        None
+    )
+    sheet: Annotated[str | None, option("FILE", "Write a contact sheet of the first pairs.")] = None
+    pairs: Annotated[int, option("N", "Pairs of a content and a style that are painted.")] = 200
+    size: Annotated[int, option("N", "Side of the squares that all pictures are cut and resized to.")] = 256
+    hold_out: Annotated[float, option("0..0.9", "Use only what a training with this --hold-out never sees.")] = 0.0
 
 
-_PARAMETERS: dict[str, tuple[Any, Any]] = {
-    "contents": _text("Photographs to paint.", "FOLDER", ...),
-    "styles": _text("Paintings whose style is taken.", "FOLDER", ...),
-    "artworks": _text("Real artworks that outputs are to be like. Default: the styles.", "FOLDER"),
-    "compare": _text(
-        f"What to measure, several times: quantart, adain:alpha=0.8, {PHOTOGRAPHS}. Default: quantart.",
-        "METHOD[:NAME=VALUE,…]",
-        kind=list,
-    ),
-    "outputs": _text(
-        "Pictures made by another tool, named by --pattern: their pairs are what everything is measured on. "
-        "Where no name fits, FID and KID alone. Several times.",
-        "FOLDER",
-        kind=list,
-    ),
-    "pattern": _text(
-        "Names of outputs, without suffix, from those of their content and style.", "TEXT", "{content}--{style}"
-    ),
-    "keep": _text("Keep squares and outputs here, named by the default pattern.", "FOLDER"),
-    "sheet": _text("Write a contact sheet of the first pairs.", "FILE"),
-    "model": _text("Other weights for methods that take them and name none of their own.", "MODEL"),
-    "download": (
-        Annotated[bool, typer.Option("--download", help="Download what is needed and not here yet.")],
-        False,
-    ),
-    **from_controls(EvaluationOptions),
-    **MACHINE,
-    "quiet": (Annotated[bool, typer.Option("--quiet", help="Say nothing but errors and the result.")], False),
-}
-
-# Name of a score, how it is headed, factor and digits it is shown with.
-_COLUMNS = (
+_COLUMNS = (  # metric, heading, factor and digits
+    ("painted", "painted", 1, 3),
+    ("positions", "positions", 1, 2),
+    ("high_band", "high band", 1, 2),
     ("lpips_vgg", "LPIPS VGG", 1, 3),
     ("lpips_alex", "LPIPS Alex", 1, 3),
+    ("self_similarity", "self-sim.", 1, 3),
     ("gram", "Gram", 1, 3),
     ("moments", "mean/std", 1, 3),
     ("fid", "FID", 1, 1),
@@ -87,79 +86,139 @@ _COLUMNS = (
 
 
 def register(app: typer.Typer) -> None:
-    app.command("evaluate")(with_parameters(run, _DOC, _PARAMETERS))
+    add_command(app, "evaluate", EvaluateOptions, run)
 
 
-def run(values: dict[str, Any]) -> int:
-    """Measure; returns the exit status.
+def run(options: EvaluateOptions) -> int:
+    """Measure; returns the exit status. Options are checked first, then files, then weights.
 
     Raises:
-        QuantArtError: whatever a person can put right.
+        QuantArtError: an input is wrong.
     """
     start = time.perf_counter()
-    options = EvaluationOptions.of({name: values[name] for name in EvaluationOptions.__dataclass_fields__})
-    wanted = _wanted(values)
-    if values["sheet"]:
-        check_output(values["sheet"], [])
-    from quantart_cli.evaluation.keeping import Keeper
-    from quantart_cli.evaluation.reference import features_of
-
-    judges, checksum = _judges(values)
-    found = _pictures(values, options)
-    candidates = _candidates(wanted, found.outputs, values, options, judges.device)
-    tell = (lambda line: None) if values["quiet"] else say
-    if values["sheet"] and not candidates:
+    specs = _check(options)
+    found = _inputs(options)
+    if options.sheet and not found.pairs:
         raise QuantArtError("--sheet needs pairs: no output is named by the pattern")
-    folder = None if values["keep"] is None else Path(values["keep"])
-    keeper = Keeper(folder, bool(values["sheet"]), [each.name for each in candidates])
-    with progress_bar("artworks", values["quiet"]) as bar:
-        reference = features_of(found.artworks, options.size, judges.inception, checksum, _stage(bar, "artworks"), tell)
-        measured = _measured(candidates, found, options, judges, keeper, bar)
-        scores = _scored(measured, reference, options.seed, bar)
-    if values["sheet"]:
-        keeper.write_sheet(values["sheet"])
-    seconds = time.perf_counter() - start
-    _show(scores, len(reference), options, values)
-    if values["json"]:
-        print(json.dumps(_report(scores, found.pairs, len(reference), options, values, seconds)))
+
+    from quantart_cli.evaluation.measure import Measured, inception_features, measure, score
+    from quantart_cli.evaluation.output_writer import OutputWriter
+
+    networks = _networks(options, needs_fid=bool(found.unpaired))
+    outputs = [Outputs(Path(folder).name, files) for folder, files in found.outputs.items()]
+    systems = [*load(specs, options, options.model), *outputs]
+    folder = None if options.keep is None else Path(options.keep)
+    writer = OutputWriter(folder, found.pairs if options.sheet else [], [system.name for system in systems])
+    with progress_bar("pictures", options.quiet) as bar:
+
+        def features(paths: list[Path], stage: str) -> np.ndarray | None:
+            if networks.inception is None:
+                return None
+            warn = (lambda line: None) if options.quiet else say
+            return inception_features(paths, options.size, networks.inception, _stage(bar, stage), warn)
+
+        reference = features(found.artworks, "artworks")
+        progress = _stage(bar, "pictures")
+        measured = measure(systems, found.pairs, options.size, networks, progress, writer, options.seed)
+        for name, files in found.unpaired.items():
+            rows = features(files, name)
+            assert rows is not None
+            measured.append(Measured(name, len(rows), features=rows))
+        scores = [score(each, reference, options.seed, _stage(bar, f"confidence of {each.name}")) for each in measured]
+    if options.sheet:
+        writer.write_sheet(options.sheet)
+    uses = {system.name: system.use for system in systems if isinstance(system, Painting) and system.use}
+    artworks = 0 if reference is None else len(reference)
+    if not (options.quiet and options.json):
+        _print_table(scores, uses, artworks, options)
+    if options.json:
+        report = {
+            "quantart": __version__,
+            "options": asdict(options),
+            "artworks": artworks,
+            "candidates": [_system_report(each, scores[0], uses.get(each.name)) for each in scores],
+            "pairs": [_pair_report(index, pair, measured) for index, pair in enumerate(found.pairs)],
+            "seconds": round(time.perf_counter() - start, 1),
+        }
+        print(json.dumps(report))
     return 0
 
 
-def _wanted(values: dict[str, Any]) -> list[Wanted]:
-    given = values["compare"] or ([] if values["outputs"] else ["quantart"])
-    wanted = [parse(text) for text in given]
-    names = [each.name for each in wanted] + [Path(folder).name for folder in values["outputs"]]
-    for name in names:
-        if names.count(name) > 1:
-            raise QuantArtError(f"{name} is to be measured twice: once is enough, folders need names of their own")
-    accepts = [kind for each in wanted if each.model is None for kind in ACCEPTS.get(each.method, ())]
-    if values["model"] and not accepts:
-        raise QuantArtError("--model: nothing that is measured takes it")
-    return wanted
+def _check(options: EvaluateOptions) -> list[SystemSpec]:
+    """Check all options; returns the systems to load."""
+    from quantart_cli.evaluation.pictures import check_pattern
+
+    check_range("pairs", options.pairs, 2)
+    check_range("size", options.size, 64, 4096)
+    check_range("hold-out", options.hold_out, 0, 0.9)
+    check_range("seed", options.seed, 0)
+    specs = [parse_system(text) for text in options.compare or ([] if options.outputs else ["quantart"])]
+    check_names([spec.name for spec in specs] + [Path(folder).name for folder in options.outputs])
+    check_model(specs, options.model)
+    check_pattern(options.pattern)
+    if options.sheet:
+        check_output(options.sheet, [])
+    return specs
 
 
-def _stage(bar: Bar, stage: str) -> Any:
-    return lambda done, total: bar(done, total, stage=stage)
+@dataclass(frozen=True)
+class _Inputs:
+    """Files to measure.
+
+    Attributes:
+        pairs: empty when every folder of outputs is unpaired and no method is compared.
+        outputs: folder -> files by the names of content and style.
+        unpaired: name of the folder -> files that belong to no pair.
+    """
+
+    pairs: list[Pair]
+    artworks: list[Path]
+    outputs: dict[str, dict[tuple[str, str], Path]]
+    unpaired: dict[str, list[Path]]
 
 
-def _judges(values: dict[str, Any]) -> tuple[Judges, str]:
-    """The networks that measure, and the sha256 of the one whose features are remembered."""
-    from quantart_cli.checkpoints.manifest import artefact
-    from quantart_cli.evaluation.networks import DOWNLOADS, Judges, absent
+def _inputs(options: EvaluateOptions) -> _Inputs:
+    from quantart_cli.evaluation.pictures import choose_pairs, find_outputs, find_pictures, named, shared_pairs
 
-    if missing := absent():
-        if not values["download"]:
-            names = " ".join(missing)
-            raise QuantArtError(f"measuring needs quantart download-weights {names}, once; or give --download")
-        _fetch(missing, values["quiet"])
+    contents, styles = (named(find_pictures(each, options.hold_out)) for each in (options.contents, options.styles))
+    artworks = find_pictures(options.artworks or options.styles, options.hold_out)
+    outputs, unpaired = {}, {}
+    for folder in options.outputs:
+        if files := find_outputs(Path(folder), options.pattern, contents, styles):
+            outputs[folder] = files
+            continue
+        unpaired[Path(folder).name] = find_pictures(folder)
+        if not options.quiet:
+            say(f"{folder}: no name matches {options.pattern}, so only FID and KID are measured")
+    if outputs:
+        pairs = shared_pairs(list(outputs.values()), contents, styles)[: options.pairs]
+        if len(pairs) < 2:
+            raise QuantArtError(f"the folders of outputs share {len(pairs)} pairs: at least 2 are needed")
+    else:
+        pairs = choose_pairs(contents, styles, options.pairs, options.seed)
+        pairs = pairs if options.compare or not unpaired else []
+    return _Inputs(pairs, artworks, outputs, unpaired)
+
+
+def _networks(options: EvaluateOptions, needs_fid: bool) -> MetricNetworks:
+    """The networks that measure, after the download of those that are missing if it is asked for."""
     from quantart_cli.engine.device import choose
+    from quantart_cli.evaluation.networks import DOWNLOADS, MetricNetworks, absent
 
-    checksum = artefact(DOWNLOADS[-1]).sha256
-    assert checksum is not None
-    return Judges.load(choose(values["device"], values["precision"]).device), checksum
+    device = choose(options.device, options.precision).device
+    missing = absent()
+    if missing and options.download:
+        _download(missing, options.quiet)
+    elif missing:
+        command = f"quantart download-weights {' '.join(missing)}"
+        if needs_fid and DOWNLOADS["fid"] in missing:
+            raise QuantArtError(f"outputs without pairs are measured by FID and KID alone: run {command}")
+        if not options.quiet:
+            say(f"LPIPS, FID, KID and ArtFID are measured where their weights are here: {command}")
+    return MetricNetworks.load(device)
 
 
-def _fetch(names: list[str], quiet: bool) -> None:
+def _download(names: list[str], quiet: bool) -> None:
     from quantart_cli.checkpoints.download import fetch
     from quantart_cli.checkpoints.manifest import artefact
     from quantart_cli.checkpoints.package_index import forget_archives
@@ -172,199 +231,61 @@ def _fetch(names: list[str], quiet: bool) -> None:
             forget_archives()
 
 
-class _Found:
-    """The files of the folders, and the pairs.
-
-    Attributes:
-        pairs: to be measured.
-        artworks: paths.
-        outputs: by folder: files by pair, or a list of files that belong to no pair.
-    """
-
-    def __init__(self, pairs: list[Pair], artworks: list[Path], outputs: dict[str, Any]) -> None:
-        self.pairs = pairs
-        self.artworks = artworks
-        self.outputs = outputs
+def _stage(bar: Bar, stage: str) -> Progress:
+    return lambda done, total: bar(done, total, stage=stage)
 
 
-def _pictures(values: dict[str, Any], options: EvaluationOptions) -> _Found:
-    from quantart_cli.evaluation.pictures import check_pattern, choose_pairs, find_outputs, named
-
-    check_pattern(values["pattern"])
-    contents = named(_held_out(values["contents"], options.hold_out))
-    styles = named(_held_out(values["styles"], options.hold_out))
-    artworks = _held_out(values["artworks"] or values["styles"], options.hold_out)
-    outputs: dict[str, Any] = {}
-    for folder in values["outputs"]:
-        files = find_outputs(Path(folder), values["pattern"], contents, styles)
-        outputs[folder] = files or _held_out(folder, 0)
-        if not files and not values["quiet"]:
-            say(f"{folder}: no name fits {values['pattern']}, so only FID and KID are measured")
-    paired = [set(files) for files in outputs.values() if isinstance(files, dict)]
-    if not paired:
-        return _Found(choose_pairs(contents, styles, options.pairs, options.seed), artworks, outputs)
-    pairs = _pairs_of(set.intersection(*paired), contents, styles)
-    if len(pairs) < 2:
-        raise QuantArtError(f"the folders of outputs share {len(pairs)} pairs: at least 2 are needed")
-    return _Found(pairs[: options.pairs], artworks, outputs)
+def _print_table(scores: list[Scores], uses: dict[str, CodebookUse], artworks: int, options: EvaluateOptions) -> None:
+    """One row for each system: on stdout, or on stderr beside ``--json``. Metrics that none has are left out."""
+    stream = sys.stderr if options.json else sys.stdout
+    pictures = " or ".join(map(str, sorted({each.pictures for each in scores})))
+    against = f", {artworks} artworks" if artworks else ""
+    print(f"{pictures} pictures each of {options.size}²{against}, ± 95 %", file=stream)
+    columns = [column for column in _COLUMNS if any(column[0] in each.values for each in scores)]
+    rows = [["", *(heading for _, heading, _, _ in columns), *(["codes, perplexity"] if uses else []), "s"]]
+    for each in scores:
+        cells = [_cell(each.values.get(name), factor, digits) for name, _, factor, digits in columns]
+        if uses:
+            use = uses.get(each.name)
+            cells.append("–" if use is None else f"{use.used}/{use.entries}, {use.perplexity:.0f}")
+        rows.append([each.name, *cells, "–" if each.seconds is None else f"{each.seconds:.2f}"])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for name, *cells in rows:
+        aligned = (cell.rjust(width) for cell, width in zip(cells, widths[1:], strict=True))
+        print("  ".join((name.ljust(widths[0]), *aligned)).rstrip(), file=stream)
 
 
-def _pairs_of(names: set[tuple[str, str]], contents: list[Source], styles: list[Source]) -> list[Pair]:
-    from quantart_cli.evaluation.pictures import Pair
-
-    by_name = {source.name: source for source in contents}, {source.name: source for source in styles}
-    return [Pair(by_name[0][content], by_name[1][style]) for content, style in sorted(names)]
+def _cell(value: Estimate | None, factor: int, digits: int) -> str:
+    return "–" if value is None else f"{factor * value.value:.{digits}f} ±{factor * value.error:.{digits}f}"
 
 
-def _held_out(folder: str, share: float) -> list[Path]:
-    """Pictures of a folder; with a share, those a training with that ``--hold-out`` leaves out."""
-    from quantart_cli.training.gather import name_hash, pictures_below
+def _system_report(scores: Scores, first: Scores, use: CodebookUse | None) -> dict[str, Any]:
+    """One system in ``--json``; ``over_first`` are ratios to the first one, of the same halves of the pictures."""
 
-    found = [path for path in pictures_below(Path(folder)) if share == 0 or name_hash(path.name) < share]
-    if not found:
-        raise QuantArtError(f"{folder}: none of its pictures is held out: raise --hold-out")
-    return found
-
-
-def _candidates(
-    wanted: list[Wanted], outputs: dict[str, Any], values: dict[str, Any], options: EvaluationOptions, device: str
-) -> list[Candidate]:
-    """What paints or has painted, unpaired folders left out."""
-    from quantart_cli.api import load
-    from quantart_cli.evaluation.candidates import Outputs, Painting, Photographs, art_codebook
-
-    loaded: dict[tuple[str, str | None], Any] = {}
-    found: list[Candidate] = []
-    for each in wanted:
-        if each.controls is None:
-            found.append(Photographs())
-            continue
-        file = each.model or _model_for(each.method, values["model"], [other.method for other in wanted])
-        key = each.method, file
-        if key not in loaded:
-            machine = {"device": device, "precision": values["precision"]}
-            loaded[key] = load(each.method, model=file, download=values["download"], **machine)
-        codebook = art_codebook(loaded[key]._networks) if getattr(each.controls, "fidelity", 0) > 0 else None
-        found.append(Painting(each.name, loaded[key], each.controls, options.seed, codebook))
-    for folder, files in outputs.items():
-        if isinstance(files, dict):
-            found.append(Outputs(Path(folder).name, files))
-    return found
-
-
-def _model_for(method: str, model: str | None, methods: list[str]) -> str | None:
-    """``--model`` for a method that takes it; one that none of them takes is refused as everywhere."""
-    if model is None:
-        return None
-    from quantart_cli.checkpoints.models import find_model
-
-    fitting = tuple({kind for each in methods for kind in ACCEPTS.get(each, ())})
-    return model if find_model(model, fitting).kind in ACCEPTS[method] else None
-
-
-def _measured(
-    candidates: list[Candidate],
-    found: _Found,
-    options: EvaluationOptions,
-    judges: Judges,
-    keeper: Keeper,
-    bar: Bar,
-) -> list[Measured]:
-    from quantart_cli.evaluation.measure import measure, measure_unpaired
-
-    measured = []
-    if candidates:
-        painting = _stage(bar, "pictures")
-        measured = measure(candidates, found.pairs, options.size, judges, painting, keeper)
-    for folder, files in found.outputs.items():
-        if not isinstance(files, dict):
-            name = Path(folder).name
-            measured.append(measure_unpaired(name, files, options.size, judges, _stage(bar, name)))
-    return measured
-
-
-def _scored(measured: list[Measured], reference: np.ndarray, seed: int, bar: Bar) -> list[Scores]:
-    from quantart_cli.evaluation.measure import score
-
-    return [score(each, reference, seed, _stage(bar, f"confidence of {each.name}")) for each in measured]
-
-
-def _cells(scores: Scores) -> list[str]:
-    """A row of the table."""
-    cells = [scores.name]
-    for name, _, factor, digits in _COLUMNS:
-        value = scores.values.get(name)
-        cells.append("–" if value is None else f"{factor * value.value:.{digits}f} ±{factor * value.error:.{digits}f}")
-    if scores.use is None:
-        cells.append("–")
-    else:
-        cells.append(f"{scores.use.used}/{len(scores.use.counts)}, {scores.use.perplexity:.0f}")
-    return [*cells, "–" if scores.seconds is None else f"{scores.seconds:.2f}"]
-
-
-def _show(scores: list[Scores], artworks: int, options: EvaluationOptions, values: dict[str, Any]) -> None:
-    """The table: on stdout, or on stderr beside ``--json``."""
-    stream = sys.stderr if values["json"] else sys.stdout
-    if values["quiet"] and values["json"]:
-        return
-    counts = sorted({each.pictures for each in scores})
-    pictures = " or ".join(map(str, counts))
-    title = f"{pictures} pictures each of {options.size}², {artworks} artworks, ± 95 %"
-    heads = ["", *(head for _, head, _, _ in _COLUMNS), "codes, perplexity", "s"]
-    rows = [_cells(each) for each in scores]
-    if stream.isatty():
-        from rich.console import Console
-        from rich.table import Table
-
-        table = Table(*heads, title=title)
-        for column in table.columns[1:]:
-            column.justify = "right"
-        for row in rows:
-            table.add_row(*row)
-        Console(file=stream).print(table)
-        return
-    widths = [max(len(row[column]) for row in [heads, *rows]) for column in range(len(heads))]
-    print(title, file=stream)
-    for row in [heads, *rows]:
-        aligned = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        print("  ".join((row[0].ljust(widths[0]), *aligned)).rstrip(), file=stream)
-
-
-def _report(
-    scores: list[Scores],
-    pairs: list[Pair],
-    artworks: int,
-    options: EvaluationOptions,
-    values: dict[str, Any],
-    seconds: float,
-) -> dict[str, Any]:
-    """The object ``--json`` prints."""
-    folders = {name: values[name] for name in ("contents", "styles", "artworks", "outputs", "model")}
-    return {
-        "quantart": __version__,
-        "options": {**asdict(options), **folders},
-        "artworks": artworks,
-        "candidates": [_reported(each, scores[0]) for each in scores],
-        "pairs": [
-            {"name": pair.name, "content": str(pair.content.path), "style": str(pair.style.path)} for pair in pairs
-        ],
-        "seconds": round(seconds, 1),
-    }
-
-
-def _reported(scores: Scores, first: Scores) -> dict[str, Any]:
-    """One candidate; ``over_first`` are ratios to the first one, from the same halves of the pictures."""
-
-    def told(value: Any) -> dict[str, float]:
+    def rounded(value: Estimate) -> dict[str, float]:
         return {"value": round(value.value, 6), "error": round(value.error, 6)}
 
     ratios = {name: value.over(first.values[name]) for name, value in scores.values.items() if name in first.values}
-    use = scores.use
     return {
         "name": scores.name,
         "pictures": scores.pictures,
-        "scores": {name: told(value) for name, value in scores.values.items()},
-        "over_first": {name: told(value) for name, value in ratios.items() if value is not None},
-        "codebook": use and {"entries": len(use.counts), "used": use.used, "perplexity": round(use.perplexity, 1)},
+        "scores": {name: rounded(value) for name, value in scores.values.items()},
+        "over_first": {name: rounded(value) for name, value in ratios.items() if value is not None},
+        "codebook": use and {"entries": use.entries, "used": use.used, "perplexity": round(use.perplexity, 1)},
         "seconds": scores.seconds and round(scores.seconds, 4),
+    }
+
+
+def _pair_report(index: int, pair: Pair, measured: list[Measured]) -> dict[str, Any]:
+    """One pair in ``--json``; a metric that does not exist is null."""
+
+    def values(each: Measured) -> dict[str, float | None]:
+        found = {name: float(column[index]) for name, column in each.values.items()}
+        return {name: round(value, 6) if math.isfinite(value) else None for name, value in found.items()}
+
+    return {
+        "name": pair.name,
+        "content": str(pair.content.path),
+        "style": str(pair.style.path),
+        "scores": {each.name: values(each) for each in measured if each.values},
     }

@@ -1,1 +1,1 @@
-"""How good a painted picture is: near its content, like its style, and among real paintings. Knows no training."""
+"""Metrics of stylized pictures: painted score, style and content distances, FID, KID; contact sheets and studies."""

@@ -4,8 +4,8 @@ With X (n, d) and Y (m, d), rows centred, the covariances are XᵀX/(n-1) and Y�
 
     tr (Σ_x Σ_y)^½ = sum of the singular values of X Yᵀ / √((n-1)(m-1)),
 
-exactly: Σ_x Σ_y and (X Yᵀ)(X Yᵀ)ᵀ have the same eigenvalues but for zeros. No root of a nearly singular 2048 × 2048
-matrix is taken, and what is needed of a part of the rows is a part of the same products.
+exactly, as Σ_x Σ_y and (X Yᵀ)(X Yᵀ)ᵀ have the same nonzero eigenvalues. So no root of a nearly singular 2048 × 2048
+matrix is computed, and the products of a subset of the rows are a submatrix.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ class Products:
 
     @staticmethod
     def of(x: np.ndarray, y: np.ndarray) -> Products:
-        """Of two sets of features, (n, d) and (m, d), two rows or more each."""
+        """Of features (n, d) and (m, d), with two rows or more each."""
         x, y = x.astype(np.float64), y.astype(np.float64)
         return Products(x @ x.T, x @ y.T, y @ y.T, x.shape[1])
 
     def part(self, rows: np.ndarray, columns: np.ndarray) -> Products:
-        """Of some rows of X and some of Y, by their numbers."""
+        """Of subsets of the rows of X and of Y, by their indices."""
         return Products(
             self.xx[np.ix_(rows, rows)],
             self.xy[np.ix_(rows, columns)],
@@ -48,9 +48,9 @@ class Products:
 
 
 def fid(products: Products) -> float:
-    """Fréchet distance of the two sets as Gaussians (Heusel et al. 2017, equation 6); covariances are unbiased.
+    """Fréchet distance of the two sets as Gaussians (Heusel et al. 2017, equation 6), with unbiased covariances.
 
-    |μ_x - μ_y|² + tr Σ_x + tr Σ_y - 2 tr (Σ_x Σ_y)^½. Few pictures make it large: compare only equal numbers of them.
+    |μ_x - μ_y|² + tr Σ_x + tr Σ_y - 2 tr (Σ_x Σ_y)^½. It is larger for fewer pictures: compare equal numbers only.
     """
     n, m = products.xy.shape
     means = products.xx.mean() + products.yy.mean() - 2 * products.xy.mean()
@@ -61,14 +61,14 @@ def fid(products: Products) -> float:
 
 
 def _spread(own: np.ndarray) -> float:
-    """tr Σ from the products of a set with itself."""
+    """tr Σ of a set from its products with itself."""
     return float((np.trace(own) - own.mean() * len(own)) / (len(own) - 1))
 
 
 def kid(products: Products) -> float:
     """Kernel distance, unbiased: squared MMD with the kernel (x·y / d + 1)³ (Bińkowski et al. 2018, section 4).
 
-    Its expectation does not depend on how many pictures there are; it can be below zero where the sets are alike.
+    Its expectation does not depend on the number of pictures. It can be negative when the sets are similar.
     """
     n, m = products.xy.shape
     kxx, kxy, kyy = ((part / products.channels + 1) ** 3 for part in (products.xx, products.xy, products.yy))
@@ -79,7 +79,7 @@ def kid(products: Products) -> float:
 def artfid(lpips: float, fid: float) -> float:
     """(1 + LPIPS to the content) · (1 + FID to the artworks) (Wright and Ommer 2022, section 3).
 
-    Their code takes LPIPS on AlexNet, as :func:`quantart_cli.evaluation.measure.score` does; their Inception is one
-    trained on art, ours that of FID, so that numbers compare with ours alone.
+    Departure: the authors use an Inception trained on art, and we that of FID, so compare our numbers with each other
+    only. LPIPS is on AlexNet, as in their code.
     """
     return (1 + lpips) * (1 + fid)

@@ -1,4 +1,4 @@
-"""The Inception of FID (2015-12-05): pictures to 2048 features."""
+"""The Inception network of FID (2015-12-05): pictures to 2048 features."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ class Inception:
         """The network of the manifest, from the cache.
 
         Raises:
-            QuantArtError: it is not here, or its bytes are not those that were downloaded.
+            QuantArtError: it is not here, or damaged.
         """
-        # TorchScript is code of others, and run: by this command alone, and only this one file, whose bytes are those
-        # of the sha256 in our manifest. It cannot reach beyond torch's own operators.
+        # TorchScript runs code of its author. Only this file is loaded, and only with the sha256 of our manifest;
+        # TorchScript has no operators besides torch's own.
         data = read_verified(artefact(NAME))
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch calls torch.jit old; it reads such files all the same
-            network = torch.jit.load(io.BytesIO(data), map_location=device).eval()
+            warnings.simplefilter("ignore")  # torch.jit is deprecated, but reads such files
+            network = torch.jit.load(io.BytesIO(data), map_location=device).eval()  # type: ignore[no-untyped-call]
         return Inception(network, device)
 
     @torch.inference_mode()
     def __call__(self, rgb: np.ndarray) -> np.ndarray:
         """One picture, (H, W, 3) uint8 sRGB -> (2048,) float32."""
         image = torch.tensor(rgb).to(self.device).permute(2, 0, 1)[None].float()
-        # To 299 with antialiasing: without it reduced pictures have patterns of their own (Parmar et al., CVPR 2022).
+        # With antialiasing: without it reduced pictures have aliasing artefacts (Parmar et al., CVPR 2022).
         image = F.interpolate(image, (_SIDE, _SIDE), mode="bilinear", antialias=True)
-        # The network was trained with this range, and not with one that is symmetric.
+        # The range of its training, which is not symmetric.
         return self.network((image - 128) / 128)[0].float().cpu().numpy()

@@ -1,9 +1,8 @@
 """LPIPS, learned perceptual image patch similarity (Zhang, Isola, Efros, Shechtman and Wang, CVPR 2018), version 0.1.
 
-    d(x, y) = Σ_l mean_hw  w_l · (φ̂_l(x) - φ̂_l(y))²        φ̂: activations of unit length over the channels
+    d(x, y) = Σ_l mean_hw  w_l · (φ̂_l(x) - φ̂_l(y))²        φ̂: activations normalised over the channels
 
-The trunks are AlexNet and VGG-16 as torchvision trained them; w_l, the linear layers, were fitted to people's
-judgements.
+The trunks are AlexNet and VGG-16 as torchvision trained them; w_l, the linear layers, were fitted to human judgements.
 """
 
 from __future__ import annotations
@@ -15,41 +14,39 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Mean and standard deviation of ImageNet for pictures in [-1, 1], as the release of LPIPS rounds them.
-_SHIFT = (-0.030, -0.088, -0.188)
-_SCALE = (0.458, 0.448, 0.450)
+_MEAN = (-0.030, -0.088, -0.188)
+_STD = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
 
 
 @dataclass(frozen=True)
 class _Trunk:
-    """A chain of convolutions, each with its ReLU.
+    """Blocks of convolutions with ReLU; the end of each block is compared.
 
     Attributes:
-        widths: channels of each.
-        first: kernel, stride and padding of those that are not (3, 1, 1), from the first on.
-        pool: kernel of the max pooling, stride 2.
-        pooled: numbers of the convolutions that the pooling comes before.
-        tapped: numbers of those whose activations are compared.
+        blocks: channels of the convolutions.
+        pooled: numbers of the blocks with max pooling, stride 2, before them.
+        pool: its kernel.
+        first: kernel, stride and padding of the first convolutions; the others have (3, 1, 1).
     """
 
-    widths: tuple[int, ...]
-    first: tuple[tuple[int, int, int], ...]
-    pool: int
+    blocks: tuple[tuple[int, ...], ...]
     pooled: tuple[int, ...]
-    tapped: tuple[int, ...]
+    pool: int
+    first: tuple[tuple[int, int, int], ...] = ()
 
 
 _TRUNKS = {
-    "lpips-vgg16": _Trunk((64,) * 2 + (128,) * 2 + (256,) * 3 + (512,) * 6, (), 2, (2, 4, 7, 10), (1, 3, 6, 9, 12)),
-    "lpips-alexnet": _Trunk((64, 192, 384, 256, 256), ((11, 4, 2), (5, 1, 2)), 3, (1, 2), (0, 1, 2, 3, 4)),
+    "lpips-vgg16": _Trunk(((64,) * 2, (128,) * 2, (256,) * 3, (512,) * 3, (512,) * 3), (1, 2, 3, 4), 2),
+    "lpips-alexnet": _Trunk(((64,), (192,), (384,), (256,), (256,)), (1, 2), 3, ((11, 4, 2), (5, 1, 2))),
 }
 
-SMALLEST = 32
-"""Pixels a side below which the trunks have nothing left to compare."""
+MIN_SIDE = 32
+"""Smallest height and width in pixels."""
 
 
 class LPIPS(nn.Module):
-    """LPIPS with one of the two trunks; its tensors are named as in the files ``quantart convert`` writes.
+    """LPIPS; its tensors have the names in the files of ``quantart convert``.
 
     Args:
         kind: "lpips-vgg16" or "lpips-alexnet".
@@ -57,28 +54,24 @@ class LPIPS(nn.Module):
 
     def __init__(self, kind: str) -> None:
         super().__init__()
-        self.shape = shape = _TRUNKS[kind]
-        trunk, linear = [], []
-        fan_in = 3
-        for number, width in enumerate(shape.widths):
-            kernel, stride, padding = (*shape.first, *[(3, 1, 1)] * len(shape.widths))[number]
-            trunk.append(nn.Conv2d(fan_in, width, kernel, stride, padding))
-            fan_in = width
-        for number in shape.tapped:
-            linear.append(nn.Conv2d(shape.widths[number], 1, 1, bias=False))
-        self.trunk, self.linear = nn.ModuleList(trunk), nn.ModuleList(linear)
+        self.shape = _TRUNKS[kind]
+        widths = [width for block in self.shape.blocks for width in block]
+        kernels = [*self.shape.first, *[(3, 1, 1)] * len(widths)]
+        self.trunk = nn.ModuleList(map(nn.Conv2d, [3, *widths], widths, *zip(*kernels, strict=True)))
+        self.linear = nn.ModuleList(nn.Conv2d(block[-1], 1, 1, bias=False) for block in self.shape.blocks)
 
     def features(self, image: Tensor) -> list[Tensor]:
-        """φ̂: (B, 3, H, W) sRGB in [0, 1], 32 pixels a side or more -> the five taps, (B, C_l, h_l, w_l) each."""
-        x = (2 * image - 1 - image.new_tensor(_SHIFT).view(-1, 1, 1)) / image.new_tensor(_SCALE).view(-1, 1, 1)
+        """φ̂: (B, 3, H, W) sRGB in [0, 1] -> the five layers, (B, C_l, h_l, w_l) each."""
+        x = (2 * image - 1 - image.new_tensor(_MEAN).view(-1, 1, 1)) / image.new_tensor(_STD).view(-1, 1, 1)
         x = x.contiguous(memory_format=torch.channels_last)
+        convolutions = iter(self.trunk)
         found = []
-        for number, convolution in enumerate(self.trunk):
+        for number, block in enumerate(self.shape.blocks):
             if number in self.shape.pooled:
                 x = F.max_pool2d(x, self.shape.pool, 2)
-            x = F.relu(convolution(x))
-            if number in self.shape.tapped:
-                found.append(x / (x.square().sum(1, keepdim=True).sqrt() + _EPSILON))
+            for _ in block:
+                x = F.relu(next(convolutions)(x))
+            found.append(x / (x.square().sum(1, keepdim=True).sqrt() + _EPSILON))
         return found
 
     def distance(self, one: list[Tensor], other: list[Tensor]) -> Tensor:

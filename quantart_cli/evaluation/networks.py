@@ -1,10 +1,14 @@
-"""The networks that judge: LPIPS twice, the Inception of FID, and the VGG-19 that came with quantart."""
+"""The networks that measure: the embedded VGG-19, and LPIPS and the Inception of FID where they are downloaded."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
 
+import numpy as np
 import torch
+from torch import Tensor
 
 from quantart_cli.checkpoints import cache
 from quantart_cli.checkpoints.loading import fill_strictly, load_tensors, read_verified
@@ -16,39 +20,61 @@ from quantart_cli.evaluation.inception import Inception
 from quantart_cli.evaluation.lpips import LPIPS
 from quantart_cli.nets.vgg import VGG19
 
-DOWNLOADS = ("lpips-vgg16", "lpips-alexnet", INCEPTION)
-"""Names of the manifest that measuring needs."""
+DOWNLOADS = {"lpips_vgg": "lpips-vgg16", "lpips_alex": "lpips-alexnet", "fid": INCEPTION}
+"""Metric -> the weights of the manifest that it needs; the other metrics need none."""
 
 
 def absent() -> list[str]:
-    """Those that are not here yet."""
-    return [name for name in DOWNLOADS if cache.find(name) is None]
+    """The weights of :data:`DOWNLOADS` that are not here yet."""
+    return [name for name in DOWNLOADS.values() if cache.find(name) is None]
+
+
+class PerceptualDistance(Protocol):
+    """As :class:`LPIPS`."""
+
+    def features(self, image: Tensor) -> list[Tensor]: ...
+
+    def distance(self, one: list[Tensor], other: list[Tensor]) -> Tensor: ...
 
 
 @dataclass(frozen=True)
-class Judges:
-    """All of them on one device, in float32: numbers that are published were found that way."""
+class MetricNetworks:
+    """Networks on one device, in float32 as for published numbers.
 
-    lpips_vgg: LPIPS
-    lpips_alex: LPIPS
-    inception: Inception
+    Attributes:
+        vgg: the normalised VGG-19.
+        device: of all of them.
+        lpips: by metric, "lpips_vgg" and "lpips_alex", those that are here.
+        inception: (H, W, 3) uint8 sRGB -> (2048,) float32; None: it is not here.
+    """
+
     vgg: VGG19
     device: str
+    lpips: Mapping[str, PerceptualDistance] = field(default_factory=dict)
+    inception: Callable[[np.ndarray], np.ndarray] | None = None
 
     @staticmethod
-    def load(device: str) -> Judges:
-        """From the cache.
+    def load(device: str) -> MetricNetworks:
+        """All that are here.
 
         Raises:
-            QuantArtError: one is not here, or damaged.
+            QuantArtError: weights are damaged.
         """
         vgg = build_network("vgg", "vgg19-normalised", Machine(device, "fp32", "evaluation"))
-        both = (load_lpips(name, device) for name in DOWNLOADS[:2])
-        return Judges(*both, Inception.load(device), vgg, device)  # type: ignore[arg-type]
+        assert isinstance(vgg, VGG19)
+        here = {metric: name for metric, name in DOWNLOADS.items() if cache.find(name) is not None}
+        inception = Inception.load(device) if here.pop("fid", None) else None
+        return MetricNetworks(
+            vgg, device, {metric: load_lpips(name, device) for metric, name in here.items()}, inception
+        )
 
 
 def load_lpips(kind: str, device: str) -> LPIPS:
-    """LPIPS of the manifest: "lpips-vgg16" or "lpips-alexnet"; errors as in :meth:`Judges.load`."""
+    """LPIPS of the manifest, "lpips-vgg16" or "lpips-alexnet".
+
+    Raises:
+        QuantArtError: it is not here, or damaged.
+    """
     tensors = load_tensors(read_verified(artefact(kind)), f"weights {kind}")
-    network = fill_strictly(lambda _: LPIPS(kind), tensors, f"weights {kind}")
-    return network.to(device, memory_format=torch.channels_last)
+    network: LPIPS = fill_strictly(lambda _: LPIPS(kind), tensors, f"weights {kind}")
+    return network.to(device).to(memory_format=torch.channels_last)

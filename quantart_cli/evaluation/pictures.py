@@ -1,4 +1,4 @@
-"""Pictures as they are measured: squares of one size, in pairs of a content and a style, found by their names."""
+"""Pictures as they are compared: found by their names, in pairs of a content and a style, at one size."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ import numpy as np
 from PIL import Image
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images import fill_transparent, read_picture
+from quantart_cli.images import fill_transparent, read_picture, resize
 from quantart_cli.images.formats import SUFFIXES
 
 PATTERN = "{content}--{style}"
-"""How outputs are named, without their suffix, unless a person says otherwise."""
+"""Default names of outputs, without the suffix."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """A picture file, and its name in pairs: unique in its folder."""
+    """A picture file, and its name in pairs, which is unique."""
 
     path: Path
     name: str
@@ -40,22 +40,67 @@ class Pair:
         return PATTERN.format(content=self.content.name, style=self.style.name)
 
 
+def find_pictures(given: str, hold_out: float = 0.0) -> list[Path]:
+    """A file, or the pictures below a folder.
+
+    Args:
+        given: path of a file or folder.
+        hold_out: keep only the files that a training with this ``hold_out`` leaves out; 0: all files.
+
+    Raises:
+        QuantArtError: nothing is there, or no picture is left.
+    """
+    from quantart_cli.training.gather import name_hash, pictures_below
+
+    path = Path(given)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise QuantArtError(f"{given} is no folder")
+    found = [each for each in pictures_below(path) if hold_out == 0 or name_hash(each.name) < hold_out]
+    if not found:
+        raise QuantArtError(f"{given}: none of its pictures is held out: raise hold_out")
+    return found
+
+
+def whole(path: Path, long_side: int) -> np.ndarray:
+    """A picture reduced to at most ``long_side`` pixels; (H, W, 3) uint8 sRGB, transparent parts filled.
+
+    Raises:
+        QuantArtError: it cannot be read.
+    """
+    return np.ascontiguousarray(fill_transparent(resize(read_picture(path), long_side, enlarge=False)))
+
+
 def square(path: Path, size: int) -> np.ndarray:
-    """The middle of a picture: the largest centred square, resized with Lanczos; (size, size, 3) uint8 sRGB.
+    """The largest centred square of a picture, resized with Lanczos; (size, size, 3) uint8 sRGB.
+
+    Raises:
+        QuantArtError: it cannot be read.
+    """
+    return to_shape(path, (size, size))
+
+
+def to_shape(path: Path, shape: tuple[int, int]) -> np.ndarray:
+    """The largest centred part of a picture with the shape's ratio, resized with Lanczos; (*shape, 3) uint8 sRGB.
+
+    Args:
+        path: of the picture.
+        shape: height and width in pixels.
 
     Raises:
         QuantArtError: it cannot be read.
     """
     rgb = fill_transparent(read_picture(path))
-    side = min(rgb.shape[:2])
-    top, left = (rgb.shape[0] - side) // 2, (rgb.shape[1] - side) // 2
-    middle = Image.fromarray(np.ascontiguousarray(rgb[top : top + side, left : left + side]))
-    return np.array(middle.resize((size, size), Image.Resampling.LANCZOS))
+    scale = min(rgb.shape[0] / shape[0], rgb.shape[1] / shape[1])
+    height, width = (max(1, round(side * scale)) for side in shape)
+    top, left = (rgb.shape[0] - height) // 2, (rgb.shape[1] - width) // 2
+    middle = Image.fromarray(np.ascontiguousarray(rgb[top : top + height, left : left + width]))
+    return np.array(middle.resize(shape[::-1], Image.Resampling.LANCZOS))
 
 
 def named(paths: Sequence[Path]) -> list[Source]:
-    """Files with their names: the file name without its suffix, or with it and as much of the path as it takes to be
-    unique."""
+    """Files with unique names: the stem, or when it is not unique the file name, or the whole path."""
     stems = Counter(path.stem for path in paths)
     names = Counter(path.name for path in paths)
 
@@ -68,49 +113,49 @@ def named(paths: Sequence[Path]) -> list[Source]:
 
 
 def choose_pairs(contents: Sequence[Source], styles: Sequence[Source], count: int, seed: int) -> list[Pair]:
-    """Pairs, all of them different, that use as many contents and styles as there are, as evenly as can be.
+    """Different pairs that use as many contents and styles as possible, each about equally often.
 
     Args:
-        contents, styles: at least one each.
-        count: of the pairs; fewer come back where there are not as many.
+        contents, styles: one or more each.
+        count: of pairs; fewer are returned when there are not so many.
         seed: the same pictures and seed give the same pairs.
     """
     c, s = (_shuffled(each, seed) for each in (contents, styles))
-    lap = math.lcm(len(c), len(s))  # after which both would come together as they did before: styles move on by one
+    lap = math.lcm(len(c), len(s))  # after one lap the same pairs would come again: the styles move on by one
     count = min(count, len(c) * len(s))
     return [Pair(c[i % len(c)], s[(i + i // lap) % len(s)]) for i in range(count)]
 
 
 def _shuffled(sources: Sequence[Source], seed: int) -> list[Source]:
-    """By a hash of seed and name: an added picture leaves the others in their order."""
+    """Sorted by a hash of seed and name: an additional picture does not change the order of the others."""
     return sorted(sources, key=lambda source: hashlib.sha256(f"{seed} {source.name}".encode()).digest())
 
 
 def check_pattern(pattern: str) -> str:
-    """The pattern of names of outputs, when it is one.
+    """Return the pattern of the names of outputs.
 
     Raises:
         QuantArtError: it lacks ``{content}`` or ``{style}``, or has other fields.
     """
     try:
         tried = pattern.format(content="\0", style="\1")
-        good = tried.count("\0") == tried.count("\1") == 1
+        valid = tried.count("\0") == tried.count("\1") == 1
     except (KeyError, IndexError, ValueError):
-        good = False
-    if not good:
-        raise QuantArtError(f"--pattern {pattern!r} must name {{content}} and {{style}} once each, such as {PATTERN}")
+        valid = False
+    if not valid:
+        raise QuantArtError(f"pattern {pattern!r} must have {{content}} and {{style}} once each, such as {PATTERN}")
     return pattern
 
 
 def find_outputs(
     folder: Path, pattern: str, contents: Sequence[Source], styles: Sequence[Source]
 ) -> dict[tuple[str, str], Path]:
-    """Outputs of another tool by the names of their content and style; empty when no file's name fits.
+    """Outputs of another tool by the names of their content and style; empty when no file name matches.
 
     Args:
         folder: searched without its subfolders.
-        pattern: how they are named, with ``{content}`` and ``{style}``.
-        contents, styles: that can be named.
+        pattern: of the file names, with ``{content}`` and ``{style}``.
+        contents, styles: the possible sources.
 
     Raises:
         QuantArtError: the folder cannot be read.
@@ -121,3 +166,11 @@ def find_outputs(
         raise QuantArtError(f"{folder} is no folder of pictures: {error.strerror}") from None
     names = ((pattern.format(content=c.name, style=s.name), c.name, s.name) for c in contents for s in styles)
     return {(content, style): by_stem[stem] for stem, content, style in names if stem in by_stem}
+
+
+def shared_pairs(
+    outputs: Sequence[dict[tuple[str, str], Path]], contents: Sequence[Source], styles: Sequence[Source]
+) -> list[Pair]:
+    """The pairs that every set of outputs has, sorted by name."""
+    by_content, by_style = ({source.name: source for source in each} for each in (contents, styles))
+    return [Pair(by_content[c], by_style[s]) for c, s in sorted(set.intersection(*map(set, outputs)))]

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in rows, each with its name under it, on a quiet grey."""
+"""Contact sheets: rows of pictures with labels on grey."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ _INK = (44, 44, 44)
 
 @dataclass(frozen=True)
 class Cell:
-    """A picture of any size and mode, and what stands under it, if anything."""
+    """A picture of any size and mode, and the label below it."""
 
     image: Image.Image
     label: str = ""
 
 
 def sheet(rows: Sequence[Sequence[Cell]], *, cell: int = 256, headings: Sequence[str] = ()) -> Image.Image:
-    """Lay pictures out in rows, each fitted into its place without being cropped.
+    """Lay out pictures in rows, each fitted into its cell without cropping.
 
     Args:
-        rows: of cells, each row centred.
-        cell: width of a place in pixels; its height is what the tallest picture of its row needs, at most 1.5 widths.
-        headings: of the columns, above them all.
+        rows: each row is centred.
+        cell: width of a cell in pixels; the tallest picture of a row sets the height, at most 1.5 widths.
+        headings: of the columns.
 
     Returns:
-        RGB, opaque: what is transparent shows the grey.
+        RGB; transparent pixels show the grey.
     """
     gap = max(8, cell // 24)
     font = ImageFont.load_default(size=max(12, cell // 18))
+    assert isinstance(font, ImageFont.FreeTypeFont)  # as Pillow has FreeType in all its wheels
     line = round(font.size * 1.9)
     columns = max(len(row) for row in rows)
     heights = [round(cell * min(1.5, max(each.image.height / each.image.width for each in row))) for row in rows]
@@ -57,14 +58,14 @@ def sheet(rows: Sequence[Sequence[Cell]], *, cell: int = 256, headings: Sequence
 
 
 def _place(page: Image.Image, image: Image.Image, at: tuple[int, int], size: tuple[int, int]) -> None:
-    """Paste a picture into a place, in the middle of its lower edge: near its label."""
+    """Paste a picture at the middle of the lower edge of its cell, near the label."""
     fitted = ImageOps.contain(image.convert("RGBA"), size, Image.Resampling.LANCZOS)
     left, top = at[0] + (size[0] - fitted.width) // 2, at[1] + size[1] - fitted.height
     page.paste(fitted, (left, top), fitted)
 
 
 def _cut(text: str, font: ImageFont.FreeTypeFont, room: int) -> str:
-    """A text, its middle left out where it is too long."""
+    """A text, its middle replaced by … when it is too long."""
     kept, shown = len(text), text
     while font.getlength(shown) > room and kept > 4:
         kept -= 1

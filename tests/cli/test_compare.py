@@ -31,8 +31,8 @@ def test_sheet(run, content_file, style_file, tmp_path):
         (("--fidelity", "0,x"), "is no list of numbers"),
         (("--strength", "1.5"), "strength must lie between 0 and 1"),
         (("--method", "photographs"), "on the sheet already"),
-        (("--method", "gaty"), "did you mean gatys"),
-        (("--cell", "1"), "--cell must lie between"),
+        (("--method", "gaty"), "quantart: method 'gaty' is not known: did you mean gatys"),
+        (("--cell", "1"), "--cell must be between"),
         (("--fidelity", ",".join(["0"] * 101)), "at most 100 pictures"),
     ],
 )

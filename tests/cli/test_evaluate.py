@@ -1,4 +1,4 @@
-"""``quantart evaluate`` from the command line, with judges whose answers are known."""
+"""``quantart evaluate`` from the command line, with metric networks whose results are known."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ import PIL.Image
 import pytest
 
 from quantart_cli.evaluation import networks
-from quantart_cli.evaluation.networks import DOWNLOADS, Judges
+from quantart_cli.evaluation.networks import DOWNLOADS, MetricNetworks
 from quantart_cli.training.gather import name_hash
 from tests.conftest import scene
-from tests.evaluation.judges import judges
+from tests.evaluation.metric_networks import metric_networks
 
 
 @pytest.fixture
@@ -27,15 +27,16 @@ def folders(tmp_path):
 
 
 @pytest.fixture
-def judged(monkeypatch, vgg):
+def all_networks(monkeypatch, vgg):
     monkeypatch.setattr(networks, "absent", lambda: [])
-    monkeypatch.setattr(Judges, "load", lambda device: judges(vgg))
+    monkeypatch.setattr(MetricNetworks, "load", lambda device: metric_networks(vgg))
 
 
+NEED_NOTHING = ("painted", "positions", "high_band", "self_similarity", "gram", "moments")
 SMALL = ("--size", "64", "--pairs", "4", "--device", "cpu", "--precision", "fp32")
 
 
-def test_methods(run, folders, judged, tmp_path):
+def test_methods(run, folders, all_networks, tmp_path):
     compared = ("photographs", "adain:alpha=0.5", "quantart:fidelity=1")
     options = [part for name in compared for part in ("--compare", name)]
     kept, sheet = tmp_path / "kept", tmp_path / "sheet.png"
@@ -47,9 +48,13 @@ def test_methods(run, folders, judged, tmp_path):
     photographs, adain, quantart = report["candidates"]
     assert photographs["scores"]["lpips_vgg"]["value"] == 0
     assert adain["scores"]["lpips_vgg"]["value"] > 0
-    assert set(adain["scores"]) == {"lpips_vgg", "lpips_alex", "gram", "moments", "fid", "kid", "artfid"}
+    assert set(adain["scores"]) == {*NEED_NOTHING, *DOWNLOADS, "kid", "artfid"} == set(quantart["scores"])
+    assert photographs["scores"]["painted"] == {"value": 0, "error": 0}
+    assert 0 < quantart["scores"]["positions"]["value"] < 1
     assert adain["codebook"] is None
     assert 1 < quantart["codebook"]["perplexity"] <= quantart["codebook"]["used"] <= 4 * 64 * 8
+    values = [pair["scores"]["adain:alpha=0.5"]["gram"] for pair in report["pairs"]]
+    assert sum(values) / len(values) == pytest.approx(adain["scores"]["gram"]["value"], rel=1e-3)
     ratio = adain["scores"]["gram"]["value"] / photographs["scores"]["gram"]["value"]
     assert adain["over_first"]["gram"]["value"] == pytest.approx(ratio, rel=1e-3)
     assert "quantart:fidelity=1" in err
@@ -72,7 +77,7 @@ def test_methods(run, folders, judged, tmp_path):
         assert score["value"] == pytest.approx(adain["scores"][name]["value"], rel=1e-4, abs=1e-5)
 
 
-def test_table_and_unpaired_outputs(run, folders, judged, tmp_path):
+def test_table_and_unpaired_outputs(run, folders, all_networks, tmp_path):
     outputs = tmp_path / "theirs"
     outputs.mkdir()
     for number in range(3):
@@ -80,13 +85,14 @@ def test_table_and_unpaired_outputs(run, folders, judged, tmp_path):
     status, out, err = run("evaluate", *folders, *SMALL, "--outputs", outputs)
     assert status == 0, err
     assert "only FID and KID" in err
-    title, _, row = out.decode().splitlines()
+    title, heading, row = out.decode().splitlines()
     assert title.startswith("3 pictures each of 64², 3 artworks")
     assert row.startswith("theirs")
-    assert row.split()[1:5] == ["–"] * 4
+    assert heading.split() == ["FID", "KID×10³", "s"]
+    assert row.endswith("–")
 
 
-def test_hold_out_is_what_training_leaves_out(run, folders, judged):
+def test_hold_out_is_what_training_leaves_out(run, folders, all_networks):
     held = {name for kind in "csa" for name in (f"{kind}{i}.png" for i in range(3)) if name_hash(name) < 0.8}
     assert held == {"c0.png", "c1.png", "c2.png", "s0.png", "s1.png", "a1.png", "a2.png"}
     options = ("--compare", "photographs", "--hold-out", 0.8, "--pairs", 9, "--json")
@@ -103,26 +109,43 @@ def test_hold_out_is_what_training_leaves_out(run, folders, judged):
         (("--compare", "adian"), "did you mean adain"),
         (("--compare", "quantart:fidelity=2"), "fidelity must lie between 0 and 1"),
         (("--compare", "quantart:fidelty=1"), "did you mean fidelity"),
-        (("--compare", "quantart:fidelity"), "is no NAME=VALUE"),
+        (("--compare", "quantart:fidelity"), "is not NAME=VALUE"),
         (("--compare", "adain:alpha=x"), "alpha must be a number"),
-        (("--compare", "photographs:alpha=1"), "take no options"),
-        (("--compare", "adain", "--compare", "adain"), "measured twice"),
-        (("--pattern", "{content}"), "--pattern"),
+        (("--compare", "photographs:alpha=1"), "take no settings"),
+        (("--compare", "adain", "--compare", "adain"), "given twice"),
+        (("--pattern", "{content}"), "pattern '{content}' must have"),
         (("--outputs", "nowhere"), "nowhere is no folder"),
         (("--pairs", "1"), "pairs must be at least 2"),
-        (("--compare", "photographs", "--model", "x.safetensors"), "nothing that is measured takes it"),
+        (("--compare", "photographs", "--model", "x.safetensors"), "none of the compared methods takes other weights"),
         (("--sheet", "nowhere/sheet.png"), "nowhere"),
         (("--hold-out", "0.000001"), "held out"),
     ],
 )
-def test_mistakes(run, folders, judged, arguments, message):
+def test_mistakes(run, folders, all_networks, arguments, message):
     status, out, err = run("evaluate", *folders, *SMALL, *arguments)
     assert (status, out) == (2, b"")
     assert err.count("\n") == 1
     assert message in err
 
 
-def test_networks_that_are_not_here(run, folders):
-    status, _, err = run("evaluate", *folders, *SMALL)
+def test_nothing_is_downloaded(run, folders):
+    options = ("--compare", "adain", "--compare", "photographs", "--json")
+    status, out, err = run("evaluate", *folders, *SMALL, *options)
+    assert status == 0, err
+    assert f"quantart download-weights {' '.join(DOWNLOADS.values())}" in err
+    adain, photographs = json.loads(out)["candidates"]
+    assert set(adain["scores"]) == set(NEED_NOTHING)
+    assert adain["scores"]["painted"]["value"] > photographs["scores"]["painted"]["value"] == 0
+
+
+def test_fid_alone_needs_its_network(run, folders, tmp_path):
+    status, _, err = run("evaluate", *folders, *SMALL, "--outputs", tmp_path / "artworks", "--quiet")
     assert status == 2
-    assert f"quantart download-weights {' '.join(DOWNLOADS)}" in err
+    assert "quantart download-weights" in err
+
+
+@pytest.mark.parametrize("option", ["--contents", "--styles", "--artworks"])
+def test_folders_are_checked_before_weights(run, folders, option):
+    status, _, err = run("evaluate", *folders, *SMALL, option, "nofolder")
+    assert status == 2
+    assert err == "quantart: nofolder is no folder\n"

@@ -11,12 +11,12 @@ import safetensors.torch
 import quantart_cli as quantart
 from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.evaluation import networks
-from quantart_cli.evaluation.networks import Judges
+from quantart_cli.evaluation.networks import MetricNetworks
 from quantart_cli.nets.autoencoder import GUIDED
 from quantart_cli.nets.guide import StyleGuide
 from tests.cli.test_help import imported_by
 from tests.conftest import awake, scene
-from tests.evaluation.judges import judges
+from tests.evaluation.metric_networks import metric_networks
 
 TINY = ("--steps", "1", "--batch", "2", "--crop", "64", "--blocks", "1", "--device", "cpu", "--precision", "fp32")
 EXACT = ("--device", "cpu", "--precision", "fp32", "--quiet")
@@ -101,7 +101,7 @@ def test_stylize_batch_compare_and_the_cache_of_styles(
 
 def test_evaluate(run, guided, unguided, pictures, monkeypatch, vgg):
     monkeypatch.setattr(networks, "absent", lambda: [])
-    monkeypatch.setattr(Judges, "load", lambda device: judges(vgg))
+    monkeypatch.setattr(MetricNetworks, "load", lambda device: metric_networks(vgg))
     folders = [part for name in ("contents", "styles", "artworks") for part in (f"--{name}", pictures)]
     compared = [part for file in (unguided, guided) for part in ("--compare", f"quantart:fidelity=1,model={file}")]
     options = ("--size", "64", "--pairs", "2", *EXACT)

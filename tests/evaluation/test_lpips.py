@@ -5,7 +5,7 @@ import torch
 
 from quantart_cli.checkpoints import cache
 from quantart_cli.checkpoints.kinds import SHAPES
-from quantart_cli.evaluation.lpips import LPIPS, SMALLEST
+from quantart_cli.evaluation.lpips import LPIPS, MIN_SIDE
 from quantart_cli.evaluation.networks import load_lpips
 from tests.conftest import PERSONS_CACHE, scene
 
@@ -59,7 +59,7 @@ def test_formula_by_hand():
 def test_same_picture_and_smallest_picture():
     torch.manual_seed(0)
     network = LPIPS("lpips-alexnet").eval()
-    one, other = torch.rand(2, 3, SMALLEST, SMALLEST), torch.rand(2, 3, SMALLEST, SMALLEST)
+    one, other = torch.rand(2, 3, MIN_SIDE, MIN_SIDE), torch.rand(2, 3, MIN_SIDE, MIN_SIDE)
     assert torch.equal(network(one, one), torch.zeros(2))
     assert network(one, other).shape == (2,)
     assert torch.allclose(network(one, other), network(other, one))

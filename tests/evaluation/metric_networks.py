@@ -1,9 +1,9 @@
-"""Judges without weights of others: quick, and with answers that are known."""
+"""Metric networks without downloads: quick, and with known results."""
 
 import numpy as np
 
 from quantart_cli.evaluation.inception import FEATURES
-from quantart_cli.evaluation.networks import Judges
+from quantart_cli.evaluation.networks import MetricNetworks
 
 
 class Brightness:
@@ -24,5 +24,5 @@ def inception(rgb):
     return found
 
 
-def judges(vgg):
-    return Judges(Brightness(), Brightness(), inception, vgg, "cpu")
+def metric_networks(vgg):
+    return MetricNetworks(vgg, "cpu", {"lpips_vgg": Brightness(), "lpips_alex": Brightness()}, inception)

@@ -1,0 +1,203 @@
+"""What is compared: methods with their settings, the photographs themselves, and outputs of other tools.
+
+This module and :mod:`quantart_cli.evaluation.networks` are the only ones of the evaluation that use the methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.images import Picture
+from quantart_cli.methods.controls import CONTROLS, Controls
+
+if TYPE_CHECKING:
+    from quantart_cli.api import Model, Style
+    from quantart_cli.evaluation.codebook_use import CodebookUse
+    from quantart_cli.evaluation.pictures import Pair
+
+PHOTOGRAPHS = "photographs"
+"""The system that returns every content unchanged."""
+
+
+def method_names() -> tuple[str, ...]:
+    """The methods that can be compared: the one place that lists them."""
+    return tuple(CONTROLS)
+
+
+SHEET_METHODS = ("adain",)
+"""The methods that ``compare`` shows beside QuantArt by default."""
+
+
+@dataclass(frozen=True)
+class SystemSpec:
+    """A system as the user names it.
+
+    Attributes:
+        name: the text as given.
+        method: one of :func:`method_names`, or "photographs".
+        settings: the method's settings; None for photographs.
+        model: other weights, or None.
+    """
+
+    name: str
+    method: str
+    settings: Controls | None = None
+    model: str | None = None
+
+
+def parse_system(text: str) -> SystemSpec:
+    """Read ``METHOD`` or ``METHOD:NAME=VALUE,…``: settings of the method, and ``model=FILE`` for other weights.
+
+    Raises:
+        QuantArtError: the text has another form, or the method, a setting or a value does not exist.
+    """
+    method, _, rest = text.partition(":")
+    check_choice("method", method, (*method_names(), PHOTOGRAPHS))
+    values: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        name, equals, value = part.partition("=")
+        if not equals or not value:
+            raise QuantArtError(f"{text}: {part!r} is not NAME=VALUE, for example quantart:fidelity=1")
+        values[name.strip().replace("-", "_")] = _number_or_text(value.strip())
+    if method == PHOTOGRAPHS:
+        if values:
+            raise QuantArtError(f"{text}: {PHOTOGRAPHS} are not changed and take no settings")
+        return SystemSpec(text, method)
+    model = values.pop("model", None)
+    return SystemSpec(text, method, CONTROLS[method].of(values), None if model is None else str(model))
+
+
+def _number_or_text(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
+
+
+class System(Protocol):
+    """Something that makes a picture of a content and a style."""
+
+    name: str
+
+    def output(self, pair: Pair, content: np.ndarray, style: np.ndarray) -> np.ndarray:
+        """The picture of a pair, from (H, W, 3) uint8 sRGB contents and styles to (H, W, 3) uint8 sRGB."""
+
+
+class Photographs:
+    """The contents unchanged: the score of doing nothing."""
+
+    name = PHOTOGRAPHS
+
+    def output(self, pair: Pair, content: np.ndarray, style: np.ndarray) -> np.ndarray:
+        return content
+
+
+@dataclass
+class Painting:
+    """A method with its settings.
+
+    Attributes:
+        use: counts the look-ups in the learned codebook that it paints with; None: it has none.
+    """
+
+    name: str
+    model: Model
+    settings: Controls
+    seed: int
+    use: CodebookUse | None = None
+
+    def output(self, pair: Pair, content: np.ndarray, style: np.ndarray) -> np.ndarray:
+        picture = Picture(np.ascontiguousarray(content), name=pair.name)
+        with nullcontext() if self.use is None else self.use.counting(pair.name):
+            return self.paint(picture, self.model.encode_style(style)).rgb
+
+    def paint(self, content: Picture, style: Style) -> Picture:
+        """Paint a picture in a style that :attr:`model` encoded."""
+        return self.model.paint(content, style, self.settings, seed=self.seed).picture
+
+
+@dataclass
+class Outputs:
+    """Finished pictures of another tool.
+
+    Attributes:
+        files: by the names of content and style.
+    """
+
+    name: str
+    files: Mapping[tuple[str, str], Path]
+
+    def output(self, pair: Pair, content: np.ndarray, style: np.ndarray) -> np.ndarray:
+        from quantart_cli.evaluation.pictures import to_shape
+
+        return to_shape(self.files[pair.content.name, pair.style.name], content.shape[:2])
+
+
+def check_names(names: Sequence[str]) -> None:
+    """Raises QuantArtError unless all names of systems differ."""
+    for name in names:
+        if names.count(name) > 1:
+            raise QuantArtError(f"{name} is given twice: give each system once, and each folder a name of its own")
+
+
+def check_model(specs: Sequence[SystemSpec], model: str | None) -> None:
+    """Raises QuantArtError when other weights are given and no method takes any."""
+    from quantart_cli.engine.choices import ACCEPTS
+
+    if model and not any(ACCEPTS.get(spec.method) for spec in specs if spec.model is None):
+        raise QuantArtError("model: none of the compared methods takes other weights")
+
+
+def load_systems(specs: Sequence[SystemSpec], *, model: str | None, seed: int, **machine: Any) -> list[System]:
+    """Load the methods, each set of weights once.
+
+    Args:
+        specs: what to load.
+        model: other weights for the methods that take this kind and name none of their own.
+        seed: of all random numbers of the methods.
+        **machine: device, precision and download, as in :func:`quantart_cli.load`.
+
+    Raises:
+        QuantArtError: weights are missing, damaged or of another kind.
+    """
+    from quantart_cli.api import load
+
+    loaded: dict[tuple[str, str | None], Model] = {}
+    systems: list[System] = []
+    for spec in specs:
+        if spec.settings is None:
+            systems.append(Photographs())
+            continue
+        file = spec.model or _model_for(spec.method, model, specs)
+        key = spec.method, file
+        if key not in loaded:
+            loaded[key] = load(spec.method, model=file, **machine)
+        systems.append(Painting(spec.name, loaded[key], spec.settings, seed, _codebook_use(loaded[key], spec.settings)))
+    return systems
+
+
+def _codebook_use(model: Model, settings: Controls) -> CodebookUse | None:
+    from quantart_cli.evaluation.codebook_use import CodebookUse
+
+    codebook = getattr(model._networks, "codebook", None)
+    if codebook is None:
+        codebook = getattr(getattr(model._networks, "quantized", None), "quantize_dec", None)
+    return None if codebook is None or getattr(settings, "fidelity", 0) == 0 else CodebookUse(codebook)
+
+
+def _model_for(method: str, model: str | None, specs: Sequence[SystemSpec]) -> str | None:
+    """``model`` when the method takes weights of its kind; an error when none of the methods does."""
+    if model is None:
+        return None
+    from quantart_cli.checkpoints.models import find_model
+    from quantart_cli.engine.choices import ACCEPTS
+
+    kinds = tuple({kind for spec in specs for kind in ACCEPTS.get(spec.method, ())})
+    return model if find_model(model, kinds).kind in ACCEPTS[method] else None
