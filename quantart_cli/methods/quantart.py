@@ -79,8 +79,8 @@ class QuantArtSettings(Settings):
     )
     brush: str = setting(
         "auto",
-        "Long side in pixels at which strokes are laid: smaller is a broader brush. auto: half the picture's, at most "
-        "768; none: one pass at full size.",
+        "Long side in pixels at which strokes are laid: smaller is a broader brush. auto: half the picture's, 384 "
+        "to 768; none: one pass at full size.",
         parse=parse_brush,
         metavar="auto|none|N",
     )
@@ -254,7 +254,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         """At the size of the strokes first; then larger, with the enlarged painting as the content."""
         painted: np.ndarray | None = None
         for side in brush_sides(content.size, settings.brush):
-            level = content_of_level(content, side, painted, settings.fidelity)
+            level = content_of_level(content, side, painted)
             painted = _paint_level(run, level, style, settings)
             painted = painted[: level.size[0], : level.size[1]]
         assert painted is not None
