@@ -101,7 +101,7 @@ def test_asked_to_stop(folder, kind):
     process.send_signal(kind)
     _, told = process.communicate(timeout=20)
     assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[kind], told
-    assert "are left: the same command goes on" in told
+    assert "are left: the same command continues" in told
     assert "Traceback" not in told
     found = tree(folder / "out")
     assert 0 < len(found) < PICTURES
