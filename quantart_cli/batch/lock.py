@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -69,11 +70,14 @@ def output_lock(folder: Path, shard: tuple[int, int] | None = None) -> Iterator[
 def _acquired(folder: Path, path: Path) -> Iterator[None]:
     lock = FileLock(path)
     try:
-        lock.acquire(timeout=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer versions fall back to a lock without flock
+            lock.acquire(timeout=0)
     except Timeout:
-        facts = _read(path.with_suffix(".json")) or {}
-        who = f"process {facts['pid']} on {facts['host']}, since {facts['started']}" if len(facts) == 3 else "one"
-        message = f"another run writes to {printable(folder)} ({who}): wait for it, or give another folder"
+        facts, who = _read(path.with_suffix(".json")) or {}, "another run, or its file system cannot lock files"
+        if len(facts) == 3:
+            who = f"process {facts['pid']} on {facts['host']}, since {facts['started']}"
+        message = f"{printable(folder)} is in use by {who}: wait for it, or give another folder"
         raise QuantArtError(message) from None
     except NotImplementedError as error:
         message = f"the file system of {printable(folder)} cannot lock files: give an output folder on another disk"

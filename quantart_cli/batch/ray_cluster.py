@@ -27,7 +27,7 @@ _TIMEOUT = 10  # seconds for a cluster's port to answer; Ray itself waits for mi
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker runs: Ray's name of the machine, its address, and the CPUs and GPUs it takes, or a share of one."""
+    """Where a worker runs: Ray's name of the machine, its address, and the CPUs and GPUs (or a share) it takes."""
 
     node: str
     host: str

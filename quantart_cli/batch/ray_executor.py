@@ -40,12 +40,11 @@ _CANNOT_IMPORT = f"cannot import quantart: pip install quantart-cli=={__version_
 
 @dataclass(eq=False)
 class _Call:
-    """A picture for a worker: its bytes in the object store, their number, and how many workers were lost with it."""
+    """A picture for a worker, the bytes of its file, and how many workers were lost with it."""
 
     item: WorkItem
     content: Content
-    data: Any
-    size: int
+    data: bytes
     losses: int = 0
 
 
@@ -119,7 +118,6 @@ class RayExecutor(Pipeline):
         self._calls: dict[Any, tuple[_Actor, _Call | None]] = {}  # by reference to the result; None: loads its model
         self._queue: deque[_Call] = deque()
         self._styles: dict[int, Any] = {}  # references to bytes or a Failure
-        self._stored: tuple[bytes, Any] | None = None
         self._loaded: Loaded | None = None
         self._last_ready = time.monotonic()
 
@@ -160,7 +158,7 @@ class RayExecutor(Pipeline):
 
     @property
     def _has_room(self) -> bool:
-        used = sum(call.size for actor in self._actors for call in actor.calls)
+        used = sum(len(call.data) for actor in self._actors for call in actor.calls)
         return not self._queue and used < _BYTES and self._free(_PER_WORKER) is not None
 
     def _submit(self, item: WorkItem, content: Content, data: bytes | Failure) -> None:
@@ -168,9 +166,7 @@ class RayExecutor(Pipeline):
             self._record(item, content, data)
             return
         self.started(item)
-        if self._stored is None or self._stored[0] is not data:  # one content in several styles is stored once
-            self._stored = data, self._ray.put(data)
-        self._queue.append(_Call(item, content, self._stored[1], len(data)))
+        self._queue.append(_Call(item, content, data))
         self._hand_out()
 
     def _hand_out(self) -> None:

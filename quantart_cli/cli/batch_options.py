@@ -150,26 +150,16 @@ class BatchOptions:
         from quantart_cli.batch.job import PaintJob
         from quantart_cli.checkpoints.models import weights_of
 
+        shared = {item.name: getattr(self, item.name) for item in fields(PaintJob) if item.name in SHARED}
+        shared["style_weights"] = parse_style_weights(self.style_weights, len(plan.styles[0]))
         return PaintJob(
             method=self.method,
             controls=CONTROLS[self.method].of(self.settings),
-            style_weights=parse_style_weights(self.style_weights, len(plan.styles[0])),
             weights={file.name: file.checksum for file in weights_of(self.method, model).values()},
-            size=self.size,
-            style_size=self.style_size,
-            preserve_color=self.preserve_color,
-            tile=self.tile,
-            seed=self.seed,
-            precision=self.precision,
-            background=self.background,
-            quality=self.quality,
-            strip_metadata=self.strip_metadata,
-            max_pixels=self.max_pixels,
-            device=self.device,
-            runtime=self.runtime,
             model_file=model,
             threads=max(1, _cpus() - 1) if self.nice else None,
             tiles_matter=model is not None and model.kind == VQGAN_MODEL,
+            **shared,
         )
 
     def _contents_and_styles(self) -> tuple[list[str], list[str]]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantart_cli import QuantArtError
-from quantart_cli.batch.naming import Wish, parse_template, split_name, style_names, distinct_names
+from quantart_cli.batch.naming import Wish, distinct_names, parse_template, split_name, style_names
 
 SUFFIXES = [".jpg", ".JPG", ".png", ".webp", ""]
 
