@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Container, Iterator, Sequence
+from pathlib import Path
 
 from quantart_cli.batch.walking import Findings, Found, Pattern, Search, Walk, visible, visible_place
 from quantart_cli.errors import QuantArtError
@@ -123,7 +124,7 @@ def _lines(lists: Sequence[str]) -> Iterator[str]:
     if sum(map(is_stream, lists)) > 1:
         raise QuantArtError("stdin holds one list: give --from-file - once")
     for source in lists:
-        text = _read_list(source).removeprefix("\ufeff")
+        text = _read_list(source).decode("utf-8", "surrogateescape").removeprefix("\ufeff")
         if "\0" in text:
             shown = "stdin" if is_stream(source) else printable(source)
             raise QuantArtError(f"{shown} is no list of pictures: write one path a line, in UTF-8")
@@ -133,20 +134,17 @@ def _lines(lists: Sequence[str]) -> Iterator[str]:
                 yield os.path.join(".", line) if is_stream(line) else line
 
 
-def _read_list(source: str) -> str:
+def _read_list(source: str) -> bytes:
     try:
-        if is_stream(source):
-            if getattr(sys.stdin, "buffer", None) is None or sys.stdin.closed:
-                raise QuantArtError("stdin is closed: give --from-file a file instead of -")
-            data = sys.stdin.buffer.read()
-        else:
-            with open(source, "rb") as file:
-                data = file.read()
+        if not is_stream(source):
+            return Path(source).read_bytes()
+        if getattr(sys.stdin, "buffer", None) is None or sys.stdin.closed:
+            raise QuantArtError("stdin is closed: give --from-file a file instead of -")
+        return sys.stdin.buffer.read()
     except (FileNotFoundError, ValueError) as error:
         raise missing(source) from error
     except OSError as error:
         raise QuantArtError(f"the list {printable(source)} cannot be read: {reason(error)}") from error
-    return data.decode("utf-8", "surrogateescape")
 
 
 def _places(lines: Sequence[str]) -> Iterator[str]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any
 
@@ -22,6 +23,8 @@ from quantart_cli.errors import QuantArtError
 Record = Callable[[WorkItem, Content, "PaintedFile | Failure"], None]
 """Receives the outcome of each item, in any thread: writes it, notes it in the ledger and reports it. An OSError means
 that the run cannot continue."""
+
+Tell = Callable[[str], None]
 
 _QUEUE_BYTES = 96 << 20  # of pictures between two threads
 _QUEUE_ITEMS = 8
@@ -164,14 +167,7 @@ class Pipeline:
 
 
 class LocalExecutor(Pipeline):
-    """Paints on this machine.
-
-    Args:
-        job: how to paint.
-        model: paints.
-        styles: returns an encoded style by its number, see :func:`style_encoder`.
-        record, stop: see :class:`Pipeline`.
-    """
+    """Paints on this machine; ``styles`` returns an encoded style by its number, see :func:`style_encoder`."""
 
     def __init__(
         self, job: PaintJob, model: Any, styles: Callable[[int], Any], record: Record, stop: threading.Event
@@ -197,6 +193,32 @@ class LocalExecutor(Pipeline):
             else:
                 encode = partial(self._job.encode, picture, painted, seconds, item.format)
                 self._done.put((item, content, encode), picture.rgb.nbytes)
+
+
+@contextmanager
+def local_executor(
+    job: PaintJob,
+    styles: Sequence[tuple[str, ...]],
+    record: Record,
+    stop: threading.Event,
+    tell: Tell,
+) -> Iterator[Pipeline]:
+    """An executor on this machine, with its model loaded and the only style encoded.
+
+    Args:
+        job: how to paint.
+        styles: the files of each style.
+        record, stop: see :class:`Pipeline`.
+        tell: receives one line about anything unusual.
+
+    Raises:
+        QuantArtError: the model cannot be loaded, or the only style cannot be read.
+    """
+    model = job.load_model(tell)
+    encoded = style_encoder(job, model, styles)
+    if len(styles) == 1:
+        encoded(0)
+    yield LocalExecutor(job, model, encoded, record, stop)
 
 
 def style_encoder(job: PaintJob, model: Any, styles: Sequence[tuple[str, ...]]) -> Callable[[int], Any]:

@@ -5,7 +5,8 @@ and shared through Ray's object store. A worker has at most two pictures at a ti
 is lost, its pictures are painted again by others; a picture that loses its worker three times fails.
 
 Workers are replaced here and not by Ray's max_restarts: Ray would charge a picture for its neighbour on the same
-worker, and would restart a worker forever whose model does not fit into memory.
+worker, would hold its pictures until a lost machine returns, and would restart a worker forever whose model does not
+fit into memory.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,7 +22,7 @@ from typing import Any
 from quantart_cli import __version__
 from quantart_cli.batch.job import Failure, PaintJob
 from quantart_cli.batch.ledger import Content
-from quantart_cli.batch.pipeline import Pipeline, Record
+from quantart_cli.batch.pipeline import Pipeline, Record, Tell
 from quantart_cli.batch.plan import STYLES_AT_ONCE, WorkItem
 from quantart_cli.batch.ray_cluster import Place, cluster_lost, connected, import_ray, places
 from quantart_cli.batch.ray_worker import CONCURRENT_CALLS, Loaded, Worker
@@ -65,20 +66,16 @@ def ray_executor(
     styles: Sequence[tuple[str, ...]],
     record: Record,
     stop: threading.Event,
-    *,
-    address: str | None,
-    workers: int | None,
-    tell: Callable[[str], None],
-) -> Iterator[RayExecutor]:
+    tell: Tell,
+    address: str | None = None,
+    workers: int | None = None,
+) -> Iterator[Pipeline]:
     """An executor on a Ray cluster, which is joined or started for the body; a worker is ready when it begins.
 
     Args:
-        job: how to paint.
-        styles: the files of each style.
-        record, stop: see :class:`Pipeline`.
+        job, styles, record, stop, tell: see :func:`quantart_cli.batch.pipeline.local_executor`.
         address: of the cluster, see :func:`quantart_cli.batch.ray_cluster.connected`.
         workers: their number; None: as many as suit the cluster.
-        tell: receives one line about anything unusual.
 
     Raises:
         QuantArtError: no Ray, no cluster, no worker that can paint, the only style cannot be read, the cluster is lost.
@@ -101,12 +98,7 @@ class RayExecutor(Pipeline):
     """Paints on workers of a Ray cluster; made by :func:`ray_executor`."""
 
     def __init__(
-        self,
-        job: PaintJob,
-        styles: Sequence[tuple[str, ...]],
-        record: Record,
-        stop: threading.Event,
-        tell: Callable[[str], None],
+        self, job: PaintJob, styles: Sequence[tuple[str, ...]], record: Record, stop: threading.Event, tell: Tell
     ) -> None:
         super().__init__(record, stop)
         self._ray = import_ray()

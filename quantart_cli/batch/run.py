@@ -10,6 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -58,8 +59,8 @@ class Run:
 
     def __init__(self, plan: Plan, job: PaintJob, folder: Path, ledger: Ledger, format: str | None) -> None:
         self.plan, self.job, self.folder, self.ledger, self.format = plan, job, folder, ledger, format
-        self._fingerprints: dict[tuple[int, str], str] = {}
-        self._hashes: dict[str, str] = {}
+        self._style_hash = cache(_style_hash)
+        self._fingerprint = cache(self._fingerprint_of)
 
     def due(self, overwrite: bool = False) -> Due:
         """Compare the plan with the ledger and the disk.
@@ -70,7 +71,8 @@ class Run:
         due = Due()
         for item in self.plan.items:
             try:
-                item = self._with_fingerprint(item)
+                format = format_for(item.output, self.format)
+                item = replace(item, format=format, fingerprint=self._fingerprint(item.style, format))
                 entry = self.ledger.find(item.output)
                 why = "overwritten" if overwrite else self._why(item, entry)
             except QuantArtError as error:
@@ -124,21 +126,8 @@ class Run:
     def _done(self, entry: Entry, status: os.stat_result) -> None:
         self.ledger.put(replace(entry, state="done", size=status.st_size, mtime=status.st_mtime_ns))
 
-    def _with_fingerprint(self, item: WorkItem) -> WorkItem:
-        format = format_for(item.output, self.format)
-        key = item.style, format
-        if key not in self._fingerprints:
-            styles = tuple(self._style_hash(path) for path in self.plan.styles[item.style])
-            self._fingerprints[key] = self.job.fingerprint(styles, format)
-        return replace(item, format=format, fingerprint=self._fingerprints[key])
-
-    def _style_hash(self, path: str) -> str:
-        if path not in self._hashes:
-            try:
-                self._hashes[path] = sha256_of(Path(path))
-            except OSError as error:
-                raise QuantArtError(f"its style {printable(path)} cannot be read: {reason(error)}") from None
-        return self._hashes[path]
+    def _fingerprint_of(self, style: int, format: str) -> str:
+        return self.job.fingerprint(tuple(map(self._style_hash, self.plan.styles[style])), format)
 
     def _why(self, item: WorkItem, entry: Entry | None) -> str:
         """The reason why an item is painted, or UP_TO_DATE or KEPT.
@@ -268,6 +257,13 @@ def own_outputs(folder: Path, ledger: Ledger) -> set[str]:
     """Real paths of the files that quantart painted into a folder before: they are never contents."""
     real = os.path.realpath(folder)
     return {os.path.join(real, *output.split("/")) for output in ledger.outputs()}
+
+
+def _style_hash(path: str) -> str:
+    try:
+        return sha256_of(Path(path))
+    except OSError as error:
+        raise QuantArtError(f"its style {printable(path)} cannot be read: {reason(error)}") from None
 
 
 def _sha256(path: Path) -> str | None:

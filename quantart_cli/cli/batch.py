@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import IO, TYPE_CHECKING
@@ -100,10 +100,12 @@ def _paint(options: BatchOptions, run: Run, due: Due, start: float) -> int:
     ended: str | None = None
     status = 0
     with ExitStack() as stack:
-        recorder = Recorder(run, stack.enter_context(_report(options.report)), options.fail_fast)
+        report = stack.enter_context(_open_report(options.report)) if options.report else None
+        recorder = Recorder(run, report, options.fail_fast)
         recorder.settle(due)
         if due.items:
-            executor = stack.enter_context(_executor(options, run, recorder))
+            with waiting("Starting Ray workers" if options.executor == "ray" else "Loading", options.quiet):
+                executor = stack.enter_context(_executor(options, run, recorder))
             _announce(options, run.plan, due)
             bar = stack.enter_context(pictures_bar(len(due.items), options.quiet))
             recorder.on_change = lambda now: bar.done(now.painted, now.attempted - now.painted)
@@ -127,55 +129,25 @@ def _paint(options: BatchOptions, run: Run, due: Due, start: float) -> int:
     return status or (FAILED if failed else 0)
 
 
-@contextmanager
-def _executor(options: BatchOptions, run: Run, recorder: Recorder) -> Iterator[Pipeline]:
-    """What paints, with its models loaded and the only style encoded."""
-    job, styles = run.job, run.plan.styles
+def _executor(options: BatchOptions, run: Run, recorder: Recorder) -> AbstractContextManager[Pipeline]:
+    """What paints; inside the context models are loaded and the only style is encoded."""
+    given = run.job, run.plan.styles, recorder.record, recorder.stop, lambda line: _tell(options, line)
+    if options.executor == "ray":
+        from quantart_cli.batch.ray_executor import ray_executor
 
-    def tell(line: str) -> None:
-        _tell(options, line)
+        return ray_executor(*given, options.address, options.workers)
+    from quantart_cli.batch.pipeline import local_executor
 
-    with ExitStack() as stack:
-        if options.executor == "ray":
-            from quantart_cli.batch.ray_executor import ray_executor
-
-            with waiting("Starting Ray workers", options.quiet):
-                ray = ray_executor(
-                    job,
-                    styles,
-                    recorder.record,
-                    recorder.stop,
-                    address=options.address,
-                    workers=options.workers,
-                    tell=tell,
-                )
-                executor: Pipeline = stack.enter_context(ray)
-        else:
-            from quantart_cli.batch.pipeline import LocalExecutor, style_encoder
-
-            with waiting("Loading", options.quiet):
-                model = job.load_model(tell)
-            encode = style_encoder(job, model, styles)
-            if len(styles) == 1:
-                with waiting("Reading the style", options.quiet):
-                    encode(0)
-            executor = LocalExecutor(job, model, encode, recorder.record, recorder.stop)
-        yield executor
+    return local_executor(*given)
 
 
-@contextmanager
-def _report(path: str | None) -> Iterator[IO[str] | None]:
-    if path is None:
-        yield None
-        return
+def _open_report(path: str) -> IO[str]:
     from quantart_cli.images.names import printable, reason
 
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "w", encoding="utf-8"))
-        except OSError as error:
-            raise QuantArtError(f"--report {printable(path)} cannot be written: {reason(error)}") from None
-        yield file
+    try:
+        return open(path, "w", encoding="utf-8")
+    except OSError as error:
+        raise QuantArtError(f"--report {printable(path)} cannot be written: {reason(error)}") from None
 
 
 def _announce(options: BatchOptions, plan: Plan, due: Due) -> None:

@@ -6,7 +6,6 @@ import json
 import shutil
 import time
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,15 +20,6 @@ if TYPE_CHECKING:
 _SHOWN = 10
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """One picture painted to measure: its pixels, the seconds from file to file, the bytes of the output."""
-
-    pixels: int
-    seconds: float
-    bytes: int
-
-
 def show_plan(options: BatchOptions, run: Run, due: Due) -> int:
     """Show the plan and write nothing; returns the exit status."""
     pixels, unreadable = _pixels(run, due.items, options.quiet)
@@ -37,14 +27,14 @@ def show_plan(options: BatchOptions, run: Run, due: Due) -> int:
         f"{path} is {kind}, which quantart does not read" for path, kind in run.plan.found.unreadable.items()
     ]
     sample = _measure(options, run, due.items) if due.items else None
-    seconds = None if sample is None else sample.seconds * pixels / sample.pixels
-    size = None if sample is None else round(sample.bytes * pixels / sample.pixels)
+    seconds, size = (None, None) if sample is None else (sample[0] * pixels, round(sample[1] * pixels))
     settled = Counter(outcome if isinstance(outcome, str) else "in the way" for _, outcome in due.settled)
     if not options.quiet:
         _print_plan(options.folder, run, due, settled, unreadable)
         needs = ""
         if seconds is not None and size is not None:
-            free = shutil.disk_usage(_existing(options.folder)).free
+            folder = options.folder.absolute()
+            free = shutil.disk_usage(next(path for path in (folder, *folder.parents) if path.exists())).free
             needs = f", {pixels / 1e6:,.1f} megapixels: about {time_in_words(seconds)} and {size / 1e6:,.0f} MB of disk"
             needs += f" ({free / 1e6:,.0f} MB are free)"
         say(f"{len(due.items):,} to paint{needs}; nothing was written")
@@ -107,8 +97,8 @@ def _pixels(run: Run, items: list[WorkItem], quiet: bool) -> tuple[int, list[str
     return sum(known[item.source] for item in items), unreadable
 
 
-def _measure(options: BatchOptions, run: Run, items: list[WorkItem]) -> _Sample | None:
-    """Read, paint and encode a picture from the middle of the plan, the second time with everything warm."""
+def _measure(options: BatchOptions, run: Run, items: list[WorkItem]) -> tuple[float, float] | None:
+    """Seconds and bytes a pixel, from file to file, of a picture from the middle of the plan, painted twice."""
     from quantart_cli.batch.job import read_content
     from quantart_cli.batch.pipeline import style_encoder
 
@@ -123,14 +113,8 @@ def _measure(options: BatchOptions, run: Run, items: list[WorkItem]) -> _Sample 
                     style, start = styles(item.style), time.perf_counter()
                     picture = job.decode(read_content(item.source)[0], item.source)
                     painted = job.encode(picture, *job.paint(model, picture, style), item.format)
-                return _Sample(picture.width * picture.height, time.perf_counter() - start, len(painted.data))
+                pixels = picture.width * picture.height
+                return (time.perf_counter() - start) / pixels, len(painted.data) / pixels
             except QuantArtError:
                 continue
     return None
-
-
-def _existing(folder: Path) -> Path:
-    folder = folder.absolute()
-    while not folder.exists():
-        folder = folder.parent
-    return folder

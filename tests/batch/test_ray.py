@@ -108,8 +108,8 @@ def executor(folder: Path, record, workers: int = 2):
     files = sorted(map(str, (folder / "in").iterdir()))
     items = [WorkItem(path, os.path.basename(path), 0, "png") for path in files]
     job = PaintJob("adain", AdaINControls(), (1.0,), {}, runtime="torch")
-    options = {"address": None, "workers": workers, "tell": lambda _: None}
-    with ray_executor.ray_executor(job, [(files[0],)], record, threading.Event(), **options) as made:
+    given = job, [(files[0],)], record, threading.Event(), lambda _: None
+    with ray_executor.ray_executor(*given, workers=workers) as made:
         yield made, items
 
 
