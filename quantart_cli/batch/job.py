@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -56,6 +57,15 @@ class Failure:
             return cls(str(error))
         trace = "".join(traceback.format_exception(error))
         return cls(f"a bug of quantart: {type(error).__name__}: {error}", trace)
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How a model computes; models that differ in it paint different bytes."""
+
+    runtime: str
+    device: str
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -146,6 +156,16 @@ class PaintJob:
     def encode_style(self, model: Any, pictures: Sequence[str] | Sequence[Picture]) -> Any:
         """One or several pictures as one style."""
         return model.encode_style(list(pictures), weights=self.style_weights, size=self.style_size)
+
+    @staticmethod
+    def received_style(model: Any, data: bytes) -> Any:
+        """A style that another process encoded and pickled, for this model."""
+        return model.adopt(pickle.loads(data))
+
+    @staticmethod
+    def computation(model: Any) -> Computation:
+        """How a model computes."""
+        return Computation(model.machine.runtime, model.machine.device, model.machine.precision)
 
     def decode(self, data: bytes, path: str) -> Picture:
         """The content at the size to paint it; ``path`` is for its name and for errors."""

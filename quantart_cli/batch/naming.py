@@ -1,4 +1,4 @@
-"""Names of outputs: a template filled for each picture, names that collide told apart, names too long shortened."""
+"""Names of outputs: a template filled in for each picture; long names are shortened, equal names made distinct."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MORE_STYLES = "{stem}_{style}{suffix}"
 
 _LONGEST = 255  # bytes in one part of a path, on every common file system
 _LONGEST_STYLE = 80
-_LEAST_STEM = 48  # room a template must leave: some of the stem, a hash and what tells it apart
+_LEAST_STEM = 48  # bytes a template must leave for the stem, a hash and a number
 _EVERYWHERE = "/\\\0"
 _WINDOWS = '<>:"|?*'
 
@@ -56,7 +56,7 @@ class Template:
     def fill(self, wish: Wish, tail: str = "") -> str:
         """The name, at most 255 bytes in UTF-8; ``tail`` is appended to the stem.
 
-        A stem too long for that loses its end to a hash of all of it, so that two that begin alike stay apart.
+        The end of a longer stem is replaced by a hash of the whole stem, so names that begin alike stay distinct.
         """
         name = self._with(visible(wish.stem) + tail, wish)
         if len(name) * 4 <= _LONGEST or _length(name) <= _LONGEST:

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quantart_cli import __version__
-from quantart_cli.batch.job import Failure, PaintJob
+from quantart_cli.batch.job import Computation, Failure, PaintJob
 from quantart_cli.batch.ledger import Content
 from quantart_cli.batch.pipeline import Pipeline, Record, Tell
 from quantart_cli.batch.plan import STYLES_AT_ONCE, WorkItem
 from quantart_cli.batch.ray_cluster import Place, cluster_lost, connected, import_ray, places
-from quantart_cli.batch.ray_worker import CONCURRENT_CALLS, Loaded, Worker
+from quantart_cli.batch.ray_worker import CONCURRENT_CALLS, Worker
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
 from quantart_cli.images.names import printable
@@ -110,7 +110,7 @@ class RayExecutor(Pipeline):
         self._calls: dict[Any, tuple[_Actor, _Call | None]] = {}  # by reference to the result; None: loads its model
         self._queue: deque[_Call] = deque()
         self._styles: dict[int, Any] = {}  # references to bytes or a Failure
-        self._loaded: Loaded | None = None
+        self._computation: Computation | None = None
         self._last_ready = time.monotonic()
 
     def start(self, where: Sequence[Place]) -> None:
@@ -264,17 +264,17 @@ class RayExecutor(Pipeline):
         except ModuleNotFoundError as error:  # Ray's client asks its server
             raise QuantArtError(f"the Ray cluster {_CANNOT_IMPORT} ({_gist(error)})") from error
         self._actors.append(_Actor(handle, place, losses))
-        self._calls[handle.load.remote(self._loaded)] = self._actors[-1], None
+        self._calls[handle.load.remote(self._computation)] = self._actors[-1], None
 
-    def _has_loaded(self, actor: _Actor, value: Loaded | Failure) -> None:
-        """A worker has its model, or cannot load it. If it paints unlike the first, it loads the model again."""
+    def _has_loaded(self, actor: _Actor, value: Computation | Failure) -> None:
+        """A worker has its model, or cannot load it. If it computes unlike the first, it loads the model again."""
         if isinstance(value, Failure):
             self._give_up(actor, value.trace or value.reason)
             return
-        self._loaded = self._loaded or value
-        actor.ready = value == self._loaded
+        self._computation = self._computation or value
+        actor.ready = value == self._computation
         if not actor.ready:
-            self._calls[actor.handle.load.remote(self._loaded)] = actor, None
+            self._calls[actor.handle.load.remote(self._computation)] = actor, None
 
     def _give_up(self, actor: _Actor, why: str) -> None:
         """Continue without a worker that cannot paint. Raises QuantArtError if there is no other."""

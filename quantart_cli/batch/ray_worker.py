@@ -8,27 +8,18 @@ from __future__ import annotations
 import pickle
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
 from quantart_cli import __version__
-from quantart_cli.batch.job import Failure, PaintedFile, PaintJob
+from quantart_cli.batch.job import Computation, Failure, PaintedFile, PaintJob
 from quantart_cli.batch.plan import STYLES_AT_ONCE, WorkItem
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
 
 CONCURRENT_CALLS = 3
 """While one picture is painted, others are decoded and encoded."""
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """How a worker paints; workers that differ in it paint different bytes."""
-
-    runtime: str
-    device: str
-    precision: str
 
 
 class Worker:
@@ -43,9 +34,9 @@ class Worker:
         self._job, self._version = job, version
         self._painting = ThreadPoolExecutor(1)
         self._model: Any = None
-        self._style = lru_cache(STYLES_AT_ONCE)(lambda data: self._model.adopt(pickle.loads(data)))
+        self._style = lru_cache(STYLES_AT_ONCE)(lambda data: self._job.received_style(self._model, data))
 
-    def load(self, like: Loaded | None) -> Loaded | Failure:
+    def load(self, like: Computation | None) -> Computation | Failure:
         """Load the model: as ``like`` says, or else as suits this machine."""
         try:
             return self._painting.submit(self._load, like).result()
@@ -72,12 +63,11 @@ class Worker:
         except Exception as error:
             return Failure.of(error)
 
-    def _load(self, like: Loaded | None) -> Loaded:
+    def _load(self, like: Computation | None) -> Computation:
         if self._version != __version__:
             raise QuantArtError(f"quantart-cli is {__version__} there and {self._version} here: install the same")
         job = self._job.located()
         if like is not None:
             job = replace(job, runtime=like.runtime, device=like.device, precision=like.precision)
         self._model = job.load_model(lambda _: None)
-        machine = self._model.machine
-        return Loaded(machine.runtime, machine.device, machine.precision)
+        return job.computation(self._model)

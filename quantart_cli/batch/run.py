@@ -225,8 +225,8 @@ class Recorder:
         """Report what needs no painting, and the files that cannot be read."""
         for item, outcome in due.settled:
             self._count(item, outcome, attempted=False)
-        for path, kind in self.run.plan.found.unreadable.items():
-            self._write_line({"content": path, "status": "unreadable", "reason": f"{path} is {kind}"})
+        for path, what in self.run.plan.found.unreadable.items():
+            self._write_line({"content": path, "status": "unreadable", "reason": f"{path} is {what}"})
 
     def _count(self, item: WorkItem, outcome: PaintedFile | Failure | str, attempted: bool) -> None:
         styles = list(self.run.plan.styles[item.style])

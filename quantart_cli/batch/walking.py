@@ -22,20 +22,14 @@ TWICE = "given twice"
 OWN = "made by quantart itself"
 
 _KINDS = {
-    "a HEIC picture": "heic heif hif",
-    "a camera raw file": "dng nef nrw cr2 cr3 crw arw srf sr2 pef srw 3fr iiq erf kdc raf orf rw2 rwl mrw x3f",
-    "a Photoshop document": "psd psb",
-    "a film": "mp4 m4v mov avi mkv webm wmv mpg mpeg mts m2ts 3gp",
-    "a JPEG XL picture": "jxl",
-    "a JPEG 2000 picture": "jp2 j2k jpf jpx",
-    "a high dynamic range picture": "exr hdr",
-    "a Netpbm picture": "ppm pgm pbm pnm",
-    "a TGA picture": "tga",
-    "an SVG drawing": "svg svgz",
-    "a GIMP document": "xcf",
+    "a HEIC picture": ".heic .heif .hif",
+    "a camera raw file": ".dng .nef .nrw .cr2 .cr3 .crw .arw .srf .sr2 .pef .srw .3fr .iiq .raf .orf .rw2 .x3f",
+    "a Photoshop document": ".psd .psb",
+    "a film": ".mp4 .mov .m4v .avi .mkv .webm .mts .mpg .wmv",
+    "a JPEG XL picture": ".jxl",
+    "a TGA picture": ".tga",
 }
-_UNREADABLE = {f".{suffix}": kind for kind, suffixes in _KINDS.items() for suffix in suffixes.split()}
-_PICTURE_WORDS = re.compile(r"picture|Photoshop|raw file|film$|drawing|GIMP|texture")
+_PICTURE = re.compile(r"picture|Photoshop|raw file|film$|drawing|GIMP|texture")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +47,7 @@ class Findings:
     Attributes:
         pictures: in order.
         passed_over: reason -> number of files or folders.
-        unreadable: path -> kind of each picture or film in a folder that quantart cannot read.
+        unreadable: path -> what it is and what to do, for pictures and films that quantart does not read.
         troubles: one line for each folder that could not be listed.
     """
 
@@ -66,32 +60,31 @@ class Findings:
         """The counts in words: "3 hidden, 5 not pictures, 2 unreadable (HEIC picture: 2)"; may be empty."""
         parts = [f"{count:,} {why}" for why, count in self.passed_over.items() if count]
         if self.unreadable:
-            kinds = Counter(kind.partition(" ")[2] for kind in self.unreadable.values())
+            kinds = Counter(what.partition(":")[0].partition(" ")[2] for what in self.unreadable.values())
             listed = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.items())
             parts.append(f"{len(self.unreadable):,} unreadable ({listed})")
         return ", ".join(parts)
 
 
 def unreadable_kind(path: str) -> str | None:
-    """The kind of a picture or film that quantart cannot read, such as "a HEIC picture"; None for anything else.
+    """What a picture or film is that quantart does not read, and what to do; None for anything else.
 
     The suffix decides, or else the first bytes.
     """
-    kind = _UNREADABLE.get(os.path.splitext(path)[1].lower())
-    if kind is not None:
-        return kind
-    try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
+    suffix = os.path.splitext(path)[1].lower()
+    kind = next((kind for kind, suffixes in _KINDS.items() if suffix and suffix in suffixes.split()), None)
+    if kind is None:
+        try:
+            if not stat.S_ISREG(os.stat(path).st_mode):
+                return None
+            with open(path, "rb") as file:
+                head = file.read(HEAD_BYTES)
+        except OSError:
             return None
-        with open(path, "rb") as file:
-            head = file.read(HEAD_BYTES)
-    except OSError:
-        return None
-    readable = sniff(head)
-    if readable is not None:
-        return f"a {readable} picture with an unknown suffix"
-    kind = (describe_foreign(head) or "").partition(",")[0]
-    return kind if _PICTURE_WORDS.search(kind) else None
+        if (readable := sniff(head)) is not None:
+            return f"a {readable} picture with another suffix: rename it"
+        kind = (describe_foreign(head) or "").partition(",")[0]
+    return f"{kind}: save it as PNG or JPEG" if _PICTURE.search(kind) else None
 
 
 def visible(part: str) -> str:
@@ -206,8 +199,8 @@ class Walk:
                 if os.path.splitext(name)[1].lower() in SUFFIXES:
                     if self._search.is_new(folder, path, name, entry.is_symlink()):
                         self.found.append(Found(entry_path, place + name))
-                elif (kind := unreadable_kind(entry_path)) is not None:
-                    self._search.findings.unreadable[entry_path] = kind
+                elif (what := unreadable_kind(entry_path)) is not None:
+                    self._search.findings.unreadable[entry_path] = what
                 else:
                     passed_over[NOT_PICTURES] += 1
         return inside

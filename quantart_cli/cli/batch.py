@@ -183,7 +183,7 @@ def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str |
     if ended is not None:
         say(f"quantart: {ended}")
     if not options.quiet:
-        say_unreadable(plan)
+        _say_unreadable(plan)
         say(_summary(options.folder, recorder, seconds))
     if left:
         say(f"{left:,} are left: the same command continues")
@@ -197,7 +197,7 @@ def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str |
             "failed": len(failures),
             "left": left,
             "passed_over": plan.found.passed_over,
-            "unreadable": [{"content": path, "reason": kind} for path, kind in plan.found.unreadable.items()],
+            "unreadable": [{"content": path, "reason": what} for path, what in plan.found.unreadable.items()],
             "failures": [{"content": source, "output": output, "reason": why} for source, output, why in failures],
             "troubles": plan.found.troubles,
             "seconds": round(seconds, 3),
@@ -206,13 +206,13 @@ def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str |
         print(json.dumps(facts))
 
 
-def say_unreadable(plan: Plan) -> None:
+def _say_unreadable(plan: Plan) -> None:
     """Name the pictures and films that quantart does not read."""
     from quantart_cli.images.names import printable
 
     unreadable = plan.found.unreadable
-    for path, kind in list(unreadable.items())[:_SHOWN]:
-        say(f"{printable(path)} is {kind}, which quantart does not read")
+    for path, what in list(unreadable.items())[:_SHOWN]:
+        say(f"{printable(path)} is {what}")
     if len(unreadable) > _SHOWN:
         say(f"… and {len(unreadable) - _SHOWN:,} more that quantart does not read")
 

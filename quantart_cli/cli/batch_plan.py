@@ -23,9 +23,7 @@ _SHOWN = 10
 def show_plan(options: BatchOptions, run: Run, due: Due) -> int:
     """Show the plan and write nothing; returns the exit status."""
     pixels, unreadable = _pixels(run, due.items, options.quiet)
-    unreadable += [
-        f"{path} is {kind}, which quantart does not read" for path, kind in run.plan.found.unreadable.items()
-    ]
+    unreadable += [f"{path} is {what}" for path, what in run.plan.found.unreadable.items()]
     sample = _measure(options, run, due.items) if due.items else None
     seconds, size = (None, None) if sample is None else (sample[0] * pixels, round(sample[1] * pixels))
     settled = Counter(outcome if isinstance(outcome, str) else "in the way" for _, outcome in due.settled)

@@ -4,6 +4,7 @@ import io
 import os
 import random
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -50,10 +51,11 @@ def test_a_folder_gives_its_pictures_files_first_in_the_order_of_names(tree):
 
 def test_hidden_files_and_other_files_are_counted_and_passed_over(tree):
     tree("p/a.jpg", "p/.hidden.jpg", "p/.git/x.jpg", "p/.git/y.jpg", "p/notes.txt", "p/README", "p/clip.mp4")
+    Path("p/clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
     found = find_pictures(["p"])
     assert [picture.place for picture in found.pictures] == ["a.jpg"]
     assert found.passed_over == {walking.HIDDEN: 2, walking.NOT_PICTURES: 2}
-    assert found.unreadable == {os.path.join("p", "clip.mp4"): "a film"}
+    assert found.unreadable[os.path.join("p", "clip.mp4")].startswith("a film: ")
     assert found.describe() == "2 hidden, 2 not pictures, 1 unreadable (film: 1)"
 
 

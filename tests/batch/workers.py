@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from quantart_cli.batch.ray_worker import Loaded, Worker
+from quantart_cli.batch.job import Computation
+from quantart_cli.batch.ray_worker import Worker
 from quantart_cli.engine.canvas import Painted
 from quantart_cli.errors import QuantArtError
 
@@ -53,7 +54,7 @@ class Xor:
 class Quick(Worker):
     def _load(self, like):
         self._model = Xor()
-        return Loaded("torch", "cpu", "fp32")
+        return Computation("torch", "cpu", "fp32")
 
     def encode_style(self, files):
         note(files[0][0], Path(files[0][0]).name)
