@@ -44,32 +44,30 @@ def find_pictures(
     search = Search(own, output)
     lines = list(_lines(lists))
     kinds = [_kind(given) for given in inputs]
-    trees = {os.path.normpath(given) for given, kind in zip(inputs, kinds, strict=True) if kind != "file"}
+    several = len({os.path.normpath(given) for given, kind in zip(inputs, kinds, strict=True) if kind != "file"}) > 1
     parts: list[Walk | list[Found]] = []
     whole = Pattern(["**" if recursive else "*"])
+
+    def walk(given: str, base: str, place: str, pattern: Pattern) -> None:
+        parts.append(walk := Walk(search, given, base, pattern, pattern is not whole))
+        walk.descend(base, place, pattern.start())
+
     for given, kind in zip(inputs, kinds, strict=True):
         if kind == "file":
             parts.append(search.file(given, os.path.basename(given)))
             continue
         base, pattern = _split_pattern(given) if kind == "pattern" else (given, whole)
-        named = len(trees) > 1 and os.path.normpath(base or ".") != "."
-        place = visible(os.path.basename(os.path.abspath(base))) + "/" if named else ""
-        walk = Walk(search, given, base, pattern, kind == "pattern")
-        walk.descend(base, place, pattern.start())
-        parts.append(walk)
+        named = several and os.path.normpath(base or ".") != "."
+        walk(given, base, visible(os.path.basename(os.path.abspath(base))) + "/" if named else "", pattern)
     for line, place in zip(lines, _places(lines), strict=True):
         if os.path.isdir(line):
-            walk = Walk(search, line, line, whole, False)
-            walk.descend(line, "" if place in ("", ".") else visible_place(place) + "/", whole.start())
-            parts.append(walk)
+            walk(line, line, "" if place in ("", ".") else visible_place(place) + "/", whole)
         else:
             parts.append(search.file(line, place))
     for part in parts:  # after all real folders, so that a link never takes a picture from the folder that holds it
         if isinstance(part, Walk):
             part.follow_links()
-    search.findings.pictures = [
-        picture for part in parts for picture in (part.found if isinstance(part, Walk) else part)
-    ]
+        search.findings.pictures += part.found if isinstance(part, Walk) else part
     return search.findings
 
 

@@ -139,16 +139,19 @@ class Pattern:
         return frozenset(part for part in reached if part < len(self._matches))
 
 
+@dataclass
 class Walk:
-    """The walk through one folder or pattern."""
+    """The walk through one folder or pattern: :meth:`descend`, and after all other walks :meth:`follow_links`."""
 
-    def __init__(self, search: Search, given: str, base: str, pattern: Pattern, is_pattern: bool) -> None:
-        self.found: list[Found] = []
-        self._search, self._given, self._base = search, given, base
-        self._pattern, self._is_pattern = pattern, is_pattern
-        self._visited: set[object] = set()
-        self._links: list[tuple[str, str, frozenset[int]]] = []
-        self._matched = False
+    search: Search
+    given: str
+    base: str
+    pattern: Pattern
+    is_pattern: bool
+    found: list[Found] = field(default_factory=list)
+    _visited: set[object] = field(default_factory=set)
+    _links: list[tuple[str, str, frozenset[int]]] = field(default_factory=list)
+    _matched: bool = False
 
     def follow_links(self) -> None:
         """Walk the links to folders that were met, then the links met in those, and so on."""
@@ -156,53 +159,49 @@ class Walk:
             links, self._links = sorted(self._links, key=lambda link: link[0]), []
             for link in links:
                 self.descend(*link)
-        if self._is_pattern and not self._matched and not self._search.findings.troubles:
-            raise QuantArtError(f"{printable(self._given)} matches no file: check the pattern")
+        if self.is_pattern and not self._matched and not self.search.findings.troubles:
+            raise QuantArtError(f"{printable(self.given)} matches no file: check the pattern")
 
     def descend(self, path: str, place: str, state: frozenset[int]) -> None:
-        """Walk a folder and its real subfolders."""
-        waiting, findings = [(path, place, state)], self._search.findings
+        """Take the pictures in a folder and then in its real subfolders."""
+        waiting = [(path, place, state)]
         while waiting:
-            path, place, state = waiting.pop()
-            try:
-                folder = identity(path or ".")
-                if folder == self._search.output and path != self._base:
-                    continue
-                if folder in self._visited:
-                    findings.passed_over[SEEN] += 1
-                    continue
-                self._visited.add(folder)
-                with os.scandir(path or ".") as entries:
-                    listed = sorted(entries, key=lambda entry: entry.name)
-            except OSError as error:
-                findings.troubles.append(f"{printable(path or '.')} cannot be listed: {reason(error)}")
-                continue
-            waiting.extend(reversed(self._sort_out(listed, folder, path, place, state)))
+            waiting.extend(reversed(self._take(*waiting.pop())))
 
-    def _sort_out(
-        self, listed: list[os.DirEntry[str]], folder: object, path: str, place: str, state: frozenset[int]
-    ) -> list[tuple[str, str, frozenset[int]]]:
-        """Take the pictures among a folder's entries and note its links to folders; returns its real subfolders."""
-        inside, passed_over = list[tuple[str, str, frozenset[int]]](), self._search.findings.passed_over
+    def _take(self, path: str, place: str, state: frozenset[int]) -> list[tuple[str, str, frozenset[int]]]:
+        """Take the pictures in a folder, and note its links to folders; returns its real subfolders."""
+        findings, inside = self.search.findings, list[tuple[str, str, frozenset[int]]]()
+        try:
+            folder = identity(path or ".")
+            if folder == self.search.output and path != self.base:
+                return []
+            if folder in self._visited:
+                findings.passed_over[SEEN] += 1
+                return []
+            self._visited.add(folder)
+            with os.scandir(path or ".") as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            findings.troubles.append(f"{printable(path or '.')} cannot be listed: {reason(error)}")
+            return []
         for entry in listed:
             name, entry_path = entry.name, os.path.join(path, entry.name)
             if name[0] == ".":
-                passed_over[HIDDEN] += 1
+                findings.passed_over[HIDDEN] += 1
             elif _is_folder(entry):
-                entered = self._pattern.enter(state, name)
-                if entered:
+                if entered := self.pattern.enter(state, name):
                     (self._links if entry.is_symlink() else inside).append((entry_path, f"{place}{name}/", entered))
-                elif not self._is_pattern:
-                    passed_over[SUBFOLDERS] += 1
-            elif self._pattern.takes(state, name):
+                elif not self.is_pattern:
+                    findings.passed_over[SUBFOLDERS] += 1
+            elif self.pattern.takes(state, name):
                 self._matched = True
                 if os.path.splitext(name)[1].lower() in SUFFIXES:
-                    if self._search.is_new(folder, path, name, entry.is_symlink()):
+                    if self.search.is_new(folder, path, name, entry.is_symlink()):
                         self.found.append(Found(entry_path, place + name))
                 elif (what := unreadable_kind(entry_path)) is not None:
-                    self._search.findings.unreadable[entry_path] = what
+                    findings.unreadable[entry_path] = what
                 else:
-                    passed_over[NOT_PICTURES] += 1
+                    findings.passed_over[NOT_PICTURES] += 1
         return inside
 
 
