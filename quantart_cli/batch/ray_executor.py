@@ -227,9 +227,10 @@ class RayExecutor(Pipeline):
         if call is None:
             return
         actor.calls.remove(call)
-        ready, _ = self._ray.wait([self._styles[call.item.style]], timeout=0)
+        style = self._styles.get(call.item.style)
         try:
-            self._ray.get(ready)
+            if style is not None and self._ray.wait([style], timeout=0)[0]:
+                self._ray.get(style)
         except self._ray.exceptions.RayError:  # the style was lost with the worker
             del self._styles[call.item.style]
         call.losses += 1
