@@ -1,4 +1,4 @@
-"""The Ray cluster a run uses: joined or started, how many workers go where, and what is told when there is none."""
+"""The Ray cluster of a run: joining or starting it, and the number of workers on each machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import socket
-import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -19,23 +18,16 @@ from quantart_cli.images.names import printable, reason
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers
-    "RAY_ENABLE_AUTO_CONNECT": "0",  # a cluster that was lost is not replaced by one nobody asked for
-    "RAY_worker_niceness": "0",  # workers of a cluster started here are as urgent as this process, as painting here is
+    "RAY_ENABLE_AUTO_CONNECT": "0",  # a lost cluster is not replaced by a new one
+    "RAY_worker_niceness": "0",  # workers started here have the priority of this process
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # no warning that a default will change
 }
-_ANSWER = 10  # seconds for a cluster's port to answer; Ray itself asks for minutes
+_TIMEOUT = 10  # seconds for a cluster's port to answer; Ray itself waits for minutes
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker goes, and what it takes of that machine.
-
-    Attributes:
-        node: Ray's name of the machine.
-        host: its address, for people.
-        cpus: of it; a share of one when there are more workers than CPUs.
-        gpus: of it, likewise.
-    """
+    """Where a worker runs: Ray's name of the machine, its address, and the CPUs and GPUs (or a share) it takes."""
 
     node: str
     host: str
@@ -44,16 +36,12 @@ class Place:
 
     @property
     def threads(self) -> int | None:
-        """That painting may take; on a GPU it takes few anyway."""
+        """For painting; None: the libraries decide, on a GPU they take few."""
         return None if self.gpus else max(1, int(self.cpus))
 
 
 def import_ray() -> Any:
-    """Ray, as it is used here.
-
-    Raises:
-        QuantArtError: it is not installed.
-    """
+    """Ray, configured. Raises QuantArtError if it is not installed."""
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
@@ -69,65 +57,45 @@ def import_ray() -> Any:
 
 @contextmanager
 def connected(address: str | None) -> Iterator[None]:
-    """Be part of a cluster while the body runs; a cluster this process is part of already is used as it is.
+    """Be part of a cluster during the body; one that this process belongs to already is used as it is.
 
     Args:
-        address: of the cluster; None: the one in RAY_ADDRESS, as within a Ray job, or else one of this machine alone,
-            started here and ended after it.
+        address: of the cluster; None: RAY_ADDRESS, which a Ray job sets, or else a new cluster of this machine alone,
+            which ends with the body.
 
     Raises:
         QuantArtError: there is no cluster.
     """
     ray = import_ray()
-    # Ray prints what happens to workers on stdout, which is for --json alone; what matters of it is told by us.
+    # Ray prints the fate of its workers on stdout, which belongs to --json; the executor reports what matters.
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
-        if ray.is_initialized():
-            yield
-            return
-        _join_or_start(ray, address)
+        joined = not ray.is_initialized()
+        if joined:
+            _join(ray, address or os.environ.get("RAY_ADDRESS") or "local")
         try:
             yield
         finally:
-            ray.shutdown()
-
-
-def _join_or_start(ray: Any, address: str | None) -> None:
-    address = address or os.environ.get("RAY_ADDRESS") or "local"
-    logging.getLogger("ray").setLevel(logging.CRITICAL)
-    options = {"logging_level": logging.CRITICAL, "log_to_driver": False}
-    if address == "local":
-        options["include_dashboard"] = False
-    with _own_signals(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        _knock(address)
-        try:
-            ray.init(address, **options)
-        except (OSError, RuntimeError, ValueError, ImportError, AssertionError) as error:
-            ray.shutdown()
-            raise _no_cluster(address, error) from error
+            if joined:
+                ray.shutdown()
 
 
 @contextmanager
 def cluster_lost() -> Iterator[None]:
-    """Losing the cluster in the body is told in one line.
-
-    Raises:
-        QuantArtError: as said.
-    """
+    """Raise QuantArtError if the cluster is lost during the body."""
     ray = import_ray()
     try:
         yield
     except (ConnectionError, ray.exceptions.RaySystemError, ray.exceptions.LocalRayletDiedError) as error:
         why = _first_line(error)
-        raise QuantArtError(f"the Ray cluster is lost: {why}; the same command goes on when it is back") from error
+        raise QuantArtError(f"the Ray cluster is lost: {why}; the same command continues when it is back") from error
 
 
 def places(count: int | None, device: str) -> list[Place]:
-    """Where workers go: each to the machine that has most left for it, the largest shares first.
+    """Where workers run: each on the machine with most left for it, the largest shares first.
 
     Args:
         count: of workers; None: one a GPU where painting may use GPUs and there are any, otherwise one a machine.
-        device: as it was asked for.
+        device: "auto", "cpu", "cuda" or "mps".
 
     Raises:
         QuantArtError: the cluster has nothing to paint with.
@@ -146,40 +114,46 @@ def places(count: int | None, device: str) -> list[Place]:
         workers = {node: (max(1, int(share)) if by_gpu else 1) if share else 0 for node, share in shares.items()}
     for _ in range(count or 0):
         workers[max(shares, key=lambda node: shares[node] / (workers[node] + 1))] += 1
-    hosts = {node["NodeID"]: node["NodeManagerAddress"] for node in nodes}
     found = []
-    for node, several in workers.items():
-        cpu, gpu = (_share(of[node], several) if several else 0 for of in (cpus, gpus))
-        cpu, gpu = (min(1, cpu), min(1, gpu)) if by_gpu else (cpu, 0)
-        found += [Place(node, hosts[node], cpu, gpu)] * several
+    for node in nodes:
+        name, several = node["NodeID"], workers[node["NodeID"]]
+        if several:
+            cpu, gpu = _share(cpus[name], several), _share(gpus[name], several)
+            cpu, gpu = (min(1, cpu), min(1, gpu)) if by_gpu else (cpu, 0)
+            found += [Place(name, node["NodeManagerAddress"], cpu, gpu)] * several
     return sorted(found, key=lambda place: (-place.gpus, -place.cpus))
 
 
 def _share(whole: float, several: int) -> float:
-    """Of so many CPUs or GPUs, for each of several workers: whole ones, or a part of one."""
+    """CPUs or GPUs for each of several workers: whole ones, or a part of one."""
     return whole // several if whole >= several else int(10_000 * whole / several) / 10_000
 
 
-@contextmanager
-def _own_signals() -> Iterator[None]:
-    """Ray sets its own answer to SIGTERM, which leaves with another status."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGTERM)
+def _join(ray: Any, address: str) -> None:
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    options = {"logging_level": logging.CRITICAL, "log_to_driver": False}
+    if address == "local":
+        options["include_dashboard"] = False
+    handler = signal.getsignal(signal.SIGTERM)
+    _knock(address)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            ray.init(address, **options)
+    except (OSError, RuntimeError, ValueError, ImportError, AssertionError) as error:
+        ray.shutdown()
+        raise _no_cluster(address, error) from error
     finally:
-        with suppress(TypeError):  # one that was not set from Python
-            signal.signal(signal.SIGTERM, before)
+        with suppress(TypeError, ValueError):  # a handler not set from Python; not the main thread
+            signal.signal(signal.SIGTERM, handler)  # Ray's own leaves with another status
 
 
 def _knock(address: str) -> None:
-    """Raise QuantArtError when nobody is at host:port or ray://host:port; other addresses are left to Ray."""
-    there = urlsplit(address if "://" in address else f"//{address}")
-    if there.scheme in ("", "ray") and there.hostname and there.port:
+    """Raise QuantArtError if nothing answers at host:port or ray://host:port; other addresses are left to Ray."""
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    if parts.scheme in ("", "ray") and parts.hostname and parts.port:
         try:
-            socket.create_connection((there.hostname, there.port), timeout=_ANSWER).close()
+            socket.create_connection((parts.hostname, parts.port), timeout=_TIMEOUT).close()
         except OSError as error:
             raise QuantArtError(f"there is no Ray cluster at {printable(address)}: {reason(error)}") from None
 
@@ -191,9 +165,7 @@ def _no_cluster(address: str, error: Exception) -> QuantArtError:
     if isinstance(error, ImportError):
         return QuantArtError("--address ray:// needs Ray's client: pip install 'quantart-cli[ray]'")
     if address != "auto" and isinstance(error, ConnectionError):
-        why += (
-            "; it has to be of the same version, and if it asks for a token, set RAY_AUTH_MODE=token and its token here"
-        )
+        why += "; its version must be the same, and if it asks for a token, set RAY_AUTH_MODE=token and its token here"
     return QuantArtError(f"Ray cluster {printable(address)} cannot be joined: {why}")
 
 

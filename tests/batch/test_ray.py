@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,11 +16,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from quantart_cli.batch.remote import cluster, crew, remote_executor
-from quantart_cli.batch.remote.worker import Loaded, Worker
-from quantart_cli.batch.work import Finished, Task
-from quantart_cli.engine.canvas import Painted
+from quantart_cli.batch import ray_cluster, ray_executor
+from quantart_cli.batch.job import PaintedFile, PaintJob
+from quantart_cli.batch.plan import WorkItem
 from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.controls import AdaINControls
+from tests.batch.workers import Homeless, Poisoned, Quick, Watched
 from tests.conftest import scene
 
 
@@ -28,7 +29,7 @@ from tests.conftest import scene
 def ray():
     """A cluster of two CPUs, shared by these tests."""
     library = pytest.importorskip("ray")
-    cluster.import_ray()
+    ray_cluster.import_ray()
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("RAY_ADDRESS", raising=False)
         library.init("local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="CRITICAL")
@@ -50,76 +51,14 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.glob("**/[!.]*.png"))}
 
 
-def note(source: str, line: str) -> None:
-    """Append to the file ``log`` beside a picture's folder, from whichever process."""
-    with open(Path(source).parents[1] / "log", "a") as file:
-        print(line, file=file)
-
-
 def noted(folder: Path) -> Counter[str]:
     return Counter((folder / "log").read_text().splitlines())
-
-
-class Watched(Worker):
-    """Notes what it does; the picture 05.png kills it once."""
-
-    def encode_style(self, files):
-        note(str(Path(files[0][0]).parent / "in" / "_"), "style")
-        return super().encode_style(files)
-
-    def paint(self, task, given):
-        note(task.source, str(os.getpid()))
-        first = Path(task.source).parents[1] / "first"
-        if task.source.endswith("05.png") and not first.exists():
-            first.touch()
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().paint(task, given)
-
-
-class Xor:
-    """Paints without networks: the content's pixels xor the style's first one."""
-
-    max_pixels = 10_000
-
-    def encode_style(self, pictures, *, weights, size):
-        return int(pictures[0].rgb[0, 0, 0])
-
-    def adopt(self, style):
-        return style
-
-    def paint(self, picture, style, controls, **_):
-        return Painted(picture.with_rgb(picture.rgb ^ np.uint8(style)), "fp32")
-
-
-class Quick(Worker):
-    def _load(self, given):
-        self._model = Xor()
-        return Loaded("torch", "cpu", "fp32")
-
-    def encode_style(self, files):
-        note(files[0][0], Path(files[0][0]).name)
-        return super().encode_style(files)
-
-
-class Poisoned(Quick):
-    """Dies of 03.png, every time."""
-
-    def paint(self, task, given):
-        note(task.source, Path(task.source).name)
-        if task.source.endswith("03.png"):
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().paint(task, given)
-
-
-class Homeless(Worker):
-    def _load(self, given):
-        raise QuantArtError("no weights there")
 
 
 def test_a_worker_killed_midway_changes_no_byte(ray, folder, run, monkeypatch):
     given = ("batch", folder / "in", folder / "style.png", "--method", "adain", "--runtime", "torch")
     assert run(*given, "-o", folder / "local")[0] == 0
-    monkeypatch.setattr(crew, "Worker", Watched)
+    monkeypatch.setattr(ray_executor, "Worker", Watched)
     status, stdout, stderr = run(*given, "-o", folder / "ray", "--executor", "ray", "--workers", 2)
     assert (status, stdout) == (0, b""), stderr
     assert "was lost" in stderr
@@ -134,7 +73,7 @@ def test_a_worker_killed_midway_changes_no_byte(ray, folder, run, monkeypatch):
 
 
 def test_a_poisonous_picture_fails_alone(ray, folder, run, monkeypatch):
-    monkeypatch.setattr(crew, "Worker", Poisoned)
+    monkeypatch.setattr(ray_executor, "Worker", Poisoned)
     given = ("batch", folder / "in", folder / "style.png", "-o", folder / "out", "--executor", "ray", "--workers", 2)
     status, _, stderr = run(*given)
     assert status == 1
@@ -144,7 +83,7 @@ def test_a_poisonous_picture_fails_alone(ray, folder, run, monkeypatch):
 
 
 def test_each_style_encoded_once(ray, folder, run, monkeypatch):
-    monkeypatch.setattr(crew, "Worker", Quick)
+    monkeypatch.setattr(ray_executor, "Worker", Quick)
     (folder / "styles").mkdir()
     for number in range(40):  # more than are held at a time
         PIL.Image.new("RGB", (8, 8), (number, 7, 7)).save(folder / "styles" / f"s{number:02}.png")
@@ -163,65 +102,54 @@ def test_each_style_encoded_once(ray, folder, run, monkeypatch):
     assert noted(folder) == Counter(f"s{number:02}.png" for number in range(40))
 
 
-def executor(folder: Path, workers: int = 2, **values: object):
-    """An executor, and tasks for it."""
-    recipe = SimpleNamespace(
-        method="adain",
-        controls=None,
-        preserve_color="none",
-        tile="auto",
-        seed=0,
-        max_pixels=10_000,
-        size=None,
-        style_size=None,
-        style_weights=(1.0,),
-        background=None,
-        quality=90,
-        strip_metadata=False,
-    )
+@contextmanager
+def executor(folder: Path, record, workers: int = 2):
+    """An executor, and items for it."""
     files = sorted(map(str, (folder / "in").iterdir()))
-    tasks = [Task(number, path, os.path.basename(path), 0, "PNG", "") for number, path in enumerate(files)]
-    plan = SimpleNamespace(styles=[(files[0],)])
-    values = {"address": None, "workers": workers, "device": "auto", "runtime": "torch", **values}
-    return remote_executor(SimpleNamespace(plan=plan, recipe=recipe), None, values, lambda _: None), tasks
+    items = [WorkItem(path, os.path.basename(path), 0, "png") for path in files]
+    job = PaintJob("adain", AdaINControls(), (1.0,), {}, runtime="torch")
+    given = job, [(files[0],)], record, threading.Event(), lambda _: None
+    with ray_executor.ray_executor(*given, workers=workers) as made:
+        yield made, items
 
 
 def test_interrupted_writes_what_came_back(ray, folder, monkeypatch):
-    monkeypatch.setattr(crew, "Worker", Quick)
-    execute, tasks = executor(folder)
+    monkeypatch.setattr(ray_executor, "Worker", Quick)
     done = []
 
-    def now(task):
-        if task.number == 8:
+    def started(item):
+        if item.output == "08.png":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        execute(tasks, lambda task, content, outcome: done.append((task.number, outcome)), threading.Event(), now)
+    with executor(folder, lambda item, content, outcome: done.append((item.output, outcome))) as (made, items):
+        made.started = started
+        with pytest.raises(KeyboardInterrupt):
+            made.run(items)
     assert 4 <= len(done) <= 8  # two workers had two pictures each at most
-    assert all(number < 8 and isinstance(outcome, Finished) for number, outcome in done)
+    assert all(output < "08.png" and isinstance(outcome, PaintedFile) for output, outcome in done)
 
 
 def test_a_full_disk_ends_it(ray, folder, monkeypatch):
-    monkeypatch.setattr(crew, "Worker", Quick)
-    execute, tasks = executor(folder)
+    monkeypatch.setattr(ray_executor, "Worker", Quick)
 
-    def record(task, content, outcome):
+    def record(item, content, outcome):
         raise OSError(errno.ENOSPC, "no space left on the disk")
 
-    with pytest.raises(OSError, match="no space"):
-        execute(tasks, record, threading.Event())
+    with executor(folder, record) as (made, items), pytest.raises(OSError, match="no space"):
+        made.run(items)
 
 
 def test_workers_that_cannot_paint(ray, folder, monkeypatch):
-    monkeypatch.setattr(crew, "Worker", Homeless)
-    with pytest.raises(QuantArtError, match=r"the Ray worker on \S+ cannot paint: no weights there"):
-        executor(folder)
+    monkeypatch.setattr(ray_executor, "Worker", Homeless)
+    message = r"the Ray worker on \S+ cannot paint: no weights there"
+    with pytest.raises(QuantArtError, match=message), executor(folder, None):
+        pass
 
 
 def test_another_version_there(ray, folder, monkeypatch):
-    monkeypatch.setattr(crew, "__version__", "9.9")
-    with pytest.raises(QuantArtError, match=r"there and 9\.9 here"):
-        executor(folder, workers=1)
+    monkeypatch.setattr(ray_executor, "__version__", "9.9")
+    with pytest.raises(QuantArtError, match=r"there and 9\.9 here"), executor(folder, None, workers=1):
+        pass
 
 
 def test_not_installed(folder, run, monkeypatch):
@@ -263,12 +191,12 @@ def test_where_workers_go(monkeypatch, machines, count, device, expected):
         for number, (cpus, gpus) in enumerate(machines)
     ]
     nodes.append({"Alive": False, "NodeID": "gone", "NodeManagerAddress": "", "Resources": {"CPU": 64, "GPU": 8}})
-    monkeypatch.setattr(cluster, "import_ray", lambda: SimpleNamespace(nodes=lambda: nodes))
-    assert [(place.cpus, place.gpus) for place in cluster.places(count, device)] == expected
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda: SimpleNamespace(nodes=lambda: nodes))
+    assert [(place.cpus, place.gpus) for place in ray_cluster.places(count, device)] == expected
 
 
 def test_no_gpu_to_be_had(monkeypatch):
     nodes = [{"Alive": True, "NodeID": "0", "NodeManagerAddress": "", "Resources": {"CPU": 4}}]
-    monkeypatch.setattr(cluster, "import_ray", lambda: SimpleNamespace(nodes=lambda: nodes))
+    monkeypatch.setattr(ray_cluster, "import_ray", lambda: SimpleNamespace(nodes=lambda: nodes))
     with pytest.raises(QuantArtError, match="no machine of the Ray cluster has a GPU"):
-        cluster.places(None, "cuda")
+        ray_cluster.places(None, "cuda")
