@@ -14,21 +14,20 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from quantart_cli.batch.ledger import Content
-from quantart_cli.checkpoints.models import ModelFile, find_model, weights_of
-from quantart_cli.engine.canvas import Painted
-from quantart_cli.engine.choices import ACCEPTS
+from quantart_cli.checkpoints.models import ModelFile, find_model
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture, encode_picture, read_picture, to_size
 from quantart_cli.images.reading import read_file
-from quantart_cli.methods.controls import Controls
+from quantart_cli.model import Model, Result, Style, files_of, load
+from quantart_cli.registry import find
+from quantart_cli.settings import Settings
 
 # Incremented when the same options begin to give other pictures: everything painted before is then out of date.
-_GENERATION = 1
+_GENERATION = 2
 # Not part of the fingerprint: where and with which limits a picture is painted does not change it.
-_NEUTRAL = ("device", "runtime", "model_file", "threads", "max_pixels", "tiles_matter")
+_NEUTRAL = ("device", "backend", "model_file", "threads", "max_pixels", "tiles_matter")
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Failure:
 class Computation:
     """How a model computes; models that differ in it paint different bytes."""
 
-    runtime: str
+    backend: str
     device: str
     precision: str
 
@@ -74,7 +73,7 @@ class PaintJob:
 
     Attributes:
         method: its name.
-        controls: the method's settings.
+        settings: the method's settings.
         style_weights: one for each picture of a blended style, summing to 1.
         weights: sha256 of each file of weights by name.
         size: long side of the results in pixels; None: the contents' own.
@@ -87,14 +86,14 @@ class PaintJob:
         quality: of the file, 1 to 100.
         strip_metadata: whether EXIF and the like are dropped.
         max_pixels: pictures with more pixels are refused.
-        device, runtime: where to paint, and with which library.
+        device, backend: where to paint, and with which library.
         model_file: the model given with ``--model``, or None.
         threads: of the CPU for painting; None: the libraries decide.
         tiles_matter: whether tiles change the picture, as they do on VQGAN.
     """
 
     method: str
-    controls: Controls
+    settings: Settings
     style_weights: tuple[float, ...]
     weights: dict[str, str]
     size: int | None = None
@@ -108,7 +107,7 @@ class PaintJob:
     strip_metadata: bool = False
     max_pixels: int = 200_000_000
     device: str = "auto"
-    runtime: str = "auto"
+    backend: str = "auto"
     model_file: ModelFile | None = None
     threads: int | None = None
     tiles_matter: bool = False
@@ -127,18 +126,24 @@ class PaintJob:
         facts |= {"styles": styles, "format": format, "generation": _GENERATION}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
-    def load_model(self, tell: Callable[[str], None]) -> Any:
-        """The model with its weights, on the device and runtime asked for.
+    def load_model(self, notify: Callable[[str], None]) -> Model:
+        """The model with its weights, on the device and backend asked for.
 
         Args:
-            tell: receives one line about anything that takes long or is not as asked for.
+            notify: called with one line about anything that takes long or is not as asked for.
         """
-        from quantart_cli.cli import runtime
-
         if self.threads is not None:
             self._limit_threads(self.threads)
-        values = {name: getattr(self, name) for name in ("runtime", "device", "precision", "tile")}
-        return runtime.load_model(self.method, values, self.model_file, tell)
+        return load(
+            self.method,
+            model=self.model_file,
+            device=self.device,
+            precision=self.precision,
+            backend=self.backend,
+            max_pixels=self.max_pixels,
+            cache_styles=True,
+            notify=notify,
+        )
 
     def located(self) -> PaintJob:
         """This job on another machine: its model by the same path, or by its name in that machine's cache.
@@ -148,44 +153,48 @@ class PaintJob:
         """
         file = self.model_file
         if file is not None and not file.embedded and not file.path.exists():
-            file = find_model(file.name, ACCEPTS[self.method])
-        if {each.name: each.checksum for each in weights_of(self.method, file).values()} != self.weights:
+            file = find_model(file.name, tuple(find(self.method).models))
+        if {each.name: each.checksum for each in files_of(find(self.method), file)[0].values()} != self.weights:
             raise QuantArtError(f"{file.name if file else 'quantart'} has other weights there than here")
         return replace(self, model_file=file)
 
-    def encode_style(self, model: Any, pictures: Sequence[str] | Sequence[Picture]) -> Any:
+    def encode_style(self, model: Model, pictures: Sequence[str] | Sequence[Picture]) -> Style:
         """One or several pictures as one style."""
-        return model.encode_style(list(pictures), weights=self.style_weights, size=self.style_size)
+        return model.encode_style(
+            list(pictures), weights=self.style_weights, size=self.style_size, settings=self.settings
+        )
 
     @staticmethod
-    def received_style(model: Any, data: bytes) -> Any:
-        """A style that another process encoded and pickled, for this model."""
-        return model.adopt(pickle.loads(data))
+    def received_style(data: bytes) -> Style:
+        """A style that another process encoded and pickled."""
+        style: Style = pickle.loads(data)
+        return style
 
     @staticmethod
-    def computation(model: Any) -> Computation:
+    def computation(model: Model) -> Computation:
         """How a model computes."""
-        return Computation(model.machine.runtime, model.machine.device, model.machine.precision)
+        return Computation(model.spec.backend, model.spec.device, model.spec.precision)
 
     def decode(self, data: bytes, path: str) -> Picture:
         """The content at the size to paint it; ``path`` is for its name and for errors."""
         picture = read_picture(data, max_pixels=self.max_pixels, path=path)
         return to_size(picture, self.size, self.max_pixels)
 
-    def paint(self, model: Any, picture: Picture, style: Any) -> tuple[Painted, float]:
+    def paint(self, model: Model, picture: Picture, style: Style) -> tuple[Result, float]:
         """The painted picture, and the seconds it took.
 
         Raises:
             KeyboardInterrupt: Ctrl-C, also in the middle of an optimisation.
         """
         start = time.perf_counter()
-        options = {"preserve_color": self.preserve_color, "tile": self.tile, "seed": self.seed}
-        painted = model.paint(picture, style, self.controls, **options)
+        painted = model.paint(
+            picture, style, self.settings, preserve_color=self.preserve_color, tile=self.tile, seed=self.seed
+        )
         if painted.stopped:
             raise KeyboardInterrupt
         return painted, time.perf_counter() - start
 
-    def encode(self, content: Picture, painted: Painted, seconds: float, format: str) -> PaintedFile:
+    def encode(self, content: Picture, painted: Result, seconds: float, format: str) -> PaintedFile:
         """The painted picture as a file of the format given."""
         data = encode_picture(
             painted.picture,
@@ -197,14 +206,14 @@ class PaintJob:
         return PaintedFile(data, *content.size, seconds, painted.precision, (*content.notes, *painted.notes))
 
     def _limit_threads(self, count: int) -> None:
-        from quantart_cli import fast
+        from importlib.util import find_spec
 
         os.environ["OMP_NUM_THREADS"] = str(count)  # read when torch is imported
-        if fast.installed() and self.runtime != "torch":
-            from quantart_cli.fast.runtime import core
+        if find_spec("openvino") is not None and self.backend != "torch":
+            from quantart_cli.backends.openvino_backend import core
 
             core().set_property("CPU", {"INFERENCE_NUM_THREADS": count})
-        if self.runtime != "openvino":
+        if self.backend != "openvino":
             import torch
 
             torch.set_num_threads(count)

@@ -14,8 +14,9 @@ import time
 from multiprocessing.context import ForkServerProcess
 from types import SimpleNamespace
 
-from quantart_cli.cli import main, runtime
-from quantart_cli.engine.canvas import Painted
+from quantart_cli.batch import job
+from quantart_cli.cli import main
+from quantart_cli.model import Result
 from quantart_cli.images import Picture, read_picture
 
 
@@ -23,22 +24,22 @@ class Inverter:
     """As much of a model as a batch uses."""
 
     optimises = False
-    machine = SimpleNamespace(device="cpu", precision="fp32", runtime="torch")
+    spec = SimpleNamespace(device="cpu", precision="fp32", backend="torch")
 
     def __init__(self, log: str | None = None, seconds: float = 0) -> None:
         self.log, self.seconds = log, seconds
         self.encoded: list[object] = []
 
-    def encode_style(self, styles: list[str], *, weights=None, size=None) -> object:
+    def encode_style(self, styles: list[str], *, weights=None, size=None, settings=None) -> object:
         self.encoded.append([read_picture(style).name for style in styles])
         return object()
 
-    def paint(self, picture: Picture, style: object, controls: object, **_: object) -> Painted:
+    def paint(self, picture: Picture, style: object, settings: object, **_: object) -> Result:
         if self.log is not None:
             with open(self.log, "a") as file:
                 print(picture.name, file=file)
         time.sleep(self.seconds)
-        return Painted(picture.with_rgb(255 - picture.rgb), "fp32")
+        return Result(picture.with_rgb(255 - picture.rgb), "fp32")
 
 
 class Process:
@@ -74,5 +75,5 @@ def _run(log: str, seconds: float, stderr: str, arguments: list[str]) -> None:
     os.dup2(target, 1)
     os.dup2(target, 2)
     sys.stderr = os.fdopen(2, "w", closefd=False)
-    runtime.load_model = lambda *_: Inverter(log, seconds)
+    job.PaintJob.load_model = lambda *_: Inverter(log, seconds)
     main(arguments)

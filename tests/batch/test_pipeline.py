@@ -15,11 +15,11 @@ from quantart_cli.batch.job import Failure, PaintedFile, PaintJob
 from quantart_cli.batch.pipeline import BoundedQueue, LocalExecutor, style_encoder
 from quantart_cli.batch.plan import WorkItem
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.controls import AdaINControls
+from quantart_cli.methods.adain import AdaINSettings
 from tests.batch.stand_in import Inverter
 from tests.conftest import scene
 
-JOB = PaintJob("adain", AdaINControls(), (1.0,), {}, max_pixels=10**6)
+JOB = PaintJob("adain", AdaINSettings(), (1.0,), {}, max_pixels=10**6)
 
 
 def test_a_queue_holds_so_much_and_no_more():

@@ -20,7 +20,7 @@ from quantart_cli.batch import ray_cluster, ray_executor
 from quantart_cli.batch.job import PaintedFile, PaintJob
 from quantart_cli.batch.plan import WorkItem
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.controls import AdaINControls
+from quantart_cli.methods.adain import AdaINSettings
 from tests.batch.workers import Homeless, Poisoned, Quick, Watched
 from tests.conftest import scene
 
@@ -107,7 +107,7 @@ def executor(folder: Path, record, workers: int = 2):
     """An executor, and items for it."""
     files = sorted(map(str, (folder / "in").iterdir()))
     items = [WorkItem(path, os.path.basename(path), 0, "png") for path in files]
-    job = PaintJob("adain", AdaINControls(), (1.0,), {}, runtime="torch")
+    job = PaintJob("adain", AdaINSettings(), (1.0,), {}, backend="torch")
     given = job, [(files[0],)], record, threading.Event(), lambda _: None
     with ray_executor.ray_executor(*given, workers=workers) as made:
         yield made, items

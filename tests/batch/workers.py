@@ -10,7 +10,7 @@ import numpy as np
 
 from quantart_cli.batch.job import Computation
 from quantart_cli.batch.ray_worker import Worker
-from quantart_cli.engine.canvas import Painted
+from quantart_cli.model import Result
 from quantart_cli.errors import QuantArtError
 
 
@@ -41,14 +41,11 @@ class Xor:
 
     max_pixels = 10_000
 
-    def encode_style(self, pictures, *, weights, size):
+    def encode_style(self, pictures, *, weights, size, settings):
         return int(pictures[0].rgb[0, 0, 0])
 
-    def adopt(self, style):
-        return style
-
-    def paint(self, picture, style, controls, **_):
-        return Painted(picture.with_rgb(picture.rgb ^ np.uint8(style)), "fp32")
+    def paint(self, picture, style, settings, **_):
+        return Result(picture.with_rgb(picture.rgb ^ np.uint8(style)), "fp32")
 
 
 class Quick(Worker):

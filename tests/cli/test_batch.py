@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock
 
 from quantart_cli.batch import run as run_module
-from quantart_cli.cli import runtime
+from quantart_cli.batch.job import PaintJob
 from quantart_cli.images import output
 from tests.batch.stand_in import Inverter
 from tests.conftest import scene
@@ -33,7 +33,7 @@ def save(path, width=8, height=8, seed=0):
 def model(monkeypatch):
     """What paints instead of networks."""
     stand_in = Inverter()
-    monkeypatch.setattr(runtime, "load_model", lambda *_: stand_in)
+    monkeypatch.setattr(PaintJob, "load_model", lambda *_: stand_in)
     return stand_in
 
 
