@@ -1,0 +1,241 @@
+"""Matching content positions with style positions, and copying the style's features.
+
+The painting itself is the codebook: every position of relu4_1 of the style is an entry. Style swap (Chen and Schmidt
+2016) and Avatar-Net (Sheng et al. 2018) match one layer; the keys of several layers follow AdaAttN (Liu et al. 2021).
+CSLS (Conneau et al. 2018, section 2.3) keeps one entry from being matched everywhere.
+
+Notation: B pictures; n content positions (h * w) and m style positions (hs * ws) of relu4_1's grid; one position is
+8 x 8 pixels, 2 x 2 values of relu3_1 and 4 x 4 values of relu2_1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+KEY_LAYERS = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}
+"""Layers of the keys, and how many of their values lie along one side of a position of relu4_1."""
+
+KEY_SIZE = 896  # 512 + 256 + 128 channels
+NEIGHBOURS = 10  # cosines averaged by CSLS
+TOP = 4  # entries averaged at a position
+TEMPERATURE = 0.05
+
+
+class Moments(NamedTuple):
+    """Per-channel mean and standard deviation of a feature map, each (B, C, 1, 1) float32."""
+
+    mean: Tensor
+    deviation: Tensor
+
+
+class Matches(NamedTuple):
+    """The best entries of every content position, best first."""
+
+    indices: Tensor  # (B, n, TOP) int64, entries in [0, m)
+    weights: Tensor  # (B, n, TOP) float32, sums to 1 over the last axis
+
+
+class StylePatches(NamedTuple):
+    """The style's features arranged for a content picture."""
+
+    s4: Tensor  # (B, 512, h, w)
+    s3: Tensor  # (B, 256, 2h, 2w)
+    s2: Tensor  # (B, 128, 4h, 4w)
+
+
+def moments(x: Tensor) -> Moments:
+    """Mean and deviation over all positions of x (B, C, H, W); the variance is unbiased, plus 1e-5."""
+    x = x.float()
+    return Moments(x.mean((2, 3), keepdim=True), (x.var((2, 3), keepdim=True) + 1e-5).sqrt())
+
+
+def keys(features: Mapping[str, Tensor], statistics: Mapping[str, Moments] | None = None) -> Tensor:
+    """Unit-length keys of all positions of a picture.
+
+    Each layer is standardised per channel, averaged over a position, and divided by the square root of its channel
+    count, so that all layers count alike.
+
+    Args:
+        features: the maps of :data:`KEY_LAYERS`, (B, C, H, W) each. Sizes that are no multiple of a position are fine.
+        statistics: moments of each layer's whole map, for features of one tile; by default those of the features.
+
+    Returns:
+        (B, n, 896) float32, positions in row order.
+    """
+    h, w = features["relu4_1"].shape[2:]
+    parts = []
+    for layer, stride in KEY_LAYERS.items():
+        x = features[layer].float()
+        mean, deviation = statistics[layer] if statistics else moments(x)
+        x = pad_to_grid((x - mean) / deviation, h * stride, w * stride)
+        parts.append(F.avg_pool2d(x, stride) / x.shape[1] ** 0.5)
+    return F.normalize(torch.cat(parts, 1), dim=1).flatten(2).transpose(1, 2)
+
+
+def hubness(queries: Tensor, entries: Tensor) -> Tensor:
+    """r_s of CSLS: the mean of the ten largest cosines between each entry and the content's positions.
+
+    Args:
+        queries: (B, n, 896) keys of the content.
+        entries: (B, m, 896) keys of the style.
+
+    Returns:
+        (B, 1, m) float32.
+    """
+    return largest_cosines(queries, entries).mean(1, keepdim=True)
+
+
+def largest_cosines(queries: Tensor, entries: Tensor, previous: Tensor | None = None) -> Tensor:
+    """The ten largest cosines of each entry, (B, up to 10, m), largest first.
+
+    previous holds those of other tiles of the same content; :func:`hubness` is their mean over axis 1.
+    """
+    cosines = _cosines(queries, entries)
+    found = cosines.topk(min(NEIGHBOURS, cosines.shape[1]), 1).values
+    if previous is not None:
+        found = torch.cat([previous, found], 1)
+    return found.topk(min(NEIGHBOURS, found.shape[1]), 1).values
+
+
+def best_matches(
+    queries: Tensor, entries: Tensor, r_s: Tensor, bias: Tensor | None = None, temperature: float = TEMPERATURE
+) -> Matches:
+    """The entries with the largest 2 * cosine - r_s, and the softmax of those similarities.
+
+    CSLS also subtracts r_c, a content position's mean. It is the same for all entries, so it changes neither the
+    order nor the softmax and is left out.
+
+    Args:
+        queries: (B, n, 896), any part of the content's keys.
+        entries: (B, m, 896).
+        r_s: (B, 1, m), see :func:`hubness`.
+        bias: added to the similarities, (B, 1, m): weights of several styles, or minus infinity for hidden entries.
+        temperature: of the softmax.
+    """
+    similarity = _cosines(queries, entries).mul_(2).sub_(r_s)
+    if bias is not None:
+        similarity += bias
+    top = similarity.topk(min(TOP, similarity.shape[2]), 2)
+    return Matches(top.indices, torch.softmax(top.values / temperature, 2))
+
+
+def average_entries(values: Tensor, matches: Matches) -> Tensor:
+    """The weighted mean of the matched entries' values: (B, m, C) -> (B, n, C)."""
+    batch, m, channels = values.shape
+    table = values.reshape(batch * m, channels)
+    result = torch.zeros((), dtype=values.dtype, device=values.device)
+    for k in range(matches.indices.shape[2]):
+        rows = _flat(matches.indices[:, :, k], m)
+        chosen = table.index_select(0, rows).view(batch, -1, channels)
+        result = result + chosen * matches.weights[:, :, k : k + 1].to(values.dtype)
+    return result
+
+
+def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
+    """Copy overlapping blocks of the source with raised-cosine weights.
+
+    Position p of the result takes the source's block of 2 * stride values a side around position index[p]. With
+    K = 2 * stride the window is w[k] = sin^2((k + 0.5) pi / K), so each value is the weighted sum of 2 x 2 copies:
+    along each axis its own position's and the nearer neighbour's, with weights that sum to 1. At the border, where
+    that neighbour does not exist, its own position's copy has weight 1. Blocks that reach over the source's border
+    repeat the border's values. Equal to unfold, gather and fold with normalisation, but without their memory.
+
+    Args:
+        source: (B, C, hs * stride, ws * stride).
+        index: (B, h, w) int64, positions of the source in row order, in [0, hs * ws).
+        stride: values along one side of a position, even.
+
+    Returns:
+        (B, C, h * stride, w * stride) in the dtype of the source, channels last.
+    """
+    half = stride // 2
+    batch, channels, height, width = source.shape
+    # All blocks consist of cells of half x half values. One row of the table is one cell; one ring of cells is padding.
+    padded = F.pad(source, (half, half, half, half), mode="replicate")
+    rows, columns = height // half + 2, width // half + 2
+    cells = padded.reshape(batch, channels, rows, half, columns, half).permute(0, 2, 4, 3, 5, 1)
+    table = cells.reshape(batch * rows * columns, half * half * channels)
+
+    grid_rows, grid_columns = index.shape[1:]
+    matched_row = index // (width // stride)
+    matched_column = index % (width // stride)
+    result = torch.zeros((), dtype=source.dtype, device=source.device)
+    for y, y_weight in _neighbours(grid_rows, half, source):
+        for x, x_weight in _neighbours(grid_columns, half, source):
+            # Cell Y of the result lies Y - 2 p cells below the first cell of position p.
+            cell_row = torch.arange(2 * grid_rows, device=y.device) - 2 * y
+            cell_column = torch.arange(2 * grid_columns, device=x.device) - 2 * x
+            row = 2 * matched_row[:, y][:, :, x] + cell_row[:, None] + 1
+            column = 2 * matched_column[:, y][:, :, x] + cell_column[None, :] + 1
+            copies = table.index_select(0, _flat((row * columns + column).flatten(1), rows * columns))
+            copies = copies.view(batch, 2 * grid_rows, 2 * grid_columns, half, half, channels)
+            weight = y_weight[:, None, :, None, None] * x_weight[None, :, None, :, None]
+            result = result + copies * weight
+    result = result.permute(0, 1, 3, 2, 4, 5).reshape(batch, grid_rows * stride, grid_columns * stride, channels)
+    return result.permute(0, 3, 1, 2)
+
+
+def match(
+    content: Mapping[str, Tensor], style: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
+) -> StylePatches:
+    """The style's features arranged for the content, all in one pass: for pictures that need no tiles.
+
+    Args:
+        content, style: the maps of :data:`KEY_LAYERS`; equal batch sizes, any picture sizes from 16 x 16 pixels.
+        dtype: of the keys while cosines are computed; bfloat16 is faster where the hardware has it.
+    """
+    queries, entries = keys(content).to(dtype), keys(style).to(dtype)
+    matches = best_matches(queries, entries, hubness(queries, entries))
+    batch, _, h, w = content["relu4_1"].shape
+    s4 = average_entries(style["relu4_1"].float().flatten(2).transpose(1, 2), matches)
+    best = matches.indices[:, :, 0].view(batch, h, w)
+    s3, s2 = (copy_blocks(style, layer, best) for layer in ("relu3_1", "relu2_1"))
+    return StylePatches(s4.transpose(1, 2).reshape(batch, -1, h, w), s3, s2)
+
+
+def copy_blocks(style: Mapping[str, Tensor], layer: str, best: Tensor) -> Tensor:
+    """:func:`overlap_blocks` of a layer of the style for the best entries (B, h, w), float32."""
+    hs, ws = style["relu4_1"].shape[2:]
+    stride = KEY_LAYERS[layer]
+    return overlap_blocks(pad_to_grid(style[layer].float(), hs * stride, ws * stride), best, stride)
+
+
+def pad_to_grid(x: Tensor, height: int, width: int) -> Tensor:
+    """Repeat the last row and column of x (B, C, H, W) up to the given size.
+
+    Pooling rounds sizes up, so relu3_1 and relu2_1 of an odd-sized picture end inside the last position of relu4_1.
+    """
+    missing = height - x.shape[2], width - x.shape[3]
+    return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else x
+
+
+def _cosines(queries: Tensor, entries: Tensor) -> Tensor:
+    return torch.matmul(queries, entries.transpose(1, 2)).float()  # (B, n, m)
+
+
+def _flat(index: Tensor, rows: int) -> Tensor:
+    """Indices (B, n) into each of B tables of that many rows -> (B * n,) into the tables stacked."""
+    first = torch.arange(index.shape[0], device=index.device) * rows
+    return (index + first[:, None]).flatten()
+
+
+def _neighbours(positions: int, half: int, like: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """For each cell along one axis, its own position and the nearer neighbour, with their weights.
+
+    Returns:
+        two pairs: position (2 * positions,) int64, weight (2 * positions, half) in the dtype of ``like``.
+    """
+    cell = torch.arange(2 * positions, device=like.device)
+    own = cell // 2
+    neighbour = own + 2 * (cell % 2) - 1
+    exists = (neighbour >= 0) & (neighbour < positions)
+    # The own block starts half a position earlier, so its window is sampled from k = half on.
+    k = torch.arange(2 * half, device=like.device).view(2, half).repeat(positions, 1) + half
+    window = torch.sin((k + 0.5) * (torch.pi / (4 * half))) ** 2
+    weight = torch.where(exists[:, None], window, 1.0)
+    return [(own, weight.to(like.dtype)), (neighbour.clamp(0, positions - 1), (1 - weight).to(like.dtype))]
