@@ -47,6 +47,7 @@ KINDS = {
     for kind in (
         Kind("quantart-vgg19", "QuantArt codebook for VGG-19"),
         Kind("adain-decoder", "AdaIN decoder"),
+        Kind("quantart-painter", "QuantArt painter"),
         Kind("vgg19-normalised", "normalised VGG-19"),
         Kind("quantart-vqgan", "QuantArt on VQGAN"),
         Kind("vqgan", "VQGAN, stage 1"),
@@ -104,6 +105,8 @@ def identify(shapes: Mapping[str, Sequence[int]]) -> str | None:
         return "quantart-vgg19"
     if any(name.startswith(tuple(f"{end}." for end in ENDS)) for name in shapes):
         return "quantart-vqgan"
+    if "fuse3.weight" in shapes:
+        return "quantart-painter"
     if "conv4_1.weight" in shapes:
         first = list(shapes["conv4_1.weight"])[:1]  # the decoder goes from 512 channels to 256 there
         return "adain-decoder" if first == [256] else "vgg19-normalised"

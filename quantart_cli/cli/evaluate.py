@@ -218,7 +218,7 @@ def _pairs_of(names: set[tuple[str, str]], contents: list[Source], styles: list[
 
 def _held_out(folder: str, share: float) -> list[Path]:
     """Pictures of a folder; with a share, those a training with that ``--hold-out`` leaves out."""
-    from quantart_cli.training.gather import name_hash, pictures_below
+    from quantart_cli.training.pictures import name_hash, pictures_below
 
     found = [path for path in pictures_below(Path(folder)) if share == 0 or name_hash(path.name) < share]
     if not found:
