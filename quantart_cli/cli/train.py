@@ -1,29 +1,17 @@
-"""``quantart train``: models of your own, from folders of pictures."""
+"""``quantart train``: models of your own, from folders of pictures. Docstrings of commands are their help."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
 
+from quantart_cli.cli import train_request as parameters
 from quantart_cli.cli.console import INTERRUPTED, bytes_bar, progress_bar, say
-from quantart_cli.cli.train_request import (
-    ART,
-    DETAILS,
-    DOWNLOAD,
-    FOLDERS,
-    OPTIONAL_ART,
-    OPTIONAL_PHOTOS,
-    PHOTOS,
-    SHARDS,
-    Request,
-    add_command,
-    finish,
-    model_option,
-    run_training,
-)
+from quantart_cli.cli.train_request import Request, add_command, finish, model_option, run_training
 from quantart_cli.errors import QuantArtError
 from quantart_cli.training.options import (
     AdaINOptions,
@@ -36,145 +24,61 @@ from quantart_cli.training.options import (
 )
 
 if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from quantart_cli.checkpoints.models import ModelFile
     from quantart_cli.engine.machine import Machine
     from quantart_cli.nets.vgg import VGG19
     from quantart_cli.nets.vqgan import VQGAN
     from quantart_cli.training.vqgan import Perceptual
 
-_RESUME = "Interrupted, the same command resumes. A log and preview sheets are written to FILE.training/."
+Network = TypeVar("Network", bound="nn.Module")
+
 _LPIPS = "lpips-vgg16"
-_GPU_BATCH, _GPU_CROP = 16, 256
+_ON_GPU = {"batch": 16, "crop": 256}
 
 
 def register(app: typer.Typer) -> None:
     """Add ``quantart train`` and its commands."""
+    p = parameters
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
-    add_command(
-        group,
-        "painter",
-        f"""Train the painter, the decoder that copies the style's own patches.
-
-From photographs and paintings, in folders or packed by train pack. {_RESUME}
-
-quantart train painter photos/ paintings/ --detail-paintings large_paintings/ -o painter.safetensors
-""",
-        PainterOptions,
-        {
-            **OPTIONAL_PHOTOS,
-            **OPTIONAL_ART,
-            **DETAILS,
-            **SHARDS,
-            **model_option("A painter or an AdaIN decoder to start from. Default: the included decoder."),
-        },
-        _painter,
-        unset=("batch", "crop"),
-    )
-    add_command(
-        group,
-        "pack",
-        """Pack pictures into a few small files, to train the painter on another machine.
-
-The folders are photographs, paintings and, optionally, large paintings whose brush strokes are visible.
-
-quantart train pack photos/ paintings/ large_paintings/ -o shards/
-""",
-        PackOptions,
-        FOLDERS,
-        _pack,
-    )
-    add_command(
-        group,
-        "codebook",
-        """Train a codebook on a folder of paintings.
-
-Principal components of their VGG features, then k-means. Interrupted, the same command resumes.
-
-quantart train codebook paintings/ -o codebook.safetensors
-""",
-        CodebookOptions,
-        ART,
-        _codebook,
-    )
-    add_command(
-        group,
-        "autoencoder",
-        f"""Train the decoder of quantized features, and its codebook.
-
-It stylizes photographs and reconstructs paintings, against a discriminator if --adversary-weight is not 0. {_RESUME}
-
-quantart train autoencoder photos/ paintings/ -o model.safetensors
-""",
-        AutoencoderOptions,
-        {
-            **PHOTOS,
-            **ART,
-            **model_option("A codebook, or a model of this command, to start from. Default: the included one."),
-        },
-        _autoencoder,
-    )
-    add_command(
-        group,
-        "adain",
-        f"""Train the decoder of AdaIN from scratch.
-
-From photographs and paintings, as Huang and Belongie did. {_RESUME}
-
-quantart train adain photos/ paintings/ -o decoder.safetensors
-""",
-        AdaINOptions,
-        {**PHOTOS, **ART},
-        _adain,
-    )
-    add_command(
-        group,
-        "vqgan",
-        f"""Train a VQGAN and its codebook of art, stage 1 of QuantArt.
-
-An autoencoder of stride 16, with the losses and numbers of the authors. {_RESUME}
-
-quantart train vqgan paintings/ -o vqgan.safetensors
-""",
-        VQGANOptions,
-        {**ART, **model_option("A VQGAN to start from; it sets the sizes. Default: none."), **DOWNLOAD},
-        _vqgan,
-    )
-    add_command(
-        group,
-        "transfer",
-        f"""Train the style transfer of a VQGAN, stage 2 of QuantArt.
-
-From photographs and paintings, in latent space, for a model of train vqgan. {_RESUME}
-
-quantart train transfer photos/ paintings/ --model vqgan.safetensors -o model.safetensors
-""",
-        TransferOptions,
-        {**PHOTOS, **ART, **model_option("The VQGAN.", required=True)},
-        _transfer,
-    )
+    start = model_option("A painter or an AdaIN decoder to start from. Default: the included decoder.")
+    sources = {**p.OPTIONAL_PHOTOS, **p.OPTIONAL_ART, **p.DETAILS, **p.SHARDS, **start}
+    add_command(group, "painter", PainterOptions, sources, _painter, unset=tuple(_ON_GPU))
+    add_command(group, "pack", PackOptions, p.FOLDERS, _pack)
+    add_command(group, "codebook", CodebookOptions, p.ART, _codebook)
+    start = model_option("A codebook, or a model of this command, to start from. Default: the included one.")
+    add_command(group, "autoencoder", AutoencoderOptions, {**p.PHOTOS, **p.ART, **start}, _autoencoder)
+    add_command(group, "adain", AdaINOptions, {**p.PHOTOS, **p.ART}, _adain)
+    start = model_option("A VQGAN to start from; it sets the sizes. Default: none.")
+    add_command(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
+    start = model_option("The VQGAN.", required=True)
+    add_command(group, "transfer", TransferOptions, {**p.PHOTOS, **p.ART, **start}, _transfer)
     app.add_typer(group, name="train")
 
 
 def _painter(request: Request[PainterOptions]) -> int:
+    """Train the painter, the decoder that copies the style's own patches.
+
+    From photographs and paintings, in folders or packed by train pack.
+
+    quantart train painter photos/ paintings/ --detail-paintings large_paintings/ -o painter.safetensors
+    """
     folders = _painter_folders(request)
-    machine = request.machine()
-    options = request.options
+    machine, options = request.machine(), request.options
     if machine.device == "cuda":
-        larger = {"batch": _GPU_BATCH, "crop": _GPU_CROP}
-        options = replace(options, **{name: larger[name] for name in request.unset})
-    from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
-    from quantart_cli.checkpoints.models import embedded_model, find_model
+        options = replace(options, **{name: _ON_GPU[name] for name in request.unset})
     from quantart_cli.nets.decoder import Decoder
     from quantart_cli.nets.painter import PainterDecoder
     from quantart_cli.training.painter import painter_training
 
-    kinds = ("quantart-painter", "adain-decoder")
-    file = find_model(request.model, kinds) if request.model else embedded_model("adain-decoder")
-    tensors, painter = open_tensors(file.path), PainterDecoder()
-    if "fuse3.weight" in tensors:
-        painter = fill_strictly(lambda _: PainterDecoder(), tensors, file.name)
+    file = _file(request.model, "quantart-painter", "adain-decoder")
+    if file.kind == "quantart-painter":
+        painter = _load(file, lambda _: PainterDecoder())
     else:
-        painter.load_state_dict(fill_strictly(lambda _: Decoder(), tensors, file.name).state_dict(), strict=False)
-    training = painter_training(options, _vgg(machine), painter.float())
+        painter = PainterDecoder()
+        painter.load_state_dict(_load(file, lambda _: Decoder()).state_dict(), strict=False)
+    training = painter_training(options, _vgg(machine), painter)
     return run_training(request, options, training, folders, ("style", "remd", "identity"))
 
 
@@ -190,22 +94,25 @@ def _painter_folders(request: Request[PainterOptions]) -> dict[str, Path]:
         return shards_in(Path(request.shards))
     if request.photos is None or request.art is None:
         raise QuantArtError("train painter takes a folder of photographs and one of paintings, or --shards FOLDER")
-    folders = {"photographs": Path(request.photos), "paintings": Path(request.art)}
+    folders = request.both()
     if request.detail_paintings is not None:
         folders["detail paintings"] = Path(request.detail_paintings)
     return folders
 
 
 def _pack(request: Request[PackOptions]) -> int:
+    """Pack pictures into a few small files, to train the painter on another machine.
+
+    The folders are photographs, paintings and, optionally, large paintings whose brush strokes are visible.
+
+    quantart train pack photos/ paintings/ large_paintings/ -o shards/
+    """
     from quantart_cli.training.shards import pack_pictures
 
-    target = Path(request.output)
+    target, folders = Path(request.output), [Path(folder) for folder in request.folders]
     with progress_bar("pictures", request.quiet) as bar:
         report = pack_pictures(
-            [Path(folder) for folder in request.folders],
-            target,
-            request.options,
-            lambda stage, done, total: bar(done, total, stage=stage),
+            folders, target, request.options, lambda stage, done, total: bar(done, total, stage=stage)
         )
     seen = " and ".join(f"{count} {name}" for name, count in report.pictures.items())
     lines = [*report.unreadable, f"{target}: {seen}, {report.bytes / 1e6:.1f} MB"]
@@ -213,58 +120,77 @@ def _pack(request: Request[PackOptions]) -> int:
 
 
 def _codebook(request: Request[CodebookOptions]) -> int:
-    options, target = request.options, request.target()
+    """Train a codebook on a folder of paintings.
+
+    Principal components of their VGG features, then k-means. Interrupted, the same command resumes.
+
+    quantart train codebook paintings/ -o codebook.safetensors
+    """
+    o, target, art = request.options, request.target(), Path(request.art or "")
     from quantart_cli.training.codebook import train_codebook
 
     vgg = _vgg(request.machine(trains=False))
     try:
         with progress_bar("features", request.quiet) as bar:
-            report = train_codebook(
-                Path(request.art or ""),
-                target,
-                options,
-                vgg,
-                restart=request.restart,
-                progress=lambda stage, done, total, _: bar(done, total, stage=stage),
-            )
+
+            def progress(stage: str, done: int, total: int, _: dict[str, float]) -> None:
+                bar(done, total, stage=stage)
+
+            report = train_codebook(art, target, o, vgg, restart=request.restart, progress=progress)
     except KeyboardInterrupt:
         say(f"quantart: stopped; the same command resumes from {target}.partial")
         return INTERRUPTED
-    parts = f"{options.parts} parts of " if options.parts > 1 else ""
+    parts = f"{o.parts} parts of " if o.parts > 1 else ""
     lines = [
         *report.unreadable,
-        f"{target}: {parts}{options.entries} entries, codes of {options.width} channels from {report.samples} samples "
-        f"of {report.paintings} paintings",
+        f"{target}: {parts}{o.entries} entries, codes of {o.width} channels from {report.samples} samples of "
+        f"{report.paintings} paintings",
         f"explained variance {report.explained:.4f}, residual fraction {report.residual:.4f}",
-        f"codes used {report.used}/{options.entries * options.parts}, perplexity {report.perplexity:.0f}, "
+        f"codes used {report.used}/{o.entries * o.parts}, perplexity {report.perplexity:.0f}, "
         f"{report.iterations} iterations",
     ]
-    return finish(request, options, target, report, lines)
+    return finish(request, o, target, report, lines)
 
 
 def _autoencoder(request: Request[AutoencoderOptions]) -> int:
+    """Train the decoder of quantized features, and its codebook.
+
+    It stylizes photographs and reconstructs paintings, against a discriminator if --adversary-weight is not 0.
+
+    quantart train autoencoder photos/ paintings/ -o model.safetensors
+    """
     machine = request.machine()
-    from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
-    from quantart_cli.checkpoints.models import embedded_model, find_model
-    from quantart_cli.engine.build import build_network
     from quantart_cli.nets.autoencoder import ArtCodebook
+    from quantart_cli.nets.decoder import Decoder
     from quantart_cli.training.decoder_trainer import autoencoder_training
 
-    file = find_model(request.model, ("quantart-vgg19",)) if request.model else embedded_model("quantart-vgg19")
-    codebook = fill_strictly(ArtCodebook.like, open_tensors(file.path), file.name).to(machine.device)
-    decoder = build_network("decoder", "adain-decoder", replace(machine, precision="fp32"))
-    training = autoencoder_training(request.options, _vgg(machine), codebook, decoder)  # type: ignore[arg-type]
+    codebook = _load(_file(request.model, "quantart-vgg19"), ArtCodebook.like).to(machine.device)
+    decoder = _load(_file(None, "adain-decoder"), lambda _: Decoder()).to(machine.device)
+    training = autoencoder_training(request.options, _vgg(machine), codebook, decoder)
     return run_training(request, request.options, training, request.both(), ("content", "style", "discriminator"))
 
 
 def _adain(request: Request[AdaINOptions]) -> int:
+    """Train the decoder of AdaIN from scratch.
+
+    From photographs and paintings, as Huang and Belongie did.
+
+    quantart train adain photos/ paintings/ -o decoder.safetensors
+    """
+    machine = request.machine()
     from quantart_cli.training.adain import adain_training
 
-    training = adain_training(request.options, _vgg(request.machine()))
+    training = adain_training(request.options, _vgg(machine))
     return run_training(request, request.options, training, request.both(), ("content", "style"))
 
 
 def _vqgan(request: Request[VQGANOptions]) -> int:
+    """Train a VQGAN and its codebook of art, stage 1 of QuantArt.
+
+    An autoencoder of stride 16, with the losses and numbers of the authors.
+
+    quantart train vqgan paintings/ -o vqgan.safetensors
+    """
     options, machine = request.options, request.machine()
     from quantart_cli.training.vqgan import new_network, vqgan_training
 
@@ -282,6 +208,12 @@ def _vqgan(request: Request[VQGANOptions]) -> int:
 
 
 def _transfer(request: Request[TransferOptions]) -> int:
+    """Train the style transfer of a VQGAN, stage 2 of QuantArt.
+
+    From photographs and paintings, in latent space, for a model of train vqgan.
+
+    quantart train transfer photos/ paintings/ --model vqgan.safetensors -o model.safetensors
+    """
     machine = request.machine()
     from quantart_cli.training.transfer_vqgan import transfer_training
 
@@ -296,12 +228,24 @@ def _vgg(machine: Machine) -> VGG19:
 
 
 def _vqgan_of(model: str) -> VQGAN:
-    from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
-    from quantart_cli.checkpoints.models import find_model
     from quantart_cli.nets.vqgan import VQGAN
 
-    file = find_model(model, ("vqgan",))
-    return cast("VQGAN", fill_strictly(VQGAN.like, open_tensors(file.path), file.name))
+    return cast("VQGAN", _load(_file(model, "vqgan"), VQGAN.like))
+
+
+def _file(model: str | None, *kinds: str) -> ModelFile:
+    """The file of a model of one of these kinds; by default the included one of the last kind."""
+    from quantart_cli.checkpoints.models import embedded_model, find_model
+
+    return embedded_model(kinds[-1]) if model is None else find_model(model, kinds)
+
+
+def _load(file: ModelFile, like: Callable[[Mapping[str, Tensor]], Network]) -> Network:
+    """A network of the sizes of the file's tensors with its weights, float32."""
+    from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
+
+    network: Any = fill_strictly(like, open_tensors(file.path), file.name)
+    return cast("Network", network.float())
 
 
 def _perceptual(request: Request[VQGANOptions], machine: Machine) -> tuple[str, Perceptual]:

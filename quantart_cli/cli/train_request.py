@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import signal
 import time
@@ -16,12 +17,13 @@ import typer
 from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say
 from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
 from quantart_cli.errors import QuantArtError
-from quantart_cli.training.options import TrainingOptions
+from quantart_cli.training.options import GradientOptions, TrainingOptions
 
 if TYPE_CHECKING:
     from quantart_cli.engine.machine import Machine
     from quantart_cli.training.folders import Training
 
+_RESUME = "Interrupted, the same command resumes. A log and preview sheets are written to FILE.training/."
 Parameters = dict[str, tuple[Any, Any]]
 Options = TypeVar("Options", bound=TrainingOptions)
 
@@ -110,7 +112,6 @@ class Request(Generic[Options]):
 def add_command(
     group: typer.Typer,
     name: str,
-    help: str,
     options: type[Options],
     parameters: Parameters,
     run: Callable[[Request[Options]], int],
@@ -119,8 +120,10 @@ def add_command(
     """Add a command to a group.
 
     Args:
+        name: of the command.
         options: dataclass whose fields become options.
         parameters: its own arguments and options, by names of :class:`Request`.
+        run: the command; its docstring is the help.
         unset: options that are None unless given; see :attr:`Request.unset`.
     """
     own = from_controls(options)
@@ -137,7 +140,11 @@ def add_command(
         chosen = options.of({key: value for key, value in given.items() if key not in missing})
         return run(Request(chosen, missing, **values))
 
-    group.command(name)(with_parameters(command, help, {**parameters, **own, **_SHARED}))
+    text = inspect.cleandoc(run.__doc__ or "")
+    if issubclass(options, GradientOptions):
+        start, example = text.rsplit("\n\n", 1)
+        text = f"{start} {_RESUME}\n\n{example}"
+    group.command(name)(with_parameters(command, text, {**parameters, **own, **_SHARED}))
 
 
 def run_training(

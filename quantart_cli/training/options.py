@@ -167,4 +167,4 @@ class PackOptions(TrainingOptions):
     """Packing of pictures for ``train painter``."""
 
     side: int = control(320, "Short side of packed pictures in pixels; detail paintings: three times that.", low=64)
-    megabytes: float = control(56.0, "Size of all shards together.", low=0.01)
+    megabytes: float = control(56.0, "Size of all shards together.", low=0.001)

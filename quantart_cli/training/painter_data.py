@@ -46,12 +46,12 @@ class Batches:
 
     def __init__(self, pictures: Mapping[str, PictureSet], options: PainterOptions, threads: int) -> None:
         self._pictures, self._options = pictures, options
-        self._pool = ThreadPoolExecutor(threads)
+        self._pool, self._ahead = ThreadPoolExecutor(threads), threads
         self._next: dict[int, Future[Batch]] = {}
 
     def __getitem__(self, number: int) -> Batch:
-        ahead = range(number, number + self._pool._max_workers + 1)
-        self._next = {n: self._next.get(n) or self._pool.submit(self._make, n) for n in ahead}
+        numbers = range(number, number + self._ahead + 1)
+        self._next = {n: self._next.get(n) or self._pool.submit(self._make, n) for n in numbers}
         return self._next.pop(number).result()
 
     def _make(self, number: int) -> Batch:

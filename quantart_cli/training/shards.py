@@ -29,7 +29,7 @@ from quantart_cli.training.pictures import DETAILS, PAINTINGS, PHOTOGRAPHS, Pict
 KINDS = (PHOTOGRAPHS, PAINTINGS, DETAILS)
 _SHARES = {PHOTOGRAPHS: 1, PAINTINGS: 1, DETAILS: 2}  # of the bytes
 _SIDES = {PHOTOGRAPHS: 1, PAINTINGS: 1, DETAILS: 3}  # short side over the option's: brush strokes stay visible
-_QUALITY = 90
+_QUALITY = 85
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ def _encode_some(
             continue
         data = io.BytesIO()
         image = PIL.Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy())
-        image.save(data, "jpeg", quality=_QUALITY, subsampling=0)
+        image.save(data, "jpeg", quality=_QUALITY)
         room -= data.tell()
         if room < 0:
             break

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -75,14 +75,8 @@ def identity_blocks(channels: int, blocks: int) -> StyleTransfer:
     return made
 
 
-@dataclass(frozen=True)
-class _Latents:
-    """Latents of a batch at one end, (B, C, h, w) float32: of contents and styles, and both standardised."""
-
-    c: Tensor
-    s: Tensor
-    c_standardised: Tensor
-    s_standardised: Tensor
+Latents = tuple[Tensor, Tensor]
+"""Of contents and of styles, (B, C, h, w) float32 each."""
 
 
 class TransferTraining(Trainable):
@@ -142,33 +136,33 @@ class TransferTraining(Trainable):
         return logged
 
     @torch.no_grad()
-    def _encode(self, photographs: Tensor, paintings: Tensor) -> dict[str, _Latents]:
+    def _encode(self, photographs: Tensor, paintings: Tensor) -> dict[str, Latents]:
         """Latents of pictures (B, 3, H, W) in [0, 1] at both ends."""
         z_c, z_s = self.fast.encode(2 * torch.cat([photographs, paintings]) - 1).float().chunk(2)
-        both = {"continuous": (z_c, z_s), "quantized": (self.fast.quantize(z_c), self.fast.quantize(z_s))}
-        return {end: _Latents(c, s, standardise(c), standardise(s)) for end, (c, s) in both.items()}
+        return {"continuous": (z_c, z_s), "quantized": (self.fast.quantize(z_c), self.fast.quantize(z_s))}
 
-    def _backward(self, end: str, latents: _Latents, number: int) -> dict[str, float]:
+    def _backward(self, end: str, latents: Latents, number: int) -> dict[str, float]:
         """Compute the gradients of one end. Returns its losses by name."""
         o = self.options
         transfer, adversary = self.ends[end]
         transfer.zero_grad()
         adversary.optimizer.zero_grad()
-        z_y = transfer(latents.c.to(self.dtype), latents.s.to(self.dtype)).float()
+        c, s = latents
+        z_y = transfer(c.to(self.dtype), s.to(self.dtype)).float()
         commitment = {}
         if end == "quantized":
             with torch.no_grad():
                 entries = self.fast.quantize(z_y)
             commitment["codebook"] = o.codebook_weight * F.mse_loss(z_y, entries)
             z_y = z_y + (entries - z_y).detach()
-        centre, scale = moments(latents.s)
+        centre, scale = moments(s)
         u = (z_y - centre) / scale
         at_u = u.detach().requires_grad_()
-        losses = self._losses(at_u, latents)
+        losses = self._losses(at_u, c, s)
         (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), at_u)
         values = {name: loss.detach() for name, loss in {**commitment, **losses}.items()}
         if adversary.learns(number):
-            scores = adversary.optimizer(torch.cat([latents.s_standardised, at_u.detach()])).chunk(2)
+            scores = adversary.optimizer(torch.cat([standardise(s), at_u.detach()])).chunk(2)
             values["discriminator"] = adversary.loss([scores[0]], [scores[1]])
         if adversary.contributes(number):
             gradient, more = adversary.add_gradient([adversary.optimizer(at_u)], at_u, gradient)
@@ -180,13 +174,13 @@ class TransferTraining(Trainable):
             logged["gradient discriminator"] = adversary.optimizer.clip_gradient()
         return logged
 
-    def _losses(self, u: Tensor, latents: _Latents) -> dict[str, Tensor]:
+    def _losses(self, u: Tensor, c: Tensor, s: Tensor) -> dict[str, Tensor]:
         o = self.options
         mean, deviation = moments(u)
         return {
-            "content": o.content_weight * F.mse_loss((u - mean) / deviation, latents.c_standardised),
+            "content": o.content_weight * F.mse_loss((u - mean) / deviation, standardise(c)),
             "style": o.style_weight * (mean.square().mean() + (deviation - 1).square().mean()),
-            "gram": o.gram_weight * gram_loss({"z": u}, {"z": gram(latents.s_standardised)}),
+            "gram": o.gram_weight * gram_loss({"z": u}, {"z": gram(standardise(s))}),
         }
 
     def model(self) -> Mapping[str, Tensor]:
@@ -210,8 +204,7 @@ class TransferTraining(Trainable):
             latents = self._encode(content[None].to(self.device), style[None].to(self.device))
             rows.append([content, style])
             for end in ("continuous", "quantized"):
-                c, s = (z.to(self.dtype) for z in (latents[end].c, latents[end].s))
-                z = self.ends[end][0](c, s, averaged=True)
+                z = self.ends[end][0](*(z.to(self.dtype) for z in latents[end]), averaged=True)
                 z = self.fast.quantize(z) if end == "quantized" else z
                 rows[-1].append((self.fast(z)[0] + 1) / 2)
         return rows

@@ -250,7 +250,7 @@ def test_mistakes(folders, run, tmp_path):
     with pytest.raises(QuantArtError, match=r"holds no photographs\.safetensors"):
         shards_in(tmp_path)
     with pytest.raises(QuantArtError, match="allow more megabytes"):
-        pack_pictures(list(folders.values()), tmp_path / "s", PackOptions(megabytes=0.01, side=2000))
+        pack_pictures(list(folders.values()), tmp_path / "s", PackOptions(megabytes=0.004, side=2000))
     (tmp_path / "s" / "paintings.safetensors").write_bytes(b"nothing")
     broken = {"photographs": folders["photographs"], "paintings": tmp_path / "s" / "paintings.safetensors"}
     with pytest.raises(QuantArtError, match="is not a shard"):
