@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from quantart_cli.training.losses import hinge_discriminator, hinge_generator
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer
 
+Scores = Sequence[Tensor]
+"""Of the heads of a discriminator."""
 HEAD_START = 100
 """Updates of the discriminator before the generator sees its gradient."""
 _LEAD_SHARE = 0.05  # of one update in the moving average of the lead
@@ -55,7 +57,7 @@ class Adversary:
         """Whether the generator sees its gradient in this update."""
         return self.learns(number) and number >= self.after + HEAD_START
 
-    def loss(self, real: Sequence[Tensor], fake: Sequence[Tensor], scale: float = 1.0) -> Tensor:
+    def loss(self, real: Scores, fake: Scores, scale: float = 1.0) -> Tensor:
         """Backpropagate and return the discriminator's hinge loss, times a scale, from its scores."""
         loss = hinge_discriminator(real, fake)
         (scale * loss).backward()  # type: ignore[no-untyped-call]
@@ -63,26 +65,42 @@ class Adversary:
         self._next_lead = torch.lerp(self.lead, lead, _LEAD_SHARE)
         return scale * loss.detach()
 
-    def add_gradient(self, scores: Sequence[Tensor], at: Tensor, others: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """Add the gradient of the generator's hinge loss to that of the other losses.
+    def backward(
+        self, number: int, at: Tensor, others: Tensor, both: Callable[[], Scores], fake: Callable[[], Scores]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Backpropagate the discriminator's loss, and add the generator's gradient to that of its other losses.
 
         Args:
-            scores: of the fakes, with a graph back to ``at``.
-            at: where gradients are added.
+            number: of the update.
+            at: where the generator's gradients are added.
             others: gradient of all other losses at ``at``.
+            both: scores of a batch of real samples and as many fakes, in this order, without a graph to the generator.
+            fake: scores of the fakes, with a graph to ``at``.
 
         Returns:
-            the sum, and values for the log.
+            the sum at ``at``, and values for the log.
         """
-        loss = hinge_generator(scores)
+        if not self.learns(number):
+            return others, {}
+        real, made = zip(*(scores.chunk(2) for scores in both()), strict=True)
+        values = {"discriminator": self.loss(real, made)}
+        if not self.contributes(number):
+            return others, values
+        loss = hinge_generator(fake())
         (own,) = torch.autograd.grad(loss, at)
         ratio = (others.norm() / own.norm().clamp(min=_LEAST)).clamp(max=_MOST)
-        values = {"adversary": loss.detach(), "balance": ratio}
+        values |= {"adversary": loss.detach(), "balance": ratio, "lead": self._next_lead}
         return others + self.weight * self._next_lead.item() * ratio * own, values
 
+    def clip_gradient(self, number: int) -> dict[str, float]:
+        """Clip the discriminator's gradient if it learns. Returns the norm before that, for the log."""
+        return {"gradient discriminator": self.optimizer.clip_gradient()} if self.learns(number) else {}
+
     def step(self, number: int) -> None:
-        self.optimizer.step(number)
-        self.lead = self._next_lead
+        """Update the discriminator if it learns."""
+        if self.learns(number):
+            self.optimizer.step(number)
+            self.lead = self._next_lead
 
     def state(self) -> dict[str, Tensor]:
         return {**self.optimizer.state(), "lead": self.lead}

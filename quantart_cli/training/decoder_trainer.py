@@ -175,7 +175,8 @@ class DecoderTrainer(Trainable):
         with torch.no_grad():
             real = {"pixels": paintings, **self.vgg(paintings, LAYERS)}
             style = {layer: moments(real[layer]) for layer in LAYERS}
-            z_c = self.vgg(torch.cat([paintings[:count], photographs[count:]]))["relu4_1"]
+            stylized = [photographs[count:]] if count < len(photographs) else []
+            z_c = torch.cat([real["relu4_1"][:count], *(self.vgg(each)["relu4_1"] for each in stylized)])
             own = moments(z_c)
             z_y = renormalise(z_c.float(), own, style["relu4_1"])
             _, indices = self.quantizer.quantize(z_c, own)
@@ -185,35 +186,25 @@ class DecoderTrainer(Trainable):
         self.decoder.zero_grad()
         self.adversary.optimizer.zero_grad()
         losses = self._losses(fake, real, style, z_y, count)
-        values = {name: loss.detach() for name, loss in losses.items()}
-        learns = self.adversary.learns(number)
-        if learns:
-            values["discriminator"] = self._discriminate(real, fake)
-        contributes = self.adversary.contributes(number)
         total = torch.stack(list(losses.values())).sum()
-        (gradient,) = torch.autograd.grad(total, image, retain_graph=contributes)
-        if contributes:
-            scores = self.adversary.optimizer.network(fake, self.dtype)
-            gradient, more = self.adversary.add_gradient(scores, image, gradient)
-            values |= more
+        (gradient,) = torch.autograd.grad(total, image, retain_graph=self.adversary.contributes(number))
+        discriminator = self.adversary.optimizer.network
+        both = {name: torch.cat([real[name], fake[name].detach()]) for name in ("pixels", *DISCRIMINATED)}
+        gradient, values = self.adversary.backward(
+            number,
+            image,
+            gradient,
+            lambda: discriminator(both, self.dtype),
+            lambda: discriminator(fake, self.dtype),
+        )
         image.backward(gradient)
-        logged = {name: value.item() for name, value in values.items()}
-        logged["gradient"] = self.decoder.clip_gradient()
-        if learns:
-            logged["gradient discriminator"] = self.adversary.optimizer.clip_gradient()
+        logged = {name: value.item() for name, value in {**losses, **values}.items()}
+        logged |= {"gradient": self.decoder.clip_gradient(), **self.adversary.clip_gradient(number)}
         check_finite(logged)
         self.decoder.step(number, falling(self.options.rate, number, self.options.steps))
-        if learns:
-            self.adversary.step(number)
-            logged["lead"] = self.adversary.lead.item()
+        self.adversary.step(number)
         restarted = self.quantizer.update(*seen)
         return {**logged, "perplexity": perplexity(seen[1]), "restarted": float(restarted)}
-
-    def _discriminate(self, real: Mapping[str, Tensor], fake: Mapping[str, Tensor]) -> Tensor:
-        """The discriminator's loss, of real and fake in one batch."""
-        both = {name: torch.cat([real[name], fake[name].detach()]) for name in ("pixels", *DISCRIMINATED)}
-        scores = [score.chunk(2) for score in self.adversary.optimizer.network(both, self.dtype)]
-        return self.adversary.loss([one for one, _ in scores], [other for _, other in scores])
 
     def _losses(
         self,

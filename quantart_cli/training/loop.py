@@ -14,12 +14,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import PIL.Image
-import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -47,13 +45,11 @@ class TrainingStopped(KeyboardInterrupt):
 
 
 class Part(Protocol):
-    """A part of a training that has a state: an optimizer, an adversary, a codebook."""
+    """A part of a training with a state to save: an optimizer, an adversary, a codebook."""
 
-    def state(self) -> dict[str, Tensor]:
-        """Everything that a resumed training needs, by name."""
+    def state(self) -> dict[str, Tensor]: ...
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from what :meth:`state` returned."""
+    def load_state(self, state: Mapping[str, Tensor]) -> None: ...
 
 
 class Trainable:
@@ -104,7 +100,6 @@ def check_finite(losses: Mapping[str, float]) -> None:
         raise NotFinite(", ".join(f"{name} {value:g}" for name, value in losses.items()))
 
 
-@dataclass(frozen=True)
 class TrainingFiles:
     """The files of a training of ``target``.
 
@@ -112,23 +107,12 @@ class TrainingFiles:
     the log and the preview sheets, which stay.
     """
 
-    target: Path
-
-    @property
-    def partial(self) -> Path:
-        return self.target.with_name(self.target.name + ".partial")
-
-    @property
-    def results(self) -> Path:
-        return self.target.with_name(self.target.name + ".training")
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.partial / "checkpoint.safetensors"
-
-    @property
-    def log(self) -> Path:
-        return self.results / "log.jsonl"
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.partial = target.with_name(target.name + ".partial")
+        self.results = target.with_name(target.name + ".training")
+        self.checkpoint = self.partial / "checkpoint.safetensors"
+        self.log = self.results / "log.jsonl"
 
     def open(self, identity: Mapping[str, Any], restart: bool, results: bool = True) -> None:
         """Make the folders, and check that an unfinished training in them is the same one.
@@ -160,13 +144,6 @@ class TrainingFiles:
                 f"{self.partial} holds an unfinished training with another {', '.join(changed)}: "
                 "give the same as then, or --restart"
             )
-
-    def updates_done(self) -> int:
-        """How many updates the checkpoint holds."""
-        if not self.checkpoint.exists():
-            return 0
-        with safetensors.safe_open(self.checkpoint, "pt") as file:
-            return int(file.get_tensor("loop")[0])
 
 
 def run(

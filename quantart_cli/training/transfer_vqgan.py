@@ -131,8 +131,7 @@ class TransferTraining(Trainable):
         check_finite(logged)
         for transfer, adversary in self.ends.values():
             transfer.step(number)
-            if adversary.learns(number):
-                adversary.step(number)
+            adversary.step(number)
         return logged
 
     @torch.no_grad()
@@ -160,19 +159,17 @@ class TransferTraining(Trainable):
         at_u = u.detach().requires_grad_()
         losses = self._losses(at_u, c, s)
         (gradient,) = torch.autograd.grad(torch.stack(list(losses.values())).sum(), at_u)
-        values = {name: loss.detach() for name, loss in {**commitment, **losses}.items()}
-        if adversary.learns(number):
-            scores = adversary.optimizer(torch.cat([standardise(s), at_u.detach()])).chunk(2)
-            values["discriminator"] = adversary.loss([scores[0]], [scores[1]])
-        if adversary.contributes(number):
-            gradient, more = adversary.add_gradient([adversary.optimizer(at_u)], at_u, gradient)
-            values |= more
+        network = adversary.optimizer
+        gradient, values = adversary.backward(
+            number,
+            at_u,
+            gradient,
+            lambda: [network(torch.cat([standardise(s), at_u.detach()]))],
+            lambda: [network(at_u)],
+        )
         torch.autograd.backward([u, *commitment.values()], [gradient, *(None for _ in commitment)])
-        logged = {name: value.item() for name, value in values.items()}
-        logged["gradient"] = transfer.clip_gradient()
-        if adversary.learns(number):
-            logged["gradient discriminator"] = adversary.optimizer.clip_gradient()
-        return logged
+        logged = {name: value.item() for name, value in {**commitment, **losses, **values}.items()}
+        return logged | {"gradient": transfer.clip_gradient(), **adversary.clip_gradient(number)}
 
     def _losses(self, u: Tensor, c: Tensor, s: Tensor) -> dict[str, Tensor]:
         o = self.options

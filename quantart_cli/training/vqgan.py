@@ -172,20 +172,16 @@ class VQGANTraining(Trainable):
         self.autoencoder.zero_grad()
         self.adversary.optimizer.zero_grad()
         values, gradient = self._gradient(output, losses, number)
-        learns = self.adversary.learns(number)
-        if learns:
+        if self.adversary.learns(number):
             # Real and fake in two calls: each has its own batch statistics.
             scores = [self.adversary.optimizer(each) for each in (x, output.detach())]
             values["discriminator"] = self.adversary.loss([scores[0]], [scores[1]], scale=0.5)
         torch.autograd.backward([output, codebook], [gradient, None])
         logged = {name: value.item() for name, value in {**losses, "codebook": codebook, **values}.items()}
-        logged["gradient"] = self.autoencoder.clip_gradient()
-        if learns:
-            logged["gradient discriminator"] = self.adversary.optimizer.clip_gradient()
+        logged |= {"gradient": self.autoencoder.clip_gradient(), **self.adversary.clip_gradient(number)}
         check_finite(logged)
         self.autoencoder.step(number)
-        if learns:
-            self.adversary.step(number)
+        self.adversary.step(number)
         return {**logged, "perplexity": perplexity(indices)}
 
     def _gradient(self, output: Tensor, losses: Mapping[str, Tensor], number: int) -> tuple[dict[str, Tensor], Tensor]:

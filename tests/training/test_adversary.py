@@ -25,12 +25,22 @@ def test_its_gradient_is_scaled_by_weight_and_lead():
 
     def gradient(lead):
         made = adversary(lead)
-        found, values = made.add_gradient([made.optimizer(at)], at, others)
-        assert set(values) == {"adversary", "balance"}
+        both = torch.zeros(2, 1, 8, 8)  # a loss of 2: no lead over the generator
+        scores = made.optimizer(both) * 0
+        found, values = made.backward(200, at, others, lambda: [scores], lambda: [made.optimizer(at)])
+        assert set(values) == {"discriminator", "adversary", "balance", "lead"}
         return found
 
     assert torch.equal(gradient(0.0), others)  # one that guesses contributes nothing
-    assert ((gradient(0.5) - others).norm() / others.norm()).item() == pytest.approx(0.25, rel=1e-4)
+    expected = 0.5 * 0.95 * 0.5  # the weight, and a lead of 0.5 that has fallen by a twentieth
+    assert ((gradient(0.5) - others).norm() / others.norm()).item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_before_it_learns_nothing_is_computed():
+    others = torch.ones(1)
+    found, values = adversary().backward(9, others, others, lambda: [], lambda: [])
+    assert found is others
+    assert values == {}
 
 
 def test_the_lead_follows_the_loss_when_the_update_is_made():
@@ -40,7 +50,7 @@ def test_the_lead_follows_the_loss_when_the_update_is_made():
     loss = made.loss([real.abs()], [-fake.abs()])
     assert 0 <= loss.item() < 2
     assert made.lead == 0  # an update that is skipped changes nothing
-    made.step(0)
+    made.step(10)
     assert made.lead.item() == pytest.approx(0.05 * (1 - loss.item() / 2), rel=1e-4)
     again = adversary()
     again.load_state(made.state())
