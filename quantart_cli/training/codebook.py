@@ -14,9 +14,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -26,7 +24,15 @@ from quantart_cli.images.output import write_atomically
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.training.feature_sampling import SampledFeatures, sample_features
 from quantart_cli.training.folders import Progress, write_model
-from quantart_cli.training.kmeans import Components, lloyd, plus_plus, principal_components, seeding_rows
+from quantart_cli.training.kmeans import (
+    Components,
+    Features,
+    Iteration,
+    lloyd,
+    plus_plus,
+    principal_components,
+    seeding_rows,
+)
 from quantart_cli.training.loop import TrainingFiles
 from quantart_cli.training.optimizer import device_and_dtype
 from quantart_cli.training.options import CodebookOptions
@@ -99,39 +105,32 @@ def train_codebook(
     components = principal_components(sampled.rows, spread, options.width)
     parts = [_cluster(sampled.rows, components, part, options, files.partial, report) for part in range(options.parts)]
     done = _report(len(paintings) - len(sampled.unreadable), sampled, components, parts)
-    tensors = _tensors(components, [part.centres for part in parts])
+    tensors = _tensors(components, [part.centres for part, _ in parts])
     write_model(target, "quantart-vgg19", tensors, options, done, {}, half=True)
     shutil.rmtree(files.partial)
     return done
 
 
-@dataclass(frozen=True)
-class _Part:
-    """The entries of one part and their measurements."""
-
-    centres: Tensor
-    residual: float
-    used: int
-    entropy: float
-    iterations: int
+_Part = tuple[Iteration, int]
+"""Centres and measurements of one part, and how many iterations they took."""
 
 
 def _report(paintings: int, sampled: SampledFeatures, components: Components, parts: list[_Part]) -> CodebookReport:
-    lost = components.variance * (1 - components.explained) + sum(part.residual for part in parts)
+    lost = components.variance * (1 - components.explained) + sum(part.residual for part, _ in parts)
     return CodebookReport(
         paintings=paintings,
         unreadable=sampled.unreadable,
         samples=len(sampled.rows),
         explained=components.explained,
         residual=lost / components.variance if components.variance else 0.0,
-        used=sum(part.used for part in parts),
-        perplexity=sum(math.exp(part.entropy) for part in parts) / len(parts),
-        iterations=max(part.iterations for part in parts),
+        used=sum(part.used for part, _ in parts),
+        perplexity=sum(math.exp(part.entropy) for part, _ in parts) / len(parts),
+        iterations=max(count for _, count in parts),
     )
 
 
 def _cluster(
-    features: np.ndarray[Any, np.dtype[np.float16]],
+    features: Features,
     components: Components,
     part: int,
     options: CodebookOptions,
@@ -159,7 +158,7 @@ def _cluster(
         converged = gain < _TOLERANCE and found.used == options.entries
         if converged or number > options.iterations:
             # The measurements are those of the centres before this iteration moved them.
-            return _Part(state["centres"], found.residual, found.used, found.entropy, number - 1)
+            return replace(found, centres=state["centres"]), number - 1
         residual = torch.tensor(found.residual, dtype=torch.float64)
         state = {"centres": found.centres, "count": torch.tensor(number), "residual": residual}
         write_atomically(str(checkpoint), safetensors.torch.save(state))

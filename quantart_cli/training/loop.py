@@ -142,7 +142,7 @@ class TrainingFiles:
         if changed:
             raise QuantArtError(
                 f"{self.partial} holds an unfinished training with another {', '.join(changed)}: "
-                "give the same as then, or --restart"
+                "use the same as before, or restart"
             )
 
 
@@ -193,7 +193,7 @@ def run(
         last = asked or done == options.steps or now >= deadline
         if done % options.log_every == 0:
             log.write(done, skipped)
-        if done % options.sheet_every == 0 or (last and not asked):
+        if done % options.sheet_every == 0 or done == options.steps or now >= deadline:
             _write_sheet(files.results / f"{done:06}.png", trainable)
         due = options.checkpoint_seconds and now - saved >= options.checkpoint_seconds
         if done % options.checkpoint_every == 0 or last or due:

@@ -125,7 +125,7 @@ def test_other_options_on_an_unfinished_training_are_refused(paintings, vgg, tmp
     with pytest.raises(KeyboardInterrupt):
         train_codebook(paintings, target, OPTIONS, vgg, progress=interrupt)
     other = CodebookOptions(entries=25, width=16, parts=2, samples=600, smallest_scale=1, iterations=5, seed=3)
-    with pytest.raises(QuantArtError, match="--restart"):
+    with pytest.raises(QuantArtError, match="or restart"):
         train_codebook(paintings, target, other, vgg)
     assert train_codebook(paintings, target, other, vgg, restart=True).used <= 50
 

@@ -124,7 +124,7 @@ def test_twenty_in_a_row_end_it(files):
 def test_another_training_is_refused(files):
     again = TrainingFiles(files.target)
     again.open({"rate": 1}, restart=False)
-    with pytest.raises(QuantArtError, match=r"another rate, seed: .*--restart"):
+    with pytest.raises(QuantArtError, match=r"another rate, seed: .*or restart"):
         again.open({"rate": 2, "seed": 0}, restart=False)
     again.open({"rate": 2}, restart=True)
     assert not again.checkpoint.exists()

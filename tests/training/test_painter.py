@@ -101,14 +101,15 @@ def test_stopped_and_resumed_gives_the_same_bytes(trained, run, tmp_path):
     assert target.read_bytes() == trained[0].read_bytes()
 
 
-def test_stopped_by_the_time_it_writes_a_model_and_resumes(trained, run, tmp_path):
-    target = tmp_path / "painter.safetensors"
-    report = run(target, replace(OPTIONS, minutes=1e-6))
+def test_stopped_by_the_time_it_writes_a_model_and_resumes(run, tmp_path):
+    short, target, other = replace(OPTIONS, steps=3), tmp_path / "painter.safetensors", tmp_path / "other.safetensors"
+    report = run(target, replace(short, minutes=1e-6))
     assert (report.updates, report.complete) == (1, False)
     assert target.exists()
     assert target.with_name("painter.safetensors.partial").exists()
-    run(target)
-    assert target.read_bytes() == trained[0].read_bytes()
+    run(target, short)
+    run(other, short)
+    assert target.read_bytes() == other.read_bytes()
 
 
 def test_learning_rates():

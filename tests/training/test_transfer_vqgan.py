@@ -34,7 +34,7 @@ def _early_and_small():
 
 @pytest.fixture(scope="module")
 def network():
-    """Random weights, and entries as far apart as latents are."""
+    """Random weights, and entries with the spread of the latents."""
     made = new_network(VQGANOptions(channels=8, blocks=1, width=8, entries=12)).requires_grad_(False)
     z = made.encode(torch.from_numpy(scene(160, 128, 5)).permute(2, 0, 1)[None] / 127.5 - 1)
     made.quantize.embedding.weight.copy_(z.flatten(2)[0].T[::6][:12])

@@ -121,14 +121,14 @@ def test_gradients_are_those_of_the_authors_loss(art, threads):
     other.update(0)
 
     again = training(art, options)
-    x, network, judge = seen["x"], again.network, again.adversary.optimizer.network
+    x, network, discriminator = seen["x"], again.network, again.adversary.optimizer.network
     z = network.encode(x)
     z_hat = network.quantize(z)
     rebuilt = network(z + (z_hat - z).detach())
     entries = (z_hat - z.detach()).square().mean()
     vq = 0.7 * ((z_hat.detach() - z).square().mean() + 0.3 * entries)
     rec = (x - rebuilt).abs().mean() + near((rebuilt + 1) / 2, (x + 1) / 2)
-    fooled = -judge(rebuilt).mean()
+    fooled = -discriminator(rebuilt).mean()
     last = network.decoder.conv_out.weight
     norms = [torch.autograd.grad(loss, last, retain_graph=True)[0].norm() for loss in (rec, fooled)]
     weight = 0.8 * norms[0] / (norms[1] + 1e-4)
@@ -138,9 +138,9 @@ def test_gradients_are_those_of_the_authors_loss(art, threads):
     for name, gradient in zip(found, wanted, strict=True):
         torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
     rebuilt = rebuilt.detach()
-    loss = (F.relu(1 - judge(x)).mean() + F.relu(1 + judge(rebuilt)).mean()) / 2
+    loss = (F.relu(1 - discriminator(x)).mean() + F.relu(1 + discriminator(rebuilt)).mean()) / 2
     assert values["discriminator"] == pytest.approx(loss.item(), rel=1e-4)
-    wanted = torch.autograd.grad(loss, list(judge.parameters()))
+    wanted = torch.autograd.grad(loss, list(discriminator.parameters()))
     for value, gradient in zip(one.adversary.optimizer.network.parameters(), wanted, strict=True):
         torch.testing.assert_close(value.grad, gradient, rtol=1e-3, atol=1e-5)
 
