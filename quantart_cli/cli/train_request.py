@@ -148,11 +148,7 @@ def add_command(
 
 
 def run_training(
-    request: Request[Any],
-    options: Any,
-    training: Training,
-    folders: Mapping[str, Path],
-    losses: tuple[str, ...],
+    request: Request[Any], options: Any, training: Training, folders: Mapping[str, Path], losses: tuple[str, ...]
 ) -> int:
     """Run a training, show its progress with some of its losses, and report it. Returns the exit status."""
     from quantart_cli.training.folders import RunControl, train

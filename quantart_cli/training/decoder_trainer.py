@@ -142,12 +142,7 @@ class DecoderTrainer(Trainable):
         self.quantizer = Quantizer(codebook, options.codebook_decay)
         network = QuantizedDecoder(copy.deepcopy(codebook.decoder or decoder), codebook.expand, decoder, self.dtype)
         self.decoder = MixedPrecisionOptimizer(
-            network,
-            torch.float32,
-            options.rate,
-            _BETAS,
-            average=options.average,
-            largest_gradient=_LARGEST_GRADIENT,
+            network, torch.float32, options.rate, _BETAS, average=options.average, largest_gradient=_LARGEST_GRADIENT
         )
         with random_numbers(options.seed, 0):
             discriminator = Discriminator().to(self.device)
@@ -191,11 +186,7 @@ class DecoderTrainer(Trainable):
         discriminator = self.adversary.optimizer.network
         both = {name: torch.cat([real[name], fake[name].detach()]) for name in ("pixels", *DISCRIMINATED)}
         gradient, values = self.adversary.backward(
-            number,
-            image,
-            gradient,
-            lambda: discriminator(both, self.dtype),
-            lambda: discriminator(fake, self.dtype),
+            number, image, gradient, lambda: discriminator(both, self.dtype), lambda: discriminator(fake, self.dtype)
         )
         image.backward(gradient)
         logged = {name: value.item() for name, value in {**losses, **values}.items()}

@@ -97,16 +97,7 @@ def test_report_log_sheets_and_file(trained):
     lines = [json.loads(line) for line in (log / "log.jsonl").read_text().splitlines()]
     assert "discriminator" not in lines[0]
     assert "adversary" not in lines[1]
-    assert {
-        "content",
-        "style",
-        "gram",
-        "pixel",
-        "perceptual",
-        "texture",
-        "discriminator",
-        "adversary",
-    } <= set(lines[3])
+    assert {"content", "style", "gram", "pixel", "perceptual", "texture", "discriminator", "adversary"} <= set(lines[3])
     assert 0 <= lines[3]["lead"] < 0.1  # after three updates nobody tells photographs of noise from paintings of it
     assert PIL.Image.open(log / "000004.png").width == 5 * 68 + 4
     with safetensors.safe_open(target, "pt") as file:
