@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KEY_LAYERS = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}
-"""Layers of the keys, and how many of their values lie along one side of a position of relu4_1."""
+"""Layers of the keys, and how many of their values are along one side of a position of relu4_1."""
 
 KEY_SIZE = 896  # 512 + 256 + 128 channels
 NEIGHBOURS = 10  # cosines averaged by CSLS
@@ -167,7 +167,7 @@ def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
     result = torch.zeros((), dtype=source.dtype, device=source.device)
     for y, y_weight in _neighbours(grid_rows, half, source):
         for x, x_weight in _neighbours(grid_columns, half, source):
-            # Cell Y of the result lies Y - 2 p cells below the first cell of position p.
+            # Cell Y of the result is Y - 2 p cells below the first cell of position p.
             cell_row = torch.arange(2 * grid_rows, device=y.device) - 2 * y
             cell_column = torch.arange(2 * grid_columns, device=x.device) - 2 * x
             row = 2 * matched_row[:, y][:, :, x] + cell_row[:, None] + 1

@@ -14,16 +14,14 @@ import torch
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import embedded_model
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.controls import QuantArtControls
+from quantart_cli.methods.quantart import QuantArtSettings
 from quantart_cli.methods.quantart import QuantArt
 from quantart_cli.nets.autoencoder import ArtCodebook
-from quantart_cli.nets.guide import StyleGuide
-from quantart_cli.training.autoencoder import train_autoencoder
-from quantart_cli.training.gather import name_hash
-from quantart_cli.training.loop import NotFinite, Stopped
+from quantart_cli.training.decoder_trainer import DecoderTrainer, autoencoder_training, falling
+from quantart_cli.training.folders import RunControl, train
+from quantart_cli.training.loop import NotFinite, TrainingStopped
 from quantart_cli.training.options import AutoencoderOptions
-from quantart_cli.training.pictures import Pictures
-from quantart_cli.training.updates import Autoencoder, falling
+from quantart_cli.training.pictures import Pictures, name_hash
 from tests.conftest import scene
 
 # The discriminator is listened to from the third update on, see the fixture.
@@ -32,7 +30,6 @@ OPTIONS = AutoencoderOptions(
     batch=2,
     crop=64,
     smallest_crop=0.8,
-    sliced_weight=1.0,
     adversary_weight=1.0,
     adversary_after=1,
     average=0.5,
@@ -49,7 +46,7 @@ def read(path):
 @pytest.fixture(scope="module", autouse=True)
 def _listens_early():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("quantart_cli.training.updates._HEAD_START", 1)
+        patch.setattr("quantart_cli.training.adversary.HEAD_START", 1)
         patch.setattr("quantart_cli.training.folders._SHOWN", 1)
         yield
 
@@ -75,17 +72,19 @@ def small():
 
 
 @pytest.fixture(scope="module")
-def train(vgg, small, decoder):
-    def call(folders, target, options=OPTIONS, **more):
-        return train_autoencoder(*folders, target, options, vgg, small, decoder, **more)
+def run(vgg, small, decoder):
+    def call(folders, target, options=OPTIONS, start=small, **control):
+        sources = dict(zip(("photographs", "paintings"), folders, strict=True))
+        training = autoencoder_training(options, vgg, start, decoder)
+        return train(training, sources, target, options, RunControl(**control))
 
     return call
 
 
 @pytest.fixture(scope="module")
-def trained(train, folders, tmp_path_factory):
+def trained(run, folders, tmp_path_factory):
     target = tmp_path_factory.mktemp("trained") / "model.safetensors"
-    return target, train(folders, target)
+    return target, run(folders, target)
 
 
 def test_report_log_sheets_and_file(trained):
@@ -98,17 +97,7 @@ def test_report_log_sheets_and_file(trained):
     lines = [json.loads(line) for line in (log / "log.jsonl").read_text().splitlines()]
     assert "discriminator" not in lines[0]
     assert "adversary" not in lines[1]
-    assert {
-        "content",
-        "style",
-        "gram",
-        "sliced",
-        "pixel",
-        "perceptual",
-        "texture",
-        "discriminator",
-        "adversary",
-    } <= set(lines[3])
+    assert {"content", "style", "gram", "pixel", "perceptual", "texture", "discriminator", "adversary"} <= set(lines[3])
     assert 0 <= lines[3]["lead"] < 0.1  # after three updates nobody tells photographs of noise from paintings of it
     assert PIL.Image.open(log / "000004.png").width == 5 * 68 + 4
     with safetensors.safe_open(target, "pt") as file:
@@ -136,63 +125,63 @@ def test_the_file_is_a_codebook_and_a_decoder_that_paint(trained, small, decoder
     method = QuantArt(vgg, book, decoder)
     with torch.inference_mode():
         style = method.encode_style([(parity["style_1"], None)], [1.0])
-        image = method.stylize(parity["content"], style, QuantArtControls(fidelity=0.7))
+        image = method.stylize(parity["content"], style, QuantArtSettings(fidelity=0.7))
     assert image.isfinite().all()
 
 
-def test_the_same_seed_gives_the_same_bytes_and_another_others(trained, train, folders, tmp_path):
-    train(folders, tmp_path / "again.safetensors")
+def test_the_same_seed_gives_the_same_bytes_and_another_others(trained, run, folders, tmp_path):
+    run(folders, tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
-    train(folders, tmp_path / "other.safetensors", replace(OPTIONS, seed=1, steps=1))
+    run(folders, tmp_path / "other.safetensors", replace(OPTIONS, seed=1, steps=1))
     entries = (safetensors.torch.load_file(each)["entries"] for each in (trained[0], tmp_path / "other.safetensors"))
     assert not torch.equal(*entries)
 
 
 @pytest.mark.parametrize("when", [1, 3])
-def test_stopped_and_gone_on_with_gives_the_same_bytes(trained, train, folders, tmp_path, when):
+def test_stopped_and_gone_on_with_gives_the_same_bytes(trained, run, folders, tmp_path, when):
     target = tmp_path / "model.safetensors"
     done = []
-    with pytest.raises(Stopped):
-        train(
+    with pytest.raises(TrainingStopped):
+        run(
             folders,
             target,
             stop=lambda: len(done) >= when,
             progress=lambda stage, *_: stage == "training" and done.append(0),
         )
     assert not target.exists()
-    train(folders, target)
+    run(folders, target)
     assert target.read_bytes() == trained[0].read_bytes()
 
 
-def test_fewer_updates_than_there_are_end_an_unfinished_training(train, folders, tmp_path):
+def test_fewer_updates_than_there_are_end_an_unfinished_training(run, folders, tmp_path):
     target = tmp_path / "model.safetensors"
     done = []
-    with pytest.raises(Stopped):
-        train(
+    with pytest.raises(TrainingStopped):
+        run(
             folders,
             target,
             stop=lambda: len(done) == 2,
             progress=lambda stage, *_: stage == "training" and done.append(0),
         )
-    report = train(folders, target, replace(OPTIONS, steps=1))
+    report = run(folders, target, replace(OPTIONS, steps=1))
     assert report.updates == 2
     assert target.exists()
 
 
-def test_held_out_pictures_change_nothing(trained, train, folders, tmp_path):
+def test_held_out_pictures_change_nothing(trained, run, folders, tmp_path):
     without = []
     for kind, folder in enumerate(folders):
         copied = tmp_path / str(kind)
         shutil.copytree(folder, copied, ignore=lambda _, names: [n for n in names if name_hash(n) < 0.3])
         without.append(copied)
-    train(without, tmp_path / "model.safetensors")
+    run(without, tmp_path / "model.safetensors")
     assert (tmp_path / "model.safetensors").read_bytes() == trained[0].read_bytes()
 
 
-def test_it_goes_on_from_a_model_of_its_own(trained, train, vgg, decoder, folders, tmp_path):
+def test_it_goes_on_from_a_model_of_its_own(trained, run, folders, tmp_path):
     still = replace(OPTIONS, steps=1, rate=0.0, codebook_decay=1.0)
     target = tmp_path / "more.safetensors"
-    train_autoencoder(*folders, target, still, vgg, read(trained[0]), decoder)
+    run(folders, target, still, read(trained[0]))
     before, after = (safetensors.torch.load_file(each) for each in (trained[0], target))
     assert all(torch.equal(after[name], before[name]) for name in before)
 
@@ -200,43 +189,23 @@ def test_it_goes_on_from_a_model_of_its_own(trained, train, vgg, decoder, folder
 def test_an_update_that_is_not_finite_changes_nothing(vgg, small, decoder, folders):
     sick = copy.deepcopy(vgg)
     pictures = [Pictures(sorted(folder.iterdir()), 1e9, lambda *_: None) for folder in folders]
-    trainee = Autoencoder(sick, small, decoder, *pictures, (torch.zeros(0), torch.zeros(0)), OPTIONS)
-    trainee.update(0)
-    before = {name: value.detach().clone() for name, value in trainee.state().items()}
+    sources = dict(zip(("photographs", "paintings"), pictures, strict=True))
+    trainer = DecoderTrainer(sick, small, decoder, sources, {}, OPTIONS)
+    trainer.update(0)
+    before = {name: value.detach().clone() for name, value in trainer.state().items()}
     sick.conv1_1.weight.data[0] = torch.nan
     with pytest.raises(NotFinite, match="content nan"):
-        trainee.update(1)
-    after = trainee.state()
+        trainer.update(1)
+    after = trainer.state()
     changed = [name for name in before if not torch.equal(before[name], after[name])]
     # The estimates of spectral norms move whenever a discriminator is asked.
     assert all(name.endswith(("_u", "_v")) for name in changed)
     assert all(value.isfinite().all() for value in after.values())
 
 
-def test_what_a_person_can_get_wrong(train, folders, tmp_path, small, vgg, decoder):
-    with pytest.raises(QuantArtError, match="--crop must be a multiple of 8, not 68"):
-        train(folders, tmp_path / "m.safetensors", AutoencoderOptions(crop=68))
+def test_what_a_person_can_get_wrong(run, folders, tmp_path):
+    with pytest.raises(QuantArtError, match="crop must be a multiple of 8, not 68"):
+        run(folders, tmp_path / "m.safetensors", AutoencoderOptions(crop=68))
     with pytest.raises(QuantArtError, match="is not a folder"):
-        train((folders[0], tmp_path / "none"), tmp_path / "m.safetensors")
-    guided = copy.deepcopy(small)
-    guided.transfer = torch.nn.ModuleDict({"quantized": StyleGuide()})
-    with pytest.raises(QuantArtError, match="train the decoder first"):
-        train_autoencoder(*folders, tmp_path / "m.safetensors", OPTIONS, vgg, guided, decoder)
+        run((folders[0], tmp_path / "none"), tmp_path / "m.safetensors")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_a_discriminator_that_guesses_moves_nothing(vgg, small, decoder, folders):
-    pictures = [Pictures(sorted(folder.iterdir()), 1e9, lambda *_: None) for folder in folders]
-    nothing = (torch.zeros(0), torch.zeros(0))
-
-    def gradient(lead):
-        trainee = Autoencoder(vgg, small, decoder, *pictures, nothing, OPTIONS)
-        trainee.lead = torch.tensor(lead, dtype=torch.float64)
-        image = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
-        fake = {"pixels": image, **vgg(image, ("relu2_1", "relu3_1", "relu4_1"))}
-        return trainee._gradient(image, fake, {"others": image.square().sum()}, 2, {})
-
-    image = torch.full((1, 3, 64, 64), 0.5)
-    assert torch.equal(gradient(0.0), 2 * image)
-    far = (gradient(0.5) - 2 * image).norm() / (2 * image).norm()
-    assert far.item() == pytest.approx(0.5 * OPTIONS.adversary_weight, rel=1e-3)

@@ -1,4 +1,4 @@
-"""``quantart train adain`` and ``quantart train vqgan`` from the command line."""
+"""``quantart train`` of AdaIN and of VQGANs from the command line."""
 
 import json
 
@@ -6,6 +6,7 @@ import PIL.Image
 import pytest
 import safetensors.torch
 
+from quantart_cli.checkpoints.manifest import artefact
 from tests.cli.test_help import imported_by
 from tests.conftest import scene
 
@@ -27,7 +28,7 @@ def test_adain_from_pictures_to_a_picture(run, pictures, content_file, style_fil
     target = tmp_path / "decoder.safetensors"
     status, out, err = run("train", "adain", pictures, pictures, "-o", target, *ADAIN, "--json")
     assert status == 0, err
-    assert "1 updates on 2 photographs and 2 paintings, 0 left out" in err
+    assert "1 updates on 2 photographs and 2 paintings, 0 skipped" in err
     report = json.loads(out)
     assert report["options"]["short_side"] == 48
     assert report["report"]["pictures"] == {"photographs": 2, "paintings": 2}
@@ -72,6 +73,20 @@ def test_mistakes(run, pictures, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
 
 
-@pytest.mark.parametrize("command", ["adain", "vqgan"])
+def test_mistakes_of_transfer(run, pictures, tmp_path):
+    target = tmp_path / "a.safetensors"
+    for arguments, message in (
+        ((pictures, pictures, "-o", target), "--model"),
+        ((pictures, pictures, "-o", target, "--model", artefact("adain-decoder").path), "another kind"),
+        ((pictures, pictures, "-o", target, "--model", "v.safetensors", "--precision", "fp16"), "fp16"),
+    ):
+        status, _, err = run("train", "transfer", *arguments, "--quiet", "--device", "cpu")
+        assert status == 2, err
+        assert err.count("\n") == 1
+        assert message in err
+    assert [path.name for path in tmp_path.iterdir()] == ["pictures"]
+
+
+@pytest.mark.parametrize("command", ["adain", "vqgan", "transfer", "painter", "pack", "codebook", "autoencoder"])
 def test_help_imports_no_torch(command):
     assert "torch" not in imported_by(f"from quantart_cli.cli import main; main(['train', '{command}', '--help'])")
