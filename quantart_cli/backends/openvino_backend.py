@@ -132,6 +132,12 @@ class OpenVINOBackend:
             return values
         return (values.astype(np.uint32) << 16).view(np.float32)
 
+    def to_map(self, values: np.ndarray) -> np.ndarray:
+        if values.dtype != np.float32 or self.spec.precision != "bf16":
+            return values
+        bits = values.view(np.uint32) + np.uint32(0x8000)  # rounded to the nearest
+        return (bits >> 16).astype(np.uint16)
+
     def allocate(self, like: np.ndarray, height: int, width: int) -> np.ndarray:
         return alloc_scratch((1, like.shape[1], height, width), like.dtype)
 

@@ -35,6 +35,7 @@ class TorchBackend:
 
     def tile_of_image(self, pixels: np.ndarray) -> Tensor:
         # uint8 goes to the device as it is: a quarter of the bytes.
+        pixels = pixels if pixels.flags.writeable else pixels.copy()  # torch refuses to share what must not be written
         image = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.spec.device).permute(2, 0, 1)[None]
         return image.float().div_(255) if image.dtype == torch.uint8 else image.float()
 
@@ -43,6 +44,10 @@ class TorchBackend:
 
     def numpy(self, values: Tensor) -> np.ndarray:
         return (values.float() if values.is_floating_point() else values).cpu().numpy()
+
+    def to_map(self, values: np.ndarray) -> Tensor:
+        found = self.array(values)
+        return found.to(self.spec.dtype) if found.is_floating_point() else found
 
     def allocate(self, like: Tensor, height: int, width: int) -> Tensor:
         shape = (height, width, like.shape[1])  # channels last

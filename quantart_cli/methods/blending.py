@@ -45,9 +45,7 @@ def encode_in_tiles(network: StyleVQGAN, image: Tensor, tiler: Tiler) -> Tensor:
     def work(tile: Tile) -> None:
         outer = tile.grown(_whole(HALO["vqgan"], stride), height, width, stride)
         rows, columns = outer.slices
-        sums.add(
-            tile.shrunk(stride), outer.shrunk(stride), network.encode_content(image[:, :, rows, columns]).float()
-        )
+        sums.add(tile.shrunk(stride), outer.shrunk(stride), network.encode_content(image[:, :, rows, columns]).float())
 
     with fixed(network.encoder):
         cut.run(height, width, work)
@@ -71,7 +69,7 @@ def decode_in_tiles(network: StyleVQGAN, decode: Callable[[Tensor], Tensor], z: 
     def work(tile: Tile) -> None:
         outer = tile.grown(_whole(HALO["vqgan"], stride), height, width, stride)
         rows, columns = outer.shrunk(stride).slices
-        sums.add(window, outer, decode(z[:, :, rows, columns]))
+        sums.add(tile, outer, decode(z[:, :, rows, columns]))
 
     with fixed(network.decoder):
         cut.run(height, width, work)
