@@ -31,7 +31,7 @@ class Block:
         """An unsigned number: code H (2 bytes) or I (4 bytes)."""
         if at < 0 or at + struct.calcsize(code) > len(self.data):
             raise ValueError("a number lies outside the block")
-        return struct.unpack_from(self.order + code, self.data, at)[0]
+        return int(struct.unpack_from(self.order + code, self.data, at)[0])
 
     def put(self, at: int, code: str, value: int) -> None:
         struct.pack_into(self.order + code, self.data, at, value)
@@ -94,12 +94,12 @@ def strip_prefix(exif: bytes) -> bytes:
     return exif
 
 
-def orientation_of(exif: bytes) -> int:
-    """The orientation 1 to 8 in a TIFF block; 1 when it says nothing valid. Raises ValueError when malformed."""
+def orientation_of(exif: bytes) -> int | None:
+    """The orientation 1 to 8 in a TIFF block; None when it says nothing valid. Raises ValueError when malformed."""
     block = Block(exif)
     at = block.find(block.number(4, "I"), _ORIENTATION)
     value = block.value(at) if at is not None else None
-    return value if value in range(1, 9) else 1
+    return value if value in range(1, 9) else None
 
 
 def cleaned(exif: bytes) -> bytes | None:
@@ -184,6 +184,12 @@ _STALE_XMP = (
 )
 
 
+def xmp_orientation(xmp: bytes) -> int | None:
+    """The orientation 1 to 8 in an XMP packet; None when it says nothing valid."""
+    found = re.search(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\b""", xmp)
+    return int(found[1]) if found else None
+
+
 def cleaned_xmp(xmp: bytes) -> bytes:
     """The XMP packet without orientation, thumbnails and references to parts that are not written."""
     for pattern in _STALE_XMP:
@@ -198,5 +204,5 @@ def xmp_with_size(xmp: bytes, width: int, height: int) -> bytes:
         (rb"tiff:ImageLength|exif:PixelYDimension", height),
     ):
         pattern = re.compile(rb"""((?:%b)\s*(?:=\s*["']|>)\s*)\d+""" % names)
-        xmp = pattern.sub(lambda match, value=value: match[1] + b"%d" % value, xmp)
+        xmp = pattern.sub(rb"\g<1>%d" % value, xmp)
     return xmp

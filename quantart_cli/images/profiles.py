@@ -5,13 +5,11 @@ from __future__ import annotations
 import functools
 import io
 import struct
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-_BLACK_POINT_COMPENSATION = 0x2000  # cmsFLAGS_BLACKPOINTCOMPENSATION
-_NO_OPTIMIZE, _HIGH_RESOLUTION = 0x0100, 0x0400  # cmsFLAGS_NOOPTIMIZE, cmsFLAGS_HIGHRESPRECALC
-_RELATIVE_COLORIMETRIC = 1
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 DAMAGED = "damaged colour profile ignored"
 
@@ -53,18 +51,18 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> tuple[Image.Image, str
         return image.convert("RGB"), DAMAGED
 
 
-def _transformed(image: Image.Image, source: object) -> Image.Image:
+def _transformed(image: Image.Image, source: Any) -> Image.Image:
     """``image`` from the colours of ``source`` (an ImageCmsProfile; None: CIE L*a*b*) to sRGB, mode RGB."""
     from PIL import ImageCms
 
-    grey = image.mode == "L"
+    grey, flags = image.mode == "L", ImageCms.Flags
     transform = ImageCms.buildTransform(
         source or ImageCms.createProfile("LAB"),
         ImageCms.createProfile("sRGB"),
         image.mode,
         "RGB",
-        renderingIntent=_RELATIVE_COLORIMETRIC,
-        flags=_BLACK_POINT_COMPENSATION | (_NO_OPTIMIZE if grey else _HIGH_RESOLUTION),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        flags=flags.BLACKPOINTCOMPENSATION | (flags.NOOPTIMIZE if grey else flags.HIGHRESPRECALC),
     )
     # LittleCMS would sample a grey curve too coarsely in the shadows: all 256 values once, without its shortcuts
     values = Image.fromarray(np.arange(256, dtype=np.uint8)[None]) if grey else image

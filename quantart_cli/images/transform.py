@@ -125,11 +125,11 @@ def _pulled(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
     if weight.min() >= 1:
         return colour
     if weight.size == 1:
-        return colour  # the mean of everything visible: what little weight it has is all there is
+        return colour  # the mean of all visible pixels
     coarse = _pulled(*_pushed(colour, weight))
     around = _doubled(_doubled(coarse, 0), 1)[: weight.shape[0], : weight.shape[1]]
-    filled = around + weight[..., None] * (colour - around)
-    # without this a border that lies on a power of two shows as a step: no block at any level reaches across it
+    filled: np.ndarray = around + weight[..., None] * (colour - around)
+    # Without this a border at a power of two shows as a step: no block at any level reaches across it.
     for _ in range(_SMOOTHING if weight.size <= _SMOOTHED_PIXELS else 0):
         padded = np.pad(filled, ((1, 1), (1, 1), (0, 0)), mode="edge")
         mean = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4

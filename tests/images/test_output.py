@@ -158,7 +158,7 @@ def test_folder_or_file_that_takes_nothing(tmp_path, monkeypatch):
         return genuine(path, flags, *rest, **options)
 
     monkeypatch.setattr(os, "open", protected)
-    assert "there.png is there and cannot be replaced: permission denied" in refusal(existing, [])
+    assert "there.png exists and cannot be replaced: permission denied" in refusal(existing, [])
     monkeypatch.undo()
     assert check_output(existing, []) == "png"
     assert existing.read_bytes() == b"before"
@@ -187,7 +187,7 @@ def test_inputs_are_not_overwritten(tmp_path, picture, monkeypatch):
 
 def test_alpha_and_background(tmp_path):
     for name in ("a.jpg", "a.bmp"):
-        assert "--background white" in refusal(tmp_path / name, [], has_alpha=True)
+        assert "background=white" in refusal(tmp_path / name, [], has_alpha=True)
         check_output(tmp_path / name, [], has_alpha=True, background="white")
         check_output(tmp_path / name, [])
     assert check_output(tmp_path / "a.png", [], has_alpha=True) == "png"
@@ -197,4 +197,4 @@ def test_alpha_and_background(tmp_path):
 def test_stdout(capfdbinary):
     assert check_output("-", ["-"]) == "png"
     assert check_output("-", [], format="jpeg") == "jpeg"
-    assert "--background" in refusal("-", [], format="jpeg", has_alpha=True)
+    assert "background=white" in refusal("-", [], format="jpeg", has_alpha=True)

@@ -8,11 +8,13 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture, read_picture
 from quantart_cli.images.exif import orientation_of
 from quantart_cli.images.profiles import srgb_profile
+from quantart_cli.images.reading import picture_size
 from tests.images import samples
 from tests.images.samples import chunk, encoded, noise, png, smooth
 
@@ -212,7 +214,7 @@ def test_orientation(orientation, order):
         data = encoded(Image.fromarray(stored), format, exif=b"Exif\0\0" + exif, lossless=True)
         picture = read_picture(data)
         assert close(picture, _as_meant(stored, orientation))
-        assert orientation_of(picture.metadata.exif) == 1
+        assert orientation_of(picture.metadata.exif) is None
     tiff = encoded(Image.fromarray(stored), "TIFF", tiffinfo={274: orientation, 271: "Maker"})
     assert close(read_picture(tiff), _as_meant(stored, orientation))
     assert b"Maker" in read_picture(tiff).metadata.exif
@@ -289,21 +291,61 @@ def test_an_srgb_profile_changes_no_pixel():
         assert picture.notes == ()
 
 
-def test_first_frame_and_first_page():
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime", "blue")]
-    for format, note in [
-        ("GIF", "animated: the first frame is used"),
-        ("WEBP", "animated: the first frame is used"),
-        ("PNG", "animated: the first frame is used"),
-        ("TIFF", "3 pages: the first is used"),
-    ]:
+def test_frames_and_pages():
+    colours = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255)}
+    frames = [Image.new("RGB", (4, 4), colour) for colour in colours]
+    for format in ("GIF", "WEBP", "PNG", "TIFF"):
         options = {"lossless": True} if format == "WEBP" else {}
-        picture = read_picture(encoded(frames[0], format, save_all=True, append_images=frames[1:], **options))
-        assert close(picture, np.full((4, 4, 3), (255, 0, 0)))
-        assert picture.notes == (note,)
+        data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
+        if format == "TIFF":
+            picture = read_picture(data)
+            assert close(picture, np.full((4, 4, 3), (255, 0, 0)))
+            assert picture.notes == ("3 pages: the first is used",)
+        else:
+            with pytest.raises(QuantArtError, match=r"animated \(3 frames\): the `video` command .* frame=0"):
+                read_picture(data)
+        for index, colour in enumerate(colours.values()):
+            picture = read_picture(data, frame=index)
+            assert close(picture, np.full((4, 4, 3), colour))
+            assert picture.notes == ()
+        for index in (-1, 3):
+            with pytest.raises(QuantArtError, match="has 3 frames: frame must be 0 to 2"):
+                read_picture(data, frame=index)
     phone = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:2])
     assert Image.open(io.BytesIO(phone)).format == "MPO"
     assert read_picture(phone).notes == ()
+    assert read_picture(encoded(frames[0], "GIF"), frame=0).size == (4, 4)
+
+
+def test_orientation_in_xmp_alone(tmp_path):
+    """As macOS writes it when a PNG is turned in Quick Look."""
+    packet = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", packet)
+    stored = noise(3, 5)
+    path = tmp_path / "turned.png"
+    Image.fromarray(stored).save(path, pnginfo=info)
+    picture = read_picture(path)
+    assert close(picture, _as_meant(stored, 6))
+    assert picture_size(path) == (3, 5)
+    assert b"Orientation" not in picture.metadata.xmp
+    upright = encoded(Image.fromarray(stored), "PNG", pnginfo=info, exif=samples.camera_exif(1))
+    assert close(read_picture(upright), stored)  # EXIF comes first
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(stored).save(tmp_path / "turned.tif", exif=exif)
+    assert picture_size(tmp_path / "turned.tif") == read_picture(tmp_path / "turned.tif").size == (3, 5)
+
+
+def test_size_of_a_png_is_read_without_its_pixels(tmp_path):
+    exif = chunk(b"eXIf", samples.camera_exif(6))
+    data = png(5, 3, 8, 2, noise(3, 5).tobytes())
+    end = data.index(b"IEND") - 4
+    path = tmp_path / "a.png"
+    path.write_bytes(data[:60] + bytes(end - 60) + exif + data[end:])  # behind pixels that are damaged
+    assert picture_size(path) in ((3, 5), (5, 3))
+    path.write_bytes(data[:end] + exif + data[end:])
+    assert picture_size(path) == read_picture(path).size == (3, 5)
 
 
 def test_bmp_and_old_png_exif():
