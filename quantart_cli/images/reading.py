@@ -301,8 +301,11 @@ def _choose_frame(image: Image.Image, frame: int | None, origin: Origin) -> list
 
 def _check_tiff(image: Image.Image, origin: Origin) -> None:
     """Refuse the kinds of TIFF that Pillow decodes to wrong colours without an error."""
+    tiles = image.tile  # type: ignore[attr-defined]
+    if not tiles:  # decoded already
+        return
     bits, sample_format, photometric = _first(image, 258), _first(image, 339), _first(image, 262)
-    planar, raw = _first(image, 284) == 2, any(tile[0] == "raw" for tile in image.tile)  # type: ignore[attr-defined]
+    planar, raw = _first(image, 284) == 2, tiles[0][0] == "raw"
     kind = None
     if planar and (image.mode in ("LA", "LAB") or (raw and bits > 8)):
         kind = f"{bits}-bit {image.mode} in separate planes"
@@ -314,6 +317,8 @@ def _check_tiff(image: Image.Image, origin: Origin) -> None:
         kind = "unsigned 32-bit samples"
     elif photometric == 0 and image.mode in ("I", "F"):
         kind = "32-bit samples from white to black"
+    elif image.mode in ("I", "F") and not raw and image.tag_v2.prefix == b"MM":  # type: ignore[attr-defined]
+        kind = "compressed big-endian 32-bit samples"
     elif photometric == 6 and raw and image.tag_v2.get(530, (2, 2)) != (1, 1):  # type: ignore[attr-defined]
         kind = "subsampled YCbCr without compression"
     if kind:

@@ -1,6 +1,7 @@
 """Every mode, orientation, profile and depth to upright 8-bit sRGB."""
 
 import io
+import re
 import sys
 import types
 import warnings
@@ -11,7 +12,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images import Picture, read_picture
+from quantart_cli.images import Picture, formats, read_picture
 from quantart_cli.images.exif import orientation_of
 from quantart_cli.images.profiles import srgb_profile
 from quantart_cli.images.reading import picture_size
@@ -69,6 +70,77 @@ def test_arrays_of_every_shape():
     assert (four.alpha == rgba[..., 3]).all()
     rgba[...] = 0
     assert four.rgb.any()  # a copy
+
+
+def test_float_arrays():
+    values = np.array([[[0, 0.5, 1], [0.001, 0.002, 0.996]]])
+    for dtype in (np.float16, np.float32, np.float64):
+        assert read_picture(values.astype(dtype)).rgb.tolist() == [[[0, 128, 255], [0, 1, 254]]]
+    four = read_picture(np.full((2, 3, 4), 0.2))
+    assert (four.alpha == 51).all()
+    whole = read_picture(noise(4, 5).astype(np.float32) / 255)
+    assert close(whole, noise(4, 5))
+
+
+def test_tensors():
+    torch = pytest.importorskip("torch")
+    pixels = noise(6, 5)
+    tensor = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+    for given in (
+        tensor,
+        tensor[None],
+        tensor.permute(1, 2, 0),
+        tensor.float() / 255,
+        (tensor.double() / 255).requires_grad_()[None],
+    ):
+        picture = read_picture(given)
+        assert close(picture, pixels)
+        assert picture.name == "<tensor>"
+    assert close(read_picture(tensor[0]), grey(pixels[..., 0]))
+    assert close(read_picture(torch.ones(1, 2, 2, dtype=torch.bfloat16)), np.full((2, 2, 3), 255))
+    for wrong, words in ((tensor.float(), "outside [0, 1]"), (tensor.int(), "int32"), (tensor[None, None], "shape")):
+        with pytest.raises(QuantArtError, match=r"the tensor .*" + re.escape(words)):
+            read_picture(wrong)
+
+
+def test_binary_streams(tmp_path):
+    pixels = noise(5, 7)
+    data = encoded(Image.fromarray(pixels), "PNG")
+    picture = read_picture(io.BytesIO(data))
+    assert close(picture, pixels)
+    assert picture.name == "<stream>"
+    (tmp_path / "a.png").write_bytes(data)
+    with open(tmp_path / "a.png", "rb") as file:
+        assert read_picture(file).name == "a.png"
+    with pytest.raises(QuantArtError, match="the stream given gives str, not bytes: open it in binary mode"):
+        read_picture(io.StringIO("text"))
+
+
+@pytest.mark.parametrize("suffix", [".jpe", ".jfif", ".apng", ".dib", ".tif", ".avifs"])
+def test_suffixes_that_pillow_registers(suffix):
+    Image.init()
+    assert formats.SUFFIXES[suffix] == Image.EXTENSION[suffix].lower().replace("dib", "bmp")
+
+
+def test_every_suffix_of_a_format_that_is_read_is_known():
+    Image.init()
+    ours = {"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "MPO", "DIB"}
+    assert {suffix for suffix, name in Image.EXTENSION.items() if name in ours} <= set(formats.SUFFIXES)
+
+
+def test_avif_with_alpha():
+    if "avif" not in formats.writable_formats():
+        pytest.skip("this Pillow has no AVIF")
+    rgba = np.dstack([smooth(40, 40), np.tile(np.arange(40, dtype=np.uint8) * 6, (40, 1))])
+    picture = read_picture(encoded(Image.fromarray(rgba), "AVIF", quality=95))
+    assert np.abs(picture.alpha.astype(int) - rgba[..., 3]).max() <= 8
+
+
+def test_heic():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    picture = read_picture(encoded(Image.fromarray(smooth(64, 64)), "HEIF", quality=95))
+    assert close(picture, smooth(64, 64), tolerance=20)
 
 
 @pytest.mark.parametrize(
