@@ -32,7 +32,7 @@ _LOADERS = {"PNG": "pngload_source", "JPEG": "jpegload_source", "MPO": "jpegload
 _BANDS = {"1": 1, "L": 1, "I;16": 1, "LA": 2, "RGB": 3, "P": 3, "RGBA": 4, "CMYK": 4}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
-logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else Python prints warnings where nobody logs
+logging.getLogger("pyvips").addHandler(logging.NullHandler())  # else Python prints its warnings to stderr
 
 
 def is_large(width: int, height: int) -> bool:

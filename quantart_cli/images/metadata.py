@@ -1,4 +1,4 @@
-"""What a file says beside its pixels: gathered on reading, handed to Pillow's writers on writing."""
+"""EXIF, XMP, resolution, comments and text: collected on reading, given to Pillow's writers on writing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 from quantart_cli.images import exif as exif_block
 from quantart_cli.images.picture import Metadata, Picture
 
-# Tags of a TIFF's first directory that describe the picture rather than how its file is laid out: ImageDescription,
+# Tags of a TIFF's first directory that describe the picture rather than the layout of its file: ImageDescription,
 # Make, Model, Software, DateTime, Artist, HostComputer, Copyright.
 DESCRIPTIVE_TAGS = (270, 271, 272, 305, 306, 315, 316, 33432)
 _NO_TEXT = ("XML:com.adobe.xmp", "Raw profile type ")

@@ -39,7 +39,7 @@ class Picture:
     Attributes:
         rgb: (H, W, 3) uint8, C-contiguous, sRGB; not premultiplied by alpha.
         alpha: (H, W) uint8, 255 opaque; None when every pixel is opaque.
-        metadata: what the file said beside the pixels.
+        metadata: what else the file contains.
         name: for messages: the file's name, ``<stdin>``, ``<bytes>``, ``<image>`` or ``<array>``.
         notes: one-line remarks for the person, such as "3 pages: the first is used".
 

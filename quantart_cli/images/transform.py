@@ -1,4 +1,4 @@
-"""Pictures to other sizes, and colours for the pixels that nobody sees."""
+"""Resizing, and colours for transparent pixels."""
 
 from __future__ import annotations
 
