@@ -241,36 +241,37 @@ def write_large(file: IO[bytes], picture: Picture, format: str, options: dict[st
 
 
 def _write_png(file: IO[bytes], picture: Picture, options: dict[str, Any]) -> bool:
+    """Write the pixels as libvips compresses them between the chunks that Pillow makes."""
     import pyvips
 
     sample = io.BytesIO()
     Image.new("RGB", (1, 1)).save(sample, "png", **options)
-    around: tuple[list[bytes], list[bytes]] = [_PNG_SIGNATURE], []
-    behind = False
+    before, after = [_PNG_SIGNATURE], [_png_chunk(b"IEND", b"")]
     for kind, data in _png_chunks(sample):
-        behind |= kind == b"IDAT"
         if kind == b"IHDR":
-            data = struct.pack(">II", *picture.size) + data[8:]
-        if kind != b"IDAT":
-            around[behind].append(_png_chunk(kind, data))
-    file.write(b"".join(around[0]))
-    head: bytes | None = b""  # of what libvips writes, up to the pixels
-    failure: list[BaseException] = []
+            before.append(_png_chunk(kind, struct.pack(">II", *picture.size) + data[8:]))
+        elif kind == b"eXIf":  # Pillow writes it behind the pixels
+            after.insert(0, _png_chunk(kind, data))
+        elif kind != b"IDAT":
+            before.append(_png_chunk(kind, data))
+    file.write(b"".join(before))
+    pending, started = bytearray(), False
+    failures: list[BaseException] = []
 
     def write(data: Any) -> int:
-        nonlocal head
+        """Pass on what libvips writes from its first IDAT on; an exception cannot pass through C."""
+        nonlocal started
         try:
             release()
-            if head is None:
-                return file.write(data)
-            head += bytes(data)
-            at = head.find(b"IDAT")
-            if at >= 0:
-                file.write(head[at - 4 :])
-                head = None
+            pending.extend(data)
+            start = pending.find(b"IDAT") - 4 if not started else 0
+            if start >= 0:
+                started = True
+                file.write(pending[start:])
+                pending.clear()
             return len(data)
-        except BaseException as error:  # cannot pass through C
-            failure.append(error)
+        except BaseException as error:
+            failures.append(error)
             return -1
 
     target = pyvips.TargetCustom()
@@ -279,7 +280,7 @@ def _write_png(file: IO[bytes], picture: Picture, options: dict[str, Any]) -> bo
     try:
         pixels.pngsave_target(target, compression=6, filter="all", keep="none")
     except pyvips.Error as error:
-        raise (failure[0] if failure else OSError(str(error))) from None
-    file.seek(-12, io.SEEK_END)  # its IEND
-    file.write(b"".join([*around[1], _png_chunk(b"IEND", b"")]))
+        raise (failures[0] if failures else OSError(str(error))) from None
+    file.seek(-12, io.SEEK_END)  # over its IEND
+    file.write(b"".join(after))
     return True

@@ -44,7 +44,7 @@ def resize(picture: Picture, long_side: int, *, enlarge: bool) -> Picture:
 
 
 def to_size(picture: Picture, long_side: int | None, max_pixels: int) -> Picture:
-    """A picture at the size a person asked for with ``--size``, which may be larger than its own; None: its own.
+    """A picture with ``long_side`` pixels on its longer side, larger or smaller than before; None: as it is.
 
     Raises:
         QuantArtError: the size makes more than ``max_pixels``.
@@ -53,7 +53,7 @@ def to_size(picture: Picture, long_side: int | None, max_pixels: int) -> Picture
         return picture
     pixels = long_side * (min(picture.size) * long_side // max(picture.size))
     if pixels > max_pixels:
-        raise QuantArtError(f"--size {long_side} makes {pixels / 1e6:.0f} megapixels: raise --max-pixels for that")
+        raise QuantArtError(f"size={long_side} makes {pixels / 1e6:.0f} megapixels: raise max_pixels")
     return resize(picture, long_side, enlarge=True)
 
 
