@@ -28,6 +28,7 @@ BAND = 1 << 21
 """Pixels of a band, about."""
 
 HAS_VIPS = importlib.util.find_spec("pyvips") is not None
+"""Whether pyvips is installed; whether it finds libvips shows when it is imported."""
 _LOADERS = {"PNG": "pngload_source", "JPEG": "jpegload_source", "MPO": "jpegload_source", "TIFF": "tiffload_source"}
 _BANDS = {"1": 1, "L": 1, "I;16": 1, "LA": 2, "RGB": 3, "P": 3, "RGBA": 4, "CMYK": 4}
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -96,6 +97,17 @@ def crops(image: Image.Image) -> Iterator[Image.Image]:
         yield image.crop((0, top, width, min(top + step, height)))
 
 
+def _import_vips() -> Any:
+    """pyvips, or None where it or libvips is missing."""
+    if not HAS_VIPS:
+        return None
+    try:
+        import pyvips
+    except (ImportError, OSError):  # it is there without libvips
+        return None
+    return pyvips
+
+
 def read_with_vips(image: Image.Image, stream: IO[bytes], name: str, depth: int) -> Picture | None:
     """Read a large picture through libvips.
 
@@ -109,10 +121,9 @@ def read_with_vips(image: Image.Image, stream: IO[bytes], name: str, depth: int)
         None when pyvips is not installed, and for kinds that it decodes otherwise than Pillow or cannot decode.
     """
     loader = _LOADERS.get(image.format or "")
-    if not HAS_VIPS or loader is None or not _is_plain(image, depth):
+    pyvips = _import_vips()
+    if pyvips is None or loader is None or not _is_plain(image, depth):
         return None
-    import pyvips
-
     try:
         header = collect(png_header(stream) if image.format == "PNG" else image)
     except MemoryError:
@@ -149,9 +160,7 @@ def _is_plain(image: Image.Image, depth: int) -> bool:
 
 def _fetched(decoded: Any, mode: str) -> Iterator[Image.Image]:
     """The rows from top to bottom, in the modes that Pillow would give."""
-    import pyvips
-
-    region, bands = pyvips.Region.new(decoded), decoded.bands
+    region, bands = _import_vips().Region.new(decoded), decoded.bands
     step = max(1, BAND // decoded.width)
     for top in range(0, decoded.height, step):
         rows = min(step, decoded.height - top)
@@ -226,7 +235,7 @@ def write_large(file: IO[bytes], picture: Picture, format: str, options: dict[st
         options: of Pillow's writer.
     """
     if format == "png" and picture.alpha is None:
-        return HAS_VIPS and _write_png(file, picture, options)
+        return _import_vips() is not None and _write_png(file, picture, options)
     if format not in ("png", "jpeg"):
         return False
     pixels = alloc_scratch((picture.height, picture.width, 4), np.uint8)
@@ -242,8 +251,7 @@ def write_large(file: IO[bytes], picture: Picture, format: str, options: dict[st
 
 def _write_png(file: IO[bytes], picture: Picture, options: dict[str, Any]) -> bool:
     """Write the pixels as libvips compresses them between the chunks that Pillow makes."""
-    import pyvips
-
+    pyvips: Any = _import_vips()
     sample = io.BytesIO()
     Image.new("RGB", (1, 1)).save(sample, "png", **options)
     before, after = [_PNG_SIGNATURE], [_png_chunk(b"IEND", b"")]

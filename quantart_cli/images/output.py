@@ -46,7 +46,13 @@ __all__ = [
 
 
 def save_picture(
-    picture: Picture, target: str | os.PathLike[str], *, format: str | None = None, **options: Any
+    picture: Picture,
+    target: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    background: str | None = None,
+    quality: int = 95,
+    strip_metadata: bool = False,
 ) -> None:
     """Encode a picture and write it, whole or not at all (see :func:`quantart_cli.files.write_atomically`).
 
@@ -54,13 +60,14 @@ def save_picture(
         picture: what to write.
         target: a path, or ``"-"`` for stdout.
         format: a name such as "png"; by default the suffix of ``target`` decides, and stdout gets a PNG.
-        options: ``background``, ``quality``, ``strip_metadata`` as in :func:`write_picture`.
+        background, quality, strip_metadata: as in :func:`write_picture`.
 
     Raises:
         QuantArtError: in one line, when it cannot be encoded or written.
     """
     path = os.fsdecode(target)
     name = format_for(path, format)
+    options: dict[str, Any] = {"background": background, "quality": quality, "strip_metadata": strip_metadata}
     if large.is_large(*picture.size) and not is_stream(target):
         write_atomically(path, partial(write_picture, picture=picture, format=name, **options))
         return

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import struct
 import zlib
-from concurrent.futures import ThreadPoolExecutor
 from typing import IO, Any
 
 import numpy as np
@@ -75,6 +74,7 @@ def write_tiff(file: IO[bytes], picture: Picture, profile: bytes) -> None:
 
 def _write_strips(file: IO[bytes], picture: Picture, rows: int) -> tuple[list[int], list[int]]:
     """Write the pixels, ``rows`` rows a strip; where each strip begins, and its length in bytes."""
+    from concurrent.futures import ThreadPoolExecutor  # slow to import
 
     def compressed(top: int) -> bytes:
         strip = picture.rgb[top : top + rows]

@@ -176,6 +176,14 @@ def test_a_full_disk_while_libvips_writes(monkeypatch):
         write_picture(Full(), Picture(noise(64, 64)), "png")
 
 
+def test_pyvips_without_libvips(monkeypatch):
+    monkeypatch.setattr(large, "LARGE", 1)
+    monkeypatch.setattr(large, "HAS_VIPS", True)
+    monkeypatch.setitem(sys.modules, "pyvips", None)
+    picture = read_picture(encoded(Image.fromarray(noise(20, 30)), "PNG"))
+    assert np.array_equal(read_picture(encode_picture(picture, "png")).rgb, noise(20, 30))
+
+
 def test_a_failure_in_the_middle_leaves_no_file(narrow, tmp_path, monkeypatch):
     narrow()
     target = tmp_path / "a.png"
