@@ -131,10 +131,13 @@ def _enough_memory(origin: Origin) -> Iterator[None]:
 @contextlib.contextmanager
 def _mute(format: str | None) -> Iterator[None]:
     """While a TIFF is decoded, file descriptor 2 is the null device, if :func:`mute_libtiff` was called."""
-    if not _muted or format != "TIFF":
+    try:
+        kept = os.dup(2) if _muted and format == "TIFF" else None
+    except OSError:  # stderr was closed
+        kept = None
+    if kept is None:
         yield
         return
-    kept = os.dup(2)
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)
