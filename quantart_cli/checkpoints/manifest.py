@@ -1,4 +1,4 @@
-"""The manifest of weights: what each file is for, its size, sha256, licence, and the carriers that bring it."""
+"""The manifest of weights: what each file is for, its size, sha256 and licence, and the carriers that bring it."""
 
 from __future__ import annotations
 
@@ -35,13 +35,16 @@ class Hub:
         repo_id: owner/name.
         filename: path of the file in it.
         repo_type: "model", "dataset" or "space".
-        revision: commit, 40 hexadecimal digits; None where none is known, which takes the newest.
+        revision: commit, 40 hexadecimal digits; None takes the newest.
     """
 
     repo_id: str
     filename: str
     repo_type: str = "model"
     revision: str | None = None
+
+    def __str__(self) -> str:
+        return f"the Hub ({'' if self.repo_type == 'model' else f'{self.repo_type} '}{self.repo_id})"
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,9 @@ class PackageIndex:
     archive_bytes: int
     member: str
 
+    def __str__(self) -> str:
+        return f"the package index ({self.package} {self.version})"
+
 
 Carrier = Embedded | Hub | PackageIndex
 _CARRIERS: dict[str, type[Any]] = {"embedded": Embedded, "hub": Hub, "package-index": PackageIndex}
@@ -77,11 +83,11 @@ class Artefact:
         purpose: what it is for, one line.
         licence: under which it may be used.
         source: where it comes from, one line.
-        sha256: of the file a carrier brings, 64 hexadecimal digits; None when there is no carrier.
+        sha256: of the file a carrier brings; None when there is no carrier.
         bytes: exact size of that file; None where it is not known.
         about_bytes: its size as published, rounded, where the exact one is not known.
-        carriers: who brings it, the first choice first; they are interchangeable, all bring the same bytes.
-        kind: what the file is converted to (a name of ``kinds.KINDS``); None: it is kept as it is.
+        carriers: who brings it, the first choice first; all bring the same bytes.
+        kind: what the file is converted to (a key of ``layouts.KINDS``); None: it is kept as it is.
         how: for an artefact without carriers, how a person brings the file.
     """
 
@@ -98,7 +104,7 @@ class Artefact:
 
     @property
     def embedded(self) -> Embedded | None:
-        """The carrier of an embedded artefact; None for one that is downloaded or brought by hand."""
+        """The carrier of an embedded artefact; None for every other one."""
         first = self.carriers[0] if self.carriers else None
         return first if isinstance(first, Embedded) else None
 
@@ -108,13 +114,18 @@ class Artefact:
         return self.bytes if self.bytes is not None else self.about_bytes
 
     @property
+    def megabytes(self) -> str:
+        """The size for people: ``80 MB``."""
+        return "size not known" if self.size is None else f"{self.size / 1e6:.0f} MB"
+
+    @property
     def key(self) -> str:
-        """What it is called in the cache: other bytes under the same name are another entry."""
+        """Its name in the cache: other bytes under the same name are another entry."""
         return f"{self.name}-{(self.sha256 or '')[:12]}"
 
     @property
     def path(self) -> Path:
-        """Where the file lies, or would: the embedded file, or the place in the cache."""
+        """The embedded file, or the file in the cache, or the folder in the cache where it would be."""
         if self.embedded is not None:
             return weights_folder() / self.embedded.file
         from quantart_cli.checkpoints import cache as cached
@@ -131,7 +142,7 @@ def weights_folder() -> Path:
 
 
 def manifest_path() -> Path:
-    """The manifest's own file, beside the embedded weights."""
+    """The manifest file, beside the embedded weights."""
     return weights_folder() / "manifest.toml"
 
 
@@ -140,7 +151,7 @@ def manifest() -> dict[str, Artefact]:
     """All artefacts by name, in the order of ``manifest.toml``.
 
     Raises:
-        QuantArtError: the manifest is missing or not as it should be, as in a package that was built wrongly.
+        QuantArtError: the manifest is missing or invalid, as in a package that was built wrongly.
     """
     return read_manifest(manifest_path())
 
@@ -166,7 +177,7 @@ def read_manifest(path: Path) -> dict[str, Artefact]:
     """Read and check a manifest; the schema is the dataclasses above and the rules below.
 
     Raises:
-        QuantArtError: it is missing, no TOML, or breaks the schema; the entry and the field are named.
+        QuantArtError: it is missing, not TOML, or breaks the schema; the entry and the field are named.
     """
     try:
         table = tomllib.loads(path.read_text("utf-8"))
@@ -180,15 +191,17 @@ def read_manifest(path: Path) -> dict[str, Artefact]:
     found: dict[str, Artefact] = {}
     for number, row in enumerate(rows, 1):
         where = f"{path}: artefact {row.get('name', number)}"
-        item = _artefact(row, where)
+        item = _artefact(dict(row), where)
         if item.name in found:
             raise QuantArtError(f"{where} is there twice")
         found[item.name] = item
     return found
 
 
-_RELATIVE = r"(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))[^\\\x00-\x1f:]+"
-_RULES: dict[str, str] = {
+_PATH = (
+    r"(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))[^\\\x00-\x1f:]+"  # relative, never upwards: joined to folders, found in archives
+)
+_PATTERNS = {
     "name": r"[a-z0-9]+(-[a-z0-9]+)*",
     "sha256": r"[0-9a-f]{64}",
     "archive_sha256": r"[0-9a-f]{64}",
@@ -199,16 +212,14 @@ _RULES: dict[str, str] = {
     "version": r"[0-9][0-9a-z.]*",
     "archive": r"[A-Za-z0-9][\w.-]*(\.tar\.gz|\.whl)",
     "file": r"[a-z0-9-]+\.safetensors",
-    "filename": _RELATIVE,
-    "member": _RELATIVE,
-}  # a path is relative and never climbs: it is compared with names in archives and joined to folders
+    "filename": _PATH,
+    "member": _PATH,
+}
 
 
-def _artefact(row: Mapping[str, Any], where: str) -> Artefact:
-    """One table of the manifest, checked."""
-    own = {key: value for key, value in row.items() if key != "carrier"}
-    carriers = tuple(_carrier(table, where) for table in row.get("carrier", ()))
-    item = _filled(Artefact, own, where, skip=("carriers",), carriers=carriers)
+def _artefact(row: dict[str, Any], where: str) -> Artefact:
+    carriers = tuple(_carrier(dict(table), where) for table in row.pop("carrier", ()))
+    item: Artefact = _filled(Artefact, row, where, carriers=carriers)
     sizes = [size for size in (item.bytes, item.about_bytes) if size is not None]
     if carriers:
         if item.how is not None:
@@ -217,25 +228,24 @@ def _artefact(row: Mapping[str, Any], where: str) -> Artefact:
             raise QuantArtError(f"{where} needs a sha256, and either bytes or about_bytes")
     elif item.how is None or item.sha256 is not None or sizes or item.kind is not None:
         raise QuantArtError(f"{where} has no carrier: it needs how, and neither sha256, size nor kind")
-    exact = any(isinstance(carrier, (Embedded, PackageIndex)) for carrier in carriers)
-    if exact and item.bytes is None:
+    if item.bytes is None and any(isinstance(carrier, (Embedded, PackageIndex)) for carrier in carriers):
         raise QuantArtError(f"{where} needs bytes: an embedded file or a member of an archive has an exact size")
     if item.embedded is not None and len(carriers) > 1:
         raise QuantArtError(f"{where} is embedded and needs no other carrier")
     return item
 
 
-def _carrier(table: Mapping[str, Any], where: str) -> Carrier:
-    via = table.get("via")
+def _carrier(table: dict[str, Any], where: str) -> Carrier:
+    via = table.pop("via", None)
     if via not in _CARRIERS:
         raise QuantArtError(f"{where}: carrier via {via!r} is not known: {suggest(str(via), _CARRIERS)}")
-    own = {key: value for key, value in table.items() if key != "via"}
-    return _filled(_CARRIERS[via], own, f"{where}, carrier {via}")
+    carrier: Carrier = _filled(_CARRIERS[via], table, f"{where}, carrier {via}")
+    return carrier
 
 
-def _filled(kind: type[Any], values: Mapping[str, Any], where: str, skip: tuple[str, ...] = (), **more: Any) -> Any:
-    """A dataclass from a table: no key too many or missing, strings and sizes as the rules say."""
-    known = {item.name: item for item in fields(kind) if item.name not in skip}
+def _filled(kind: type[Any], values: Mapping[str, Any], where: str, **more: Any) -> Any:
+    """A dataclass from a table: no key too many or missing, sizes positive, texts of one line and as their pattern."""
+    known = {item.name: item for item in fields(kind) if item.name not in more and item.name != "carriers"}
     for key, value in values.items():
         if key not in known:
             raise QuantArtError(f"{where}: {key} is not known: {suggest(key, known)}")
@@ -244,7 +254,7 @@ def _filled(kind: type[Any], values: Mapping[str, Any], where: str, skip: tuple[
                 raise QuantArtError(f"{where}: {key} must be a number of bytes, not {value!r}")
         elif not isinstance(value, str) or not value.strip() or "\n" in value:
             raise QuantArtError(f"{where}: {key} must be one line of text, not {value!r}")
-        elif key in _RULES and not re.fullmatch(_RULES[key], value):
+        elif not re.fullmatch(_PATTERNS.get(key, ".*"), value):
             raise QuantArtError(f"{where}: {key} {value!r} is not of the form it should have")
     for key, item in known.items():
         if key not in values and item.default is MISSING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quantart_cli.checkpoints.kinds import ENDS, KINDS
+from quantart_cli.checkpoints.formats import container_of
+from quantart_cli.checkpoints.layouts import ENDS, KINDS
 from quantart_cli.cli.console import say, waiting
 from quantart_cli.cli.options import with_parameters
 from quantart_cli.images.names import printable
@@ -55,6 +56,9 @@ def register(app: typer.Typer) -> None:
 def _run(values: dict[str, Any]) -> int:
     source, target = Path(values["checkpoint"]), Path(values["output"])
     other = None if values["continuous"] is None else Path(values["continuous"])
+    for given in (source, other):
+        if given is not None:
+            container_of(given)  # says what a picture is before torch is imported
     with waiting("Converting", values["quiet"]):
         from quantart_cli.checkpoints.convert import convert
 
@@ -72,7 +76,7 @@ def _told(made: Converted, values: dict[str, Any]) -> list[str]:
     given = [printable(values[name]) for name in ("checkpoint", "continuous") if values[name] is not None]
     ends = [end for end in ENDS if made.kind == "quantart-vqgan" and end in made.config]
     which = f" ({' and '.join(ends)})" if ends else ""
-    lines = [f"{' and '.join(given)}: {KINDS[made.kind].what}{which}"]
+    lines = [f"{' and '.join(given)}: {KINDS[made.kind].description}{which}"]
     if made.dropped:
         lines.append(f"dropped: {_summary(made.dropped)}")
     dtype = "float16" if values["half"] else "float32"

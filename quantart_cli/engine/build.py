@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quantart_cli.checkpoints.kinds import ENDS
+from quantart_cli.checkpoints.layouts import ENDS
 from quantart_cli.checkpoints.loading import fill_strictly, load_tensors, open_tensors, read_verified, sha256_of
 from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.checkpoints.models import ModelFile, embedded_model, weights_of

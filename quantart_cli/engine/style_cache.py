@@ -49,8 +49,11 @@ def through(
 
 def recall(key: str, channels: int = 512) -> tuple[np.ndarray, np.ndarray] | None:
     """Mean and standard deviation, (1, C, 1, 1) float32 each; None when they are not known."""
+    root = cache_folder()
+    if root is None:
+        return None
     try:
-        data = (cache_folder() / "styles" / key).read_bytes()
+        data = (root / "styles" / key).read_bytes()
     except OSError:
         return None
     numbers, digest = data[:-_DIGEST], data[-_DIGEST:]
@@ -63,7 +66,10 @@ def recall(key: str, channels: int = 512) -> tuple[np.ndarray, np.ndarray] | Non
 def remember(key: str, mean: np.ndarray, std: np.ndarray) -> None:
     """Keep a style's statistics; arguments as :func:`recall` gives them. Failure to write is silent."""
     numbers = np.stack([mean, std]).astype("<f4").tobytes()
-    folder = cache_folder() / "styles"
+    root = cache_folder()
+    if root is None:
+        return
+    folder = root / "styles"
     temporary = folder / f"{key}.{os.urandom(4).hex()}"
     with contextlib.suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)

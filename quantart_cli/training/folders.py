@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from quantart_cli.checkpoints.kinds import FORMAT
+from quantart_cli.checkpoints.formats import FORMAT
 from quantart_cli.checkpoints.writing import write_tensors
 from quantart_cli.training.gather import name_hash, pictures_below
 from quantart_cli.training.loop import Places, Plan, Stopped, Trainee, run, updates_done
@@ -52,7 +52,7 @@ class Product:
     """What kind of file is written.
 
     Attributes:
-        kind: one of :data:`quantart_cli.checkpoints.kinds.KINDS`.
+        kind: one of :data:`quantart_cli.checkpoints.layouts.KINDS`.
         config: sizes of the network.
         half: whether it is written as fp16, and not as float32.
     """

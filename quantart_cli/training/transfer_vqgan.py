@@ -31,7 +31,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.utils import make_grid
 
-from quantart_cli.checkpoints.kinds import ENDS
+from quantart_cli.checkpoints.layouts import ENDS
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.controls import QuantArtControls
 from quantart_cli.methods.quantart_vqgan import QuantArtVQGAN

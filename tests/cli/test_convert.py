@@ -82,7 +82,7 @@ def test_interrupted(run, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quantart_cli.checkpoints.writing._write_tensor", interrupt)
+    monkeypatch.setattr("quantart_cli.checkpoints.writing._sort_metadata", interrupt)
     status, _, err = run("convert", tmp_path / "m.pth", "-o", tmp_path / "m.safetensors")
     assert (status, err) == (130, "quantart: interrupted, nothing was written\n")
     assert [path.name for path in tmp_path.iterdir()] == ["m.pth"]

@@ -83,10 +83,10 @@ def test_all_gets_what_it_can_and_tells_the_rest(run, known):
         "gone: the Hub (o/gone): HTTP 404: it has no file w.bin",
         "gone: the Hub (o/gone2): HTTP 404: it has no file w.bin",
     ]
-    assert lines[3].startswith("quantart: weights gone could not be had: none of 2 carriers brought them")
+    assert lines[3].startswith("quantart: weights gone could not be downloaded: none of 2 carriers has them")
     assert len(lines) == 4
     (note,) = (row["note"] for row in json.loads(out)["weights"] if row["name"] == "gone")
-    assert "could not be had" in note
+    assert "could not be downloaded" in note
 
 
 @pytest.mark.parametrize(
@@ -97,8 +97,8 @@ def test_all_gets_what_it_can_and_tells_the_rest(run, known):
         (["owner/repo/m.safetensors"], "a file of the Hub is hf://owner/repo/file.safetensors"),
         (["hf://o/r/m.pth"], "must end in .safetensors: quantart convert"),
         (["by-hand"], "cannot be downloaded, no repository is known: yourself"),
-        (["thing", "--offline"], "weights thing could not be had: the Hub (o/r): it is not in the Hub's cache"),
-        (["gone", "--quiet"], "quantart: weights gone could not be had"),
+        (["thing", "--offline"], "weights thing could not be downloaded: the Hub (o/r): it is not in the Hub's cache"),
+        (["gone", "--quiet"], "quantart: weights gone could not be downloaded"),
     ],
 )
 def test_mistakes_are_one_line_and_status_2(run, known, cache_root, arguments, said):

@@ -10,7 +10,7 @@ import safetensors
 import safetensors.torch
 import torch
 
-from quantart_cli.checkpoints.kinds import read_header
+from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import embedded_model
 from quantart_cli.engine.tiling import Window
