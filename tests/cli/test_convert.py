@@ -36,8 +36,8 @@ def test_both_ends(run, tmp_path, ends):
 @pytest.mark.parametrize(
     ("which", "hint"),
     [
-        (0, "this is the quantized end: add --continuous CHECKPOINT2 for the whole fidelity knob"),
-        (1, "this is the continuous end: give the quantized checkpoint too for the whole fidelity knob"),
+        (0, "this is the quantized end: add --continuous CHECKPOINT2 for the whole fidelity range"),
+        (1, "this is the continuous end: give the quantized checkpoint too for the whole fidelity range"),
     ],
 )
 def test_one_end_says_what_is_missing(run, tmp_path, ends, which, hint):
