@@ -85,7 +85,7 @@ def fetch_hub(
         if path := _in_cache(reference.key, progress):
             return path
         try:
-            path, commit = hub.download_reference(reference, offline=offline or hub.forced_offline(), progress=progress)
+            path, commit = hub.download(reference.hub, offline=offline or hub.forced_offline(), progress=progress)
         except QuantArtError as error:
             raise QuantArtError(f"{reference} could not be downloaded: {error}") from None
         return _install_reference(reference, path, commit).path
@@ -122,7 +122,7 @@ def _from_carrier(
     if isinstance(carrier, Hub):
         download = 0 if hub.is_cached(carrier) else item.size or 0
         check_space([(hub.cache_dir(), download), (folder, item.size or 0)])
-        return hub.download(carrier, item.sha256, offline=offline, progress=progress)
+        return hub.download(carrier, item.sha256, offline=offline, progress=progress)[0]
     if offline:
         raise QuantArtError("the network is not used (--offline or HF_HUB_OFFLINE)")
     assert item.bytes is not None

@@ -34,7 +34,6 @@ _PART = re.compile(r"(?!\.{1,2}$)[^\\:\x00-\x1f]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
 _OFFLINE = "it is not in the Hub's cache, and the network is not used (--offline or HF_HUB_OFFLINE)"
-_DAMAGED = "its file in the Hub's cache is damaged: run without --offline"
 
 
 @dataclass(frozen=True)
@@ -99,67 +98,48 @@ def is_cached(carrier: Hub) -> bool:
     return isinstance(try_to_load_from_cache(filename=carrier.filename, cache_dir=cache_dir(), **_where(carrier)), str)
 
 
-def download(carrier: Hub, sha256: str, *, offline: bool = False, progress: Progress | None = None) -> Path:
-    """The file in the client's cache, with exactly this sha256.
+def download(
+    carrier: Hub, sha256: str | None = None, *, offline: bool = False, progress: Progress | None = None
+) -> tuple[Path, str]:
+    """The file in the client's cache, verified, and its commit.
 
-    A correct file that is already there needs no network. Wrong bytes are downloaded once again, and deleted if they
-    are still wrong; when the Hub names another sha256, nothing is downloaded.
+    A correct file that is already there needs no network when its sha256 is known. Wrong bytes are downloaded once
+    again, and deleted if they are still wrong; when the Hub names another sha256, nothing is downloaded.
+
+    Args:
+        carrier: where the file is.
+        sha256: of the file; None takes the Hub's own checksum.
+        offline: use only the client's cache.
+        progress: called with bytes.
 
     Raises:
         QuantArtError: why this carrier does not have the file, in one line.
     """
-    stale = is_cached(carrier)
-    if stale:
+    cached = (offline or sha256 is not None) and is_cached(carrier)
+    if cached:
         path = _client_download(carrier, offline=True)
-        if sha256_of(path, progress) == sha256:
+        expected = sha256 or Path(os.path.realpath(path)).name  # the client names its files by their checksums
+        if _checksum_of(path, expected, progress) == expected:
             _remove_partial(path)
-            return path
+            return path, _commit_of(path)
     if offline:
-        raise QuantArtError(_DAMAGED if stale else _OFFLINE)
-    checksum, _ = _metadata(carrier)
-    if _SHA256.fullmatch(checksum) and checksum != sha256:
+        raise QuantArtError("its file in the Hub's cache is damaged: run without --offline" if cached else _OFFLINE)
+    checksum = _checksum_of_hub(carrier)
+    if sha256 is not None and _SHA256.fullmatch(checksum) and checksum != sha256:
         raise QuantArtError(f"it holds another file ({difference(checksum, sha256)})")
-    return _verified(carrier, sha256, stale, progress)
-
-
-def download_reference(
-    reference: HubReference, *, offline: bool = False, progress: Progress | None = None
-) -> tuple[Path, str]:
-    """The file of a reference, checked against the Hub's own checksum, and its commit.
-
-    Raises:
-        QuantArtError: why not, in one line.
-    """
-    carrier = reference.hub
-    if offline:
-        path = _client_download(carrier, offline=True)
-        checksum = Path(os.path.realpath(path)).name  # the client names its files by their checksums
-        if not _CHECKSUM.fullmatch(checksum):
-            raise QuantArtError("the Hub's cache has no checksum of it: run once without --offline")
-        if _checksum_of(path, checksum, progress) != checksum:
-            raise QuantArtError(_DAMAGED)
-        return path, _commit_of(path)
-    checksum, commit = _metadata(carrier)
-    if not _CHECKSUM.fullmatch(checksum):
+    expected = sha256 or checksum
+    if not _CHECKSUM.fullmatch(expected):
         raise QuantArtError("the Hub names no checksum of it, so its bytes cannot be verified")
-    path = _verified(carrier, checksum, False, progress)
-    if _commit_of(path) != commit:
-        raise QuantArtError("it changed on the Hub just now: try again")
-    return path, commit
-
-
-def _verified(carrier: Hub, checksum: str, force: bool, progress: Progress | None) -> Path:
-    """Download, once again if the bytes are wrong, and delete them if they are still wrong."""
-    for again in (force, True):
-        path = _client_download(carrier, force=again, progress=progress)
-        found = _checksum_of(path, checksum, progress)
-        if found == checksum:
+    for force in (cached, True):
+        path = _client_download(carrier, force=force, progress=progress)
+        found = _checksum_of(path, expected, progress)
+        if found == expected:
             _remove_partial(path)
-            return path
+            return path, _commit_of(path)
     for each in {path, Path(os.path.realpath(path))}:
         with suppress(OSError):
             each.unlink()
-    raise QuantArtError(f"it has other bytes ({difference(found, checksum)}): deleted")
+    raise QuantArtError(f"it has other bytes ({difference(found, expected)}): deleted")
 
 
 def _checksum_of(path: Path, like: str, progress: Progress | None) -> str:
@@ -167,17 +147,16 @@ def _checksum_of(path: Path, like: str, progress: Progress | None) -> str:
     return sha256_of(path, progress) if len(like) == 64 else git_sha1_of(path)
 
 
-def _metadata(carrier: Hub) -> tuple[str, str]:
-    """Checksum and commit of a file, by one request, which fails at once when there is no connection."""
+def _checksum_of_hub(carrier: Hub) -> str:
+    """What the Hub names as the checksum, by one request, which fails at once when there is no connection."""
     from huggingface_hub import constants, get_hf_file_metadata, hf_hub_url
 
     with _client_errors(carrier):
-        found = get_hf_file_metadata(
-            hf_hub_url(filename=carrier.filename, endpoint=constants.ENDPOINT, **_where(carrier))
-        )
-    if not found.commit_hash or not re.fullmatch("[0-9a-f]{40}", found.commit_hash) or not found.etag:
+        url = hf_hub_url(filename=carrier.filename, endpoint=constants.ENDPOINT, **_where(carrier))
+        found = get_hf_file_metadata(url)
+    if not found.commit_hash or not found.etag:
         raise QuantArtError("its answer names neither commit nor checksum: check HF_ENDPOINT and the proxy")
-    return found.etag, found.commit_hash
+    return str(found.etag)
 
 
 def _client_download(
@@ -249,24 +228,28 @@ def _client_errors(carrier: Hub) -> Iterator[None]:
                 utils.enable_progress_bars()
 
 
-_BY_STATUS = {
-    401: "HTTP 401: there is no such repository, or it is private: check the name, or set HF_TOKEN",
-    403: "HTTP 403: it may not be read with this token: accept its terms on the Hub, or set another HF_TOKEN",
-    404: "HTTP 404: there is no such repository or file",
-    429: "HTTP 429: the Hub asks for fewer requests: wait some minutes, or set HF_TOKEN",
-}
-_BEFORE_STATUS = (
+_CONNECTION = "no connection: check the network and HF_ENDPOINT"
+# The first pattern that is found in "STATUS ERRNO class names: message" decides.
+_EXPLANATIONS = (
+    ("^404 .*(?<!Local)EntryNotFound", "HTTP 404: it has no file {carrier.filename}"),
     ("GatedRepo", "it is gated: accept its terms on the Hub and set HF_TOKEN"),
-    ("RevisionNotFound", "it has no revision {0.revision}"),
-)
-_AFTER_STATUS = (
+    ("RevisionNotFound", "it has no revision {carrier.revision}"),
+    ("^401", "HTTP 401: there is no such repository, or it is private: check the name, or set HF_TOKEN"),
+    ("^403", "HTTP 403: it may not be read with this token: accept its terms on the Hub, or set another HF_TOKEN"),
+    ("^404", "HTTP 404: there is no such repository or file"),
+    ("^429", "HTTP 429: the Hub asks for fewer requests: wait some minutes, or set HF_TOKEN"),
+    (r"^5\d\d", "HTTP {status}: the Hub has trouble: try again later"),
+    (r"^\d", "HTTP {status}"),
+    ("^ ENOSPC", "the disk of the Hub's cache {cache} is full: free some space, or set HF_HUB_CACHE"),
+    ("^ (EACCES|EPERM|EROFS)", "the Hub's cache {cache} cannot be written: set HF_HUB_CACHE"),
+    ("Consistency check failed", "the file is incomplete: try again"),
     ("Offline", _OFFLINE),
-    ("NewConnection", "no connection: check the network and HF_ENDPOINT"),  # urllib3 derives it from its timeout
+    ("NewConnection", _CONNECTION),  # urllib3 derives it from its timeout
     ("Timeout", "no answer in time: try again, or give HF_HUB_DOWNLOAD_TIMEOUT more seconds"),
     ("Proxy", "the proxy does not answer: check HTTPS_PROXY"),
     ("SSL", "its certificate is not accepted: check SSL_CERT_FILE and the clock"),
     ("RemoteProtocol|ChunkedEncoding|IncompleteRead", "the connection broke off: try again"),
-    ("Connect", "no connection: check the network and HF_ENDPOINT"),
+    ("Connect", _CONNECTION),
     ("FileMetadata", "its answer is not that of a Hub: check HF_ENDPOINT and the proxy"),
     ("LocalEntryNotFound", _OFFLINE),
 )
@@ -279,26 +262,13 @@ def explain(error: BaseException, carrier: Hub) -> str:
     while cause is not None and cause not in chain:
         chain.append(cause)
         cause = cause.__cause__ or cause.__context__
-    names = " ".join(kind.__name__ for each in chain for kind in type(each).__mro__)
     codes = (getattr(getattr(each, "response", None), "status_code", None) for each in chain)
-    status = next((code for code in codes if isinstance(code, int)), None)
-    if status == 404 and re.search("(?<!Local)EntryNotFound", names):
-        return f"HTTP 404: it has no file {carrier.filename}"
-    for pattern, sentence in _BEFORE_STATUS:
-        if re.search(pattern, names):
-            return sentence.format(carrier)
-    if status is not None:
-        server = f"HTTP {status}: the Hub has trouble: try again later"
-        return _BY_STATUS.get(status) or (server if status >= 500 else f"HTTP {status}")
-    for each in chain:
-        if isinstance(each, OSError) and each.errno == errno.ENOSPC:
-            return f"the disk of the Hub's cache {cache_dir()} is full: free some space, or set HF_HUB_CACHE"
-        if isinstance(each, OSError) and each.filename and each.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return f"the Hub's cache {cache_dir()} cannot be written ({each.strerror}): set HF_HUB_CACHE"
-    if "Consistency check failed" in str(error):
-        return "the file is incomplete: try again"
-    for pattern, sentence in _AFTER_STATUS:
-        if re.search(pattern, names):
-            return sentence
-    first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{type(error).__name__}: {first}"
+    status = next((str(code) for code in codes if isinstance(code, int)), "")
+    numbers = (errno.errorcode.get(each.errno or 0, "") for each in chain if isinstance(each, OSError))
+    names = " ".join(kind.__name__ for each in chain for kind in type(each).__mro__)
+    message = (str(error).strip() or type(error).__name__).splitlines()[0]
+    described = f"{status} {next(filter(None, numbers), '')} {names}: {message}"
+    found = next((words for pattern, words in _EXPLANATIONS if re.search(pattern, described)), None)
+    if found is None:
+        return f"{type(error).__name__}: {message}"
+    return found.format(carrier=carrier, status=status, cache=cache_dir())
