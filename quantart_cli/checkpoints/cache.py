@@ -45,21 +45,15 @@ DEFAULT_LIMIT = 2_000_000_000
 class Entry:
     """A file in the cache and its record.
 
-    Attributes:
-        key: its name in the cache.
-        path: of the file.
-        sha256: that the file must have.
-        bytes: its size.
-        kind: a key of ``layouts.KINDS``, or another word of the caller; None for a file that is kept as it came.
-        source: where it comes from: ``sha256`` of the original and ``carrier``; ``reference`` and ``commit`` for a file
-            of the Hub that a person named. Entries without a carrier are computed here and may be evicted.
+    ``source`` says where it comes from: ``sha256`` of the original and ``carrier`` for a download, for a file of the
+    Hub that a person named also ``reference`` and ``commit``. Entries without a carrier were computed and may be evicted.
     """
 
     key: str
     path: Path
-    sha256: str
+    sha256: str  # that the file must have
     bytes: int
-    kind: str | None
+    kind: str | None  # a key of layouts.KINDS, or another word of the caller; None for a file that is kept as it came
     source: Mapping[str, str]
 
     @property

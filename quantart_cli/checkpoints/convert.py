@@ -24,22 +24,13 @@ from quantart_cli.images.names import printable
 
 @dataclass(frozen=True)
 class Converted:
-    """The result of a conversion.
+    """The result of a conversion."""
 
-    Attributes:
-        kind: a key of :data:`quantart_cli.checkpoints.layouts.KINDS`.
-        config: sizes of the network; by end for ``quantart-vqgan``, {} for networks of one size.
-        dropped: names of what was in the checkpoint and is not in the file.
-        tensors: number of tensors in the file.
-        bytes: its size.
-        sha256: of the file.
-    """
-
-    kind: str
-    config: dict[str, Any]
-    dropped: tuple[str, ...]
-    tensors: int
-    bytes: int
+    kind: str  # a key of layouts.KINDS
+    config: dict[str, Any]  # sizes of the network; by end for quantart-vqgan, {} for networks of one size
+    dropped: tuple[str, ...]  # names of what was in the checkpoint and is not in the file
+    tensors: int  # number of tensors in the file
+    bytes: int  # its size
     sha256: str
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import BinaryIO, Literal
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.names import printable, reason
 
-Container = Literal["safetensors", "torch-zip", "torch-legacy", "pickle"]
+Container = Literal["safetensors", "torch-zip", "torch-legacy", "pickle", "unknown"]
 Shape = tuple[int, ...]
 
 FORMAT = "quantart"
@@ -22,40 +23,32 @@ FORMAT = "quantart"
 _ZIP = b"PK\x03\x04"
 _TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch.save before 1.6
 _OTHERS = (
-    (b"\xff\xd8\xff", "a JPEG picture"),
-    (b"\x89PNG", "a PNG picture"),
-    (b"GIF8", "a GIF picture"),
-    (b"BM", "a BMP picture"),
-    (b"II*\0", "a TIFF picture"),
-    (b"MM\0*", "a TIFF picture"),
-    (b"8BPS", "a Photoshop picture"),
-    (b"%PDF", "a PDF document"),
-    (b"\x1f\x8b", "a gzip archive"),
-    (b"7z\xbc\xaf", "a 7-Zip archive"),
-    (b"\x89HDF", "an HDF5 file"),
-    (b"GGUF", "a GGUF file"),
-    (b"version https://git-lfs", "a Git LFS pointer (git lfs pull downloads the file)"),
-    (b"<!DOCTYPE", "a web page"),
-    (b"<!doctype", "a web page"),
-    (b"<html", "a web page"),
+    (rb"\xff\xd8\xff", "a JPEG picture"),
+    (rb"\x89PNG", "a PNG picture"),
+    (rb"GIF8", "a GIF picture"),
+    (rb"BM", "a BMP picture"),
+    (rb"II\*\0|MM\0\*", "a TIFF picture"),
+    (rb"RIFF....WEBP", "a WebP picture"),
+    (rb"....ftypavif", "an AVIF picture"),
+    (rb"....ftyp(heic|mif1)", "a HEIC picture"),
+    (rb"....ftyp", "a video"),
+    (rb"8BPS", "a Photoshop picture"),
+    (rb"%PDF", "a PDF document"),
+    (rb"\x1f\x8b|7z\xbc\xaf", "an archive"),
+    (rb"\x89HDF", "an HDF5 file"),
+    (rb"GGUF", "a GGUF file"),
+    (rb"version https://git-lfs", "a Git LFS pointer (git lfs pull downloads the file)"),
+    (rb"(?i:<!doctype|<html)", "a web page"),
 )
 
 
 @dataclass(frozen=True)
 class Header:
-    """The header of a safetensors file.
-
-    Attributes:
-        shapes: name of each tensor -> its shape, in the order of the data.
-        dtypes: name -> dtype as the format writes it: "F32", "F16", "I64", …
-        metadata: of the file.
-        bytes: size of the file.
-    """
+    """The header of a safetensors file: shapes and dtypes ("F32", "F16", …) by name, and the file's metadata."""
 
     shapes: dict[str, Shape]
     dtypes: dict[str, str]
     metadata: dict[str, str]
-    bytes: int
 
 
 @contextmanager
@@ -104,11 +97,9 @@ def container_of(path: Path) -> Container:
         return "torch-legacy"
     if start[8:9] == b"{":
         return "safetensors"
-    if start.startswith(b"\x80"):
-        return "pickle"
     if what := _other_format(start):
         raise QuantArtError(f"{shown} is {what}, not weights")
-    raise QuantArtError(f"{shown} is not a checkpoint: give a .safetensors, .pth, .ckpt or .bin file")
+    return "pickle" if start.startswith(b"\x80") else "unknown"
 
 
 def read_header(path: Path) -> Header:
@@ -125,27 +116,16 @@ def read_header(path: Path) -> Header:
             slices = {name: file.get_slice(name) for name in file.offset_keys()}
             shapes = {name: tuple(each.get_shape()) for name, each in slices.items()}
             dtypes = {name: str(each.get_dtype()) for name, each in slices.items()}
-            return Header(shapes, dtypes, file.metadata() or {}, path.stat().st_size)
+            return Header(shapes, dtypes, file.metadata() or {})
     except (SafetensorError, OSError) as error:
         raise invalid(printable(path), error) from None
 
 
 def check_safetensors(path: Path) -> None:
-    """Refuse what is not a regular file, is empty, or starts like another format.
-
-    Raises:
-        QuantArtError: naming what the file is.
-    """
-    shown = printable(path)
-    with opened(path) as file:
-        start = file.read(32)
-    if not start:
-        raise QuantArtError(f"{shown} is empty: download it again")
-    if start.startswith((_ZIP, _TORCH_LEGACY)):
-        target = printable(path.with_name(f"{path.stem}-converted.safetensors").name)
+    """Refuse what is not a regular file, is empty, or starts like another format; QuantArtError names it."""
+    if container_of(path).startswith("torch"):
+        shown, target = printable(path), printable(path.with_name(f"{path.stem}-converted.safetensors").name)
         raise QuantArtError(f"{shown} is a PyTorch checkpoint, not safetensors: quantart convert {shown} -o {target}")
-    if start[8:9] != b"{" and (what := _other_format(start)):
-        raise QuantArtError(f"{shown} is {what}, not weights")
 
 
 def invalid(source: str, error: Exception) -> QuantArtError:
@@ -155,10 +135,4 @@ def invalid(source: str, error: Exception) -> QuantArtError:
 
 
 def _other_format(start: bytes) -> str | None:
-    if start[:4] == b"RIFF" and start[8:12] == b"WEBP":
-        return "a WebP picture"
-    if start[4:8] == b"ftyp":
-        return {b"avif": "an AVIF picture", b"heic": "a HEIC picture", b"mif1": "a HEIC picture"}.get(
-            start[8:12], "a video"
-        )
-    return next((what for magic, what in _OTHERS if start.startswith(magic)), None)
+    return next((what for pattern, what in _OTHERS if re.match(pattern, start, re.DOTALL)), None)

@@ -18,30 +18,18 @@ _THEIRS = "its repository's"
 
 @dataclass(frozen=True)
 class Row:
-    """The state of one file of weights.
+    """The state of one file of weights."""
 
-    Attributes:
-        name: of the artefact, or the reference.
-        purpose, licence: of it.
-        bytes: of the file a carrier brings, or of the file here when nothing else is known; None: not known.
-        exact: whether ``bytes`` is exact.
-        sha256: that the file must have.
-        state: "present" (not hashed), "verified", "damaged", "missing", or "by hand" where nothing can be downloaded.
-        where: "embedded", "cache", "Hub", "package index" or "by hand": where it is, or would come from.
-        path: of the file here, or None.
-        note: why it is damaged, or how to bring it.
-    """
-
-    name: str
+    name: str  # of the artefact, or the reference
     purpose: str
     licence: str
-    bytes: int | None
-    exact: bool
-    sha256: str | None
-    state: str
-    where: str
-    path: Path | None = None
-    note: str | None = None
+    bytes: int | None  # of the file a carrier brings, or of the file here; None: not known
+    exact: bool  # whether ``bytes`` is exact
+    sha256: str | None  # that the file must have
+    state: str  # "present" (not hashed), "verified", "damaged", "missing", or "by hand": nothing can be downloaded
+    where: str  # "embedded", "cache", "Hub", "package index" or "by hand": where it is, or would come from
+    path: Path | None = None  # of the file here
+    note: str | None = None  # why it is damaged, or how to bring it
 
     @property
     def is_here(self) -> bool:
@@ -56,10 +44,8 @@ def survey(
 ) -> list[Row]:
     """One row per item; by default the whole manifest in its order, then the files of the Hub in the cache.
 
-    Args:
-        items: what to look at.
-        verify: hash every file that is here. Without it a file counts as present when it has its size.
-        progress: gives, by name, what is called with the bytes hashed.
+    With ``verify`` every file that is here is hashed; without it, a file that has its size counts as present.
+    ``progress`` gives, by name, what is called with the bytes hashed.
     """
     if items is None:
         references = [entry for entry in cache.entries() if "reference" in entry.source]

