@@ -19,6 +19,7 @@ import re
 import secrets
 import shutil
 import stat
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -46,7 +47,8 @@ class Entry:
     """A file in the cache and its record.
 
     ``source`` says where it comes from: ``sha256`` of the original and ``carrier`` for a download, for a file of the
-    Hub that a person named also ``reference`` and ``commit``. Entries without a carrier were computed and may be evicted.
+    Hub that a person named also ``reference`` and ``commit``. Entries without a carrier were computed: they may be
+    evicted.
     """
 
     key: str
@@ -166,7 +168,9 @@ def writing(key: str, waiting: Callable[[str], None] | None = None, *, patient: 
     try:
         os.makedirs(folder.parent / _LOCKS, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a file system has no flock and lock files are used instead
+                lock.acquire(timeout=0)
         except Timeout:
             if not patient:
                 raise

@@ -33,6 +33,8 @@ _NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.-]{0,95}")
 _PART = re.compile(r"(?!\.{1,2}$)[^\\:\x00-\x1f]+")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _CHECKSUM = re.compile(r"[0-9a-f]{64}|[0-9a-f]{40}")
+_BROKE_OFF = "the connection broke off: try again"
+_ATTEMPTS = 5
 _OFFLINE = "it is not in the Hub's cache, and the network is not used (--offline or HF_HUB_OFFLINE)"
 
 
@@ -168,8 +170,16 @@ def _client_download(
     options: dict[str, Any] = {"force_download": force, "local_files_only": offline, "endpoint": constants.ENDPOINT}
     if progress is not None and "tqdm_class" in inspect.signature(hf_hub_download).parameters:  # from 1.2 on
         options["tqdm_class"] = _bar(progress)
-    with _client_errors(carrier):
-        return Path(hf_hub_download(filename=carrier.filename, cache_dir=cache_dir(), **_where(carrier), **options))
+    for attempt in range(_ATTEMPTS):
+        try:
+            with _client_errors(carrier):
+                where = _where(carrier)
+                return Path(hf_hub_download(filename=carrier.filename, cache_dir=cache_dir(), **where, **options))
+        except QuantArtError as error:  # versions before 1.2 do not go on by themselves
+            if str(error) != _BROKE_OFF or attempt == _ATTEMPTS - 1:
+                raise
+            options["force_download"] = False
+    raise AssertionError
 
 
 def _where(carrier: Hub) -> dict[str, Any]:
@@ -248,7 +258,7 @@ _EXPLANATIONS = (
     ("Timeout", "no answer in time: try again, or give HF_HUB_DOWNLOAD_TIMEOUT more seconds"),
     ("Proxy", "the proxy does not answer: check HTTPS_PROXY"),
     ("SSL", "its certificate is not accepted: check SSL_CERT_FILE and the clock"),
-    ("RemoteProtocol|ChunkedEncoding|IncompleteRead", "the connection broke off: try again"),
+    ("RemoteProtocol|ChunkedEncoding|IncompleteRead", _BROKE_OFF),
     ("Connect", _CONNECTION),
     ("FileMetadata", "its answer is not that of a Hub: check HF_ENDPOINT and the proxy"),
     ("LocalEntryNotFound", _OFFLINE),
