@@ -92,16 +92,15 @@ def load_networks(layout: Layout, tensors: Mapping[str, Tensor], source: str) ->
         return {}
     if isinstance(layout.network, str):
         return {"": fill_strictly(_builder(layout.network), tensors, source)}
-    networks, left = {}, set(tensors)
-    for prefix, where in layout.network.items():
-        own = {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
-        left -= {f"{prefix}.{name}" for name in own}
-        if own or not layout.partial:
-            networks[prefix] = fill_strictly(_builder(where), own, f"{source} ({prefix})")
     for name in tensors:
-        if name in left:
+        if not name.startswith(tuple(f"{prefix}." for prefix in layout.network)):
             parts = " nor ".join(layout.network)
             raise QuantArtError(f"{source} has a tensor too many, {printable(name)}: it belongs to neither {parts}")
+    networks = {}
+    for prefix, where in layout.network.items():
+        own = {name[len(prefix) + 1 :]: value for name, value in tensors.items() if name.startswith(f"{prefix}.")}
+        if own or not layout.partial:
+            networks[prefix] = fill_strictly(_builder(where), own, f"{source} ({prefix})")
     return networks
 
 
@@ -136,6 +135,8 @@ def _read(path: Path, kind: str | None) -> _Model:
         tensors = published.convert(theirs)
     except KeyError as missing:
         raise QuantArtError(f"{shown} lacks the tensor {missing.args[0]}: it is not {layout.description}") from None
+    except (IndexError, RuntimeError, ValueError) as error:  # tensors of other shapes than the conversion expects
+        raise QuantArtError(f"{shown} is not {layout.description}: {printable(error, 120)}") from None
     networks = load_networks(layout, tensors, shown)
     if layout.check is not None:
         _imported(layout.check)(networks, shown)

@@ -58,15 +58,14 @@ def fetch(
         return item.path
     if not item.carriers:
         raise missing(item)
-    if path := _in_cache(item.key, progress):
-        return path
-    with cache.writing(item.key, tell) as folder:
-        if path := _in_cache(item.key, progress):  # another process may have downloaded it in the meantime
-            return path
+
+    def get(folder: Path) -> cache.Entry:
         if cache.find(item.key) is not None and tell is not None:
             tell(f"{item.name}: the file in the cache is damaged, downloading it again")
         source, carrier = _from_carriers(item, folder, offline, progress, tell, keep_archives)
-        return _install(item, folder, source, {"sha256": item.sha256 or "", "carrier": str(carrier)}, progress).path
+        return _install(item, folder, source, {"sha256": item.sha256 or "", "carrier": str(carrier)}, progress)
+
+    return _cached_or(get, item.key, progress, tell)
 
 
 def fetch_hub(
@@ -79,21 +78,25 @@ def fetch_hub(
     Raises:
         QuantArtError: it cannot be downloaded, its bytes are wrong, or it is not a safetensors file.
     """
-    if path := _in_cache(reference.key, progress):
-        return path
-    with cache.writing(reference.key, tell):
-        if path := _in_cache(reference.key, progress):
-            return path
+
+    def get(_: Path) -> cache.Entry:
         try:
             path, commit = hub.download(reference.hub, offline=offline or hub.forced_offline(), progress=progress)
         except QuantArtError as error:
             raise QuantArtError(f"{reference} could not be downloaded: {error}") from None
-        return _install_reference(reference, path, commit).path
+        return _install_reference(reference, path, commit)
+
+    return _cached_or(get, reference.key, progress, tell)
 
 
-def _in_cache(key: str, progress: Progress | None) -> Path | None:
+def _cached_or(get: Callable[[Path], cache.Entry], key: str, progress: Progress | None, tell: Tell | None) -> Path:
+    """The intact file of a cache entry, or what ``get(folder of the entry)`` installs."""
     entry = cache.find(key)
-    return entry.path if entry is not None and cache.check(entry, progress) else None
+    if entry is not None and cache.check(entry, progress):
+        return entry.path
+    with cache.writing(key, tell) as folder:
+        entry = cache.find(key)  # another process may have downloaded it in the meantime
+        return entry.path if entry is not None and cache.check(entry, progress) else get(folder).path
 
 
 def _from_carriers(
@@ -165,14 +168,7 @@ def _install_reference(reference: HubReference, path: Path, commit: str) -> cach
 
 
 def check_space(needs: Iterable[tuple[Path, int]]) -> None:
-    """Refuse before the first byte what the disks cannot hold.
-
-    Args:
-        needs: folders, which need not exist yet, and the bytes to be written into each.
-
-    Raises:
-        QuantArtError: a file system has less free space than all that is to be written there.
-    """
+    """Refuse what the disks cannot hold: folders, which need not exist yet, and the bytes to be written into each."""
     wanted: dict[int, int] = {}
     for folder, size in needs:
         existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())

@@ -67,9 +67,8 @@ def folder_of(key: str) -> Path:
     """Folder of an entry, whether it exists or not. Raises CacheError when there is no cache folder."""
     folder = cache_folder()
     if folder is None:
-        where = _location()
-        problem = "there is no home folder" if where is None else f"{where} cannot be used"
-        raise CacheError(f"no cache folder, {problem}: choose another with --dir or QUANTART_CACHE")
+        where = f"the cache {_location()}" if _location() is not None else "there is no home folder: the cache"
+        raise CacheError(f"{where} cannot be written: choose another folder with --dir or QUANTART_CACHE")
     return folder / key
 
 

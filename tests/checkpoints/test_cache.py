@@ -266,7 +266,7 @@ def test_without_a_folder_there_is_nothing_and_nobody_fails(monkeypatch, tmp_pat
     cache.tidy("archive-")
     assert cache.size() == cache.Usage(0, 0)
     assert cache.clear(downloads=True) == 0
-    with pytest.raises(cache.CacheError, match="choose another with --dir or QUANTART_CACHE"):
+    with pytest.raises(cache.CacheError, match="cannot be written: choose another folder with --dir or QUANTART_CACHE"):
         put()
 
 
