@@ -254,13 +254,13 @@ def _replace(file: Path, target: Path) -> None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove everything but the record and the file it names. A symbolic link is left for a person to remove."""
+    """Remove everything but a valid record and its file. A symbolic link is left for a person to remove."""
     try:
         entry = _read_record(folder.name)
     except (OSError, QuantArtError):
         return
     for path in list(folder.iterdir()):
-        if path.name != _RECORD and (entry is None or path != entry.path):
+        if entry is None or path not in (entry.path, folder / _RECORD):
             with suppress(OSError):
                 path.unlink()
 
@@ -318,8 +318,10 @@ def trim(limit: int = DEFAULT_LIMIT, *, keep: Path | None = None) -> None:
     for status, path in found:
         if total > limit and path != keep:
             with suppress(OSError):
-                path.unlink()  # an entry without its file does not count; its record is swept later
+                path.with_name(_RECORD).unlink(missing_ok=True)  # first: a kill in between leaves no entry
+                path.unlink()
                 total -= status.st_size
+                path.parent.rmdir()  # fails while there is something in it
 
 
 def _computed() -> list[Path]:

@@ -315,6 +315,7 @@ def test_the_oldest_computed_data_make_room_and_downloads_stay(cache_root, monke
     assert cache.clear() > 0
     assert cache.size() == cache.Usage(len(DATA), 0)
     assert cache.find("weights-1") == download
+    assert files_in(cache_root) == {download.path.name, "record.json"}
     own = cache_root / "photos"
     own.mkdir()
     (own / "cat.jpg").write_bytes(b"meow")
