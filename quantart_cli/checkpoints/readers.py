@@ -126,6 +126,8 @@ def _check_zip(path: Path, source: str) -> None:
 
 
 def _torch_load(path: Path, mapped: bool, source: str) -> Any:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 10):  # CVE-2026-24747: it wrote into memory
+        raise QuantArtError(f"{source} needs torch 2.10 to be read safely: update torch, or get it as .safetensors")
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(list(_PLACEHOLDERS)):
             warnings.simplefilter("ignore")

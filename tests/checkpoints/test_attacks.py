@@ -160,7 +160,7 @@ ARCHIVES = {
     "no pickle": (lambda path, m: archive(path, {"a/data/0": b"1"}), "not a PyTorch checkpoint"),
     "a path upwards": (
         lambda path, m: archive(path, {"archive/data.pkl": pickled({}), "archive/../../evil": b"x"}),
-        "is a damaged checkpoint",
+        "holds no tensors by name",
     ),
     "an absolute path": (
         lambda path, m: archive(path, {"/etc/data.pkl": pickled({})}),
@@ -168,16 +168,16 @@ ARCHIVES = {
     ),
     "a path on Windows": (
         lambda path, m: archive(path, {"archive/data.pkl": pickled({}), "archive/..\\..\\evil": b"x"}),
-        "is a damaged checkpoint",
+        "holds no tensors by name",
     ),
     "a million records": (
         lambda path, m: archive(path, {f"a/{i}": b"" for i in range(50_001)}),
         "not a PyTorch checkpoint",
     ),
-    "into a tensor": (into_a_tensor, "is a damaged checkpoint|needs more than weights"),
+    "into a tensor": (into_a_tensor, "is refused: it needs more than weights"),
     "a name twice": (
         lambda path, m: archive(path, {"a/data.pkl": pickled({}), "a/DATA.pkl": touch_of(m)}),
-        "is a damaged checkpoint",
+        "asks to run (posix|nt).system|holds no tensors by name",
     ),
     "overlapping records": (overlapping, "damaged"),
     "TorchScript": (
@@ -253,6 +253,14 @@ def test_attacks_are_refused(run, tmp_path, make, message):
     assert not marker.exists()
     assert [path.name for path in out.iterdir()] == ["model.safetensors"]
     assert (out / "model.safetensors").read_bytes() == b"as it was"
+
+
+def test_an_older_torch_reads_no_pickle(tmp_path, monkeypatch):
+    """Before 2.10 weights_only let a file write into memory: into_a_tensor above."""
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("it was read"))
+    into_a_tensor(tmp_path / "m.pth", None)
+    assert "needs torch 2.10" in refusal(tmp_path / "m.pth", tmp_path / "m.safetensors", None)
 
 
 def test_a_directory_that_claims_another_place_changes_no_number(tmp_path):
