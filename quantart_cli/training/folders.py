@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms import v2
 
-from quantart_cli.checkpoints.kinds import FORMAT
+from quantart_cli.checkpoints.formats import FORMAT
 from quantart_cli.checkpoints.writing import write_tensors
 from quantart_cli.training.loop import Trainable, TrainingFiles, TrainingStopped, run
 from quantart_cli.training.options import UNBOUND, GradientOptions, TrainingOptions
@@ -35,7 +35,7 @@ class Training:
     """What is trained, for :func:`train`.
 
     Attributes:
-        kind: of the model file, a name of :data:`quantart_cli.checkpoints.kinds.KINDS`.
+        kind: of the model file, a name of :data:`quantart_cli.checkpoints.layouts.KINDS`.
         begin: makes the first state from the pictures of each folder, and from a few for the preview sheet,
             (n, 3, crop, crop) in [0, 1] each.
         identity: what must be equal to resume, besides folders and options.

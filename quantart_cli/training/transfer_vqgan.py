@@ -29,7 +29,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart_cli.checkpoints.kinds import ENDS
+from quantart_cli.checkpoints.layouts import ENDS
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.vqgan import VQGAN, StyleTransfer, StyleVQGAN, config_of
 from quantart_cli.training.adversary import Adversary

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from quantart_cli.checkpoints.kinds import read_header
+from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.adain import AdaIN

@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 import torch.nn.functional as F
 
-from quantart_cli.checkpoints.kinds import read_header
+from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.matching import match
 from quantart_cli.nets.painter import PainterDecoder

@@ -8,7 +8,7 @@ import safetensors.torch
 import torch
 
 import quantart_cli as quantart
-from quantart_cli.checkpoints.kinds import read_header
+from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.vqgan import VQGAN
 from quantart_cli.training.folders import RunControl, train

