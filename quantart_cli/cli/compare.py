@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
+from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import Bar, progress_bar, say
+from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import PHOTOGRAPHS, SHEET_METHODS, Painting, SystemSpec, parse_system
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
@@ -23,7 +24,7 @@ _MAX_PICTURES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(DeviceOptions):
+class CompareOptions(EvaluationOptions):
     """Lay methods and fidelity × strength side by side in one labelled picture.
 
     The first row has the photograph, the style and the methods; the rows below are QuantArt: fidelity from left to
@@ -110,7 +111,7 @@ def _page(
     specs = [*methods, *(spec for row in grid for spec in row)]
     encoded: dict[int, Any] = {}
     cells = []
-    for done, system in enumerate(load(specs, options), 1):
+    for done, system in enumerate(options.load(specs), 1):
         assert isinstance(system, Painting)
         if id(system.model) not in encoded:
             encoded[id(system.model)] = system.model.encode_style(style)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
+from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import Bar, progress_bar, say
+from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import SystemSpec, check_model, check_names, parse_system
 
@@ -28,7 +29,7 @@ _QUALITY = 92
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(DeviceOptions):
+class StudyOptions(EvaluationOptions):
     """Make a blind pairwise study as one HTML file, or score its votes.
 
     The page shows two outputs of the same content and style side by side, each pair twice with its sides swapped, and
@@ -145,7 +146,7 @@ def _pictures(
     """JPEG files of the contents, the styles and the outputs."""
     from quantart_cli.evaluation.pictures import whole
 
-    systems: list[System] = [*load(specs, options, options.model), *outputs]
+    systems: list[System] = [*options.load(specs, options.model), *outputs]
     contents: dict[str, bytes] = {}
     styles: dict[str, bytes] = {}
     painted: dict[tuple[str, str, str], bytes] = {}
