@@ -17,7 +17,7 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.registry import Method, methods
 
 # Typer keeps click inside itself in newer versions and beside itself in older ones; this reaches its classes in both.
-_ClickException = typer.BadParameter.__mro__[2]
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,13 @@ def _prepare_help(command: Any) -> None:
     command.help = "\n\n".join(_escaped(" ".join(part.split())) for part in paragraphs)
     for parameter in command.params:
         if getattr(parameter, "help", None):
+            # Typer cuts long defaults off.
+            if (
+                parameter.default not in (None, False, [], "")
+                and parameter.show_default is True
+                and not parameter.required
+            ):
+                parameter.help, parameter.show_default = f"{parameter.help} [default: {parameter.default}]", False
             parameter.help = _escaped(parameter.help)
     all_params = command.get_params
     command.get_params = lambda ctx: [_without_types(each) for each in all_params(ctx)]

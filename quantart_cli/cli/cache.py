@@ -98,8 +98,8 @@ def _size(path: Path) -> int:
         return 0
 
 
-# What quantart keeps in its cache beside entries of weights, which have a record.
-_OWN = {"styles", "openvino", "locks", "archives"}
+# What quantart keeps in its cache beside entries, which have a record.
+_OWN = {"styles", "computed", "locks"}
 
 
 def _clear(folder: Path, names: list[str]) -> None:

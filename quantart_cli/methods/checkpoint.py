@@ -118,5 +118,5 @@ def _digest(*arrays: np.ndarray | None) -> str:
     for array in arrays:
         if array is not None:
             digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
