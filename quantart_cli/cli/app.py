@@ -101,13 +101,9 @@ def _prepare_help(command: Any) -> None:
     command.help = "\n\n".join(_escaped(" ".join(part.split())) for part in paragraphs)
     for parameter in command.params:
         if getattr(parameter, "help", None):
-            # Typer cuts long defaults off.
-            if (
-                parameter.default not in (None, False, [], "")
-                and parameter.show_default is True
-                and not parameter.required
-            ):
-                parameter.help, parameter.show_default = f"{parameter.help} [default: {parameter.default}]", False
+            default = None if parameter.required else parameter.default
+            if default not in (None, False, [], "") and parameter.show_default is True:  # Typer cuts long ones off
+                parameter.help, parameter.show_default = f"{parameter.help} [default: {default}]", False
             parameter.help = _escaped(parameter.help)
     all_params = command.get_params
     command.get_params = lambda ctx: [_without_types(each) for each in all_params(ctx)]

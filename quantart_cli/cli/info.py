@@ -72,8 +72,8 @@ def run(options: InfoOptions) -> int:
         ]
         if unused > _MUCH:
             lines.append(
-                f"{unused / 1e9:.1f} GB of CUDA libraries are installed and not used here: PyTorch for the CPU has none, "
-                "see https://pytorch.org/get-started/locally"
+                f"{unused / 1e9:.1f} GB of CUDA libraries are installed and not used here: PyTorch for the CPU has "
+                "none, see https://pytorch.org/get-started/locally"
             )
         write_stdout("\n".join(lines))
     return 0 if all(row["state"] in ("verified", "present") for row in weights) else 1
