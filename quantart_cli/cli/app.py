@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from quantart_cli import __version__
 from quantart_cli.cli.console import USER_ERROR, say, write_stdout
 from quantart_cli.errors import QuantArtError
-from quantart_cli.registry import Method, methods
+from quantart_cli.registry import methods
 
 # Typer keeps click inside itself in newer versions and beside itself in older ones; this reaches its classes in both.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -202,11 +202,4 @@ def run(arguments: list[str] | None = None) -> int:
     except QuantArtError as error:
         say(f"quantart: {error}")
         return USER_ERROR
-    except typer.Abort:  # what Typer makes of Ctrl-C
-        raise KeyboardInterrupt from None
     return status if isinstance(status, int) else 0
-
-
-def method_of(command: str) -> Method | None:
-    """The method that a command paints with; None: it is not such a command."""
-    return next((method for method in methods().values() if method.command_name == command), None)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from quantart_cli.cli.options import one_of
+from quantart_cli.cli.startup import ended
 from quantart_cli.errors import QuantArtError
 from quantart_cli.settings import Rule, Settings, rule_of
 
@@ -149,6 +150,8 @@ def with_parameters(
             return run(values)
         except QuantArtError as error:
             raise QuantArtError(as_flags(str(error), flags)) from error
+        except KeyboardInterrupt:  # caught here: Typer would end without a word
+            return ended([])
 
     kind = inspect.Parameter.KEYWORD_ONLY
     ordered = sorted(parameters.items(), key=lambda each: _PANELS.index(_panel_of(each[1][0])))

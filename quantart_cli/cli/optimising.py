@@ -154,8 +154,6 @@ class Session:
 
     def step(self, step: Step) -> None:
         """Write what is due after a step."""
-        if self._last is not None and step.step == self._last.step:  # the end of the optimisation, once more
-            return
         self._last = step
         if self._trace is not None:
             self._write_row(self._trace, step)
