@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from quantart_cli import __version__
-from quantart_cli.cli.console import USER_ERROR, say, write_stdout
+from quantart_cli.cli.console import USER_ERROR, say, write_line
 from quantart_cli.errors import QuantArtError
 from quantart_cli.registry import methods
 
@@ -175,7 +175,7 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        write_stdout(f"quantart {__version__}")
+        write_line(f"quantart {__version__}")
         raise typer.Exit
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import threading
@@ -16,9 +15,11 @@ from typing import IO, TYPE_CHECKING
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.batch_options import BatchOptions, command
-from quantart_cli.cli.console import pictures_bar, say, waiting
+from quantart_cli.cli.batch_options import BatchOptions
+from quantart_cli.cli.command import add_command
+from quantart_cli.cli.console import pictures_bar, say, waiting, write_json
 from quantart_cli.errors import QuantArtError
+from quantart_cli.registry import find, methods
 
 if TYPE_CHECKING:
     from quantart_cli.batch.pipeline import Pipeline
@@ -45,7 +46,8 @@ find photos -newer last | quantart batch --from-file - painting.jpg -o out/
 
 
 def register(app: typer.Typer) -> None:
-    app.command("batch")(command(_batch, _DOC))
+    settings = {name: method.settings for name, method in methods().items()}
+    add_command(app, "batch", BatchOptions, _batch, settings=settings, help=_DOC)
 
 
 def _batch(options: BatchOptions) -> int:
@@ -62,13 +64,13 @@ def _batch(options: BatchOptions) -> int:
 
 def _run(options: BatchOptions) -> int:
     start = time.perf_counter()
-    request = options.check()
+    request = options.request()
     from quantart_cli.batch.ledger import Ledger
     from quantart_cli.batch.lock import output_lock
     from quantart_cli.batch.plan import make_plan
     from quantart_cli.batch.run import Run, own_outputs
 
-    model = options.find_model()
+    model = options.find_model(find(options.method))
     if options.nice and hasattr(os, "nice"):
         os.nice(_NICE)
     with ExitStack() as stack:
@@ -203,7 +205,7 @@ def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str |
             "seconds": round(seconds, 3),
             "weights": recorder.run.job.weights,
         }
-        print(json.dumps(facts))
+        write_json(facts)
 
 
 def _say_unreadable(plan: Plan) -> None:

@@ -12,7 +12,7 @@ import typer
 
 from quantart_cli.checkpoints.cache import cache_folder
 from quantart_cli.cli.command import add_command
-from quantart_cli.cli.console import write_json, write_stdout
+from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.options import ReportOptions, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.names import printable, reason
@@ -60,8 +60,8 @@ def run(options: CacheOptions) -> int:
     elif not options.quiet:
         if not options.clear:
             for part in parts:
-                write_stdout(f"{part.bytes / 1e6:8.1f} MB  {part.files:5} files  {printable(part.name)}")
-        write_stdout(describe(folder, total) + (", cleared" if options.clear and parts else ""))
+                write_line(f"{part.bytes / 1e6:8.1f} MB  {part.files:5} files  {printable(part.name)}")
+        write_line(describe(folder, total) + (", cleared" if options.clear and parts else ""))
     return 0
 
 

@@ -34,7 +34,7 @@ def add_command(
     options: type[Options],
     run: Callable[[Options], int | None],
     *,
-    settings: type[Settings] | None = None,
+    settings: type[Settings] | Mapping[str, type[Settings]] | None = None,
     help: str | None = None,
 ) -> None:
     """Add a command that calls ``run`` with the options.
@@ -44,10 +44,14 @@ def add_command(
         name: of the command.
         options: a dataclass; a classmethod ``adjust`` of it may change the values by name before it is constructed.
         run: returns the exit status.
-        settings: of the method whose settings are the field ``settings``.
+        settings: of the method whose settings are the field ``settings``; of several methods by name, where the field
+            is a dict of those that were given.
         help: default: the docstring of ``options``.
     """
-    own = {} if settings is None else parameters_of_settings(settings)
+    if isinstance(settings, Mapping):
+        own = parameters_of_all(settings)
+    else:
+        own = {} if settings is None else parameters_of_settings(settings)
     shared = parameters_of(options)
     if both := sorted(own.keys() & shared.keys()):
         raise QuantArtError(f"{name}: the setting {both[0]} has the name of an option: rename it")
@@ -56,7 +60,9 @@ def add_command(
     def call(values: dict[str, Any]) -> int | None:
         adjust(values)
         if settings is not None:
-            values["settings"] = settings.of({key: values.pop(key) for key in own if key in values})
+            chosen = {key: values.pop(key) for key in own if values.get(key) is not None}
+            values["settings"] = chosen if isinstance(settings, Mapping) else settings.of(chosen)
+            values = {key: value for key, value in values.items() if key not in own}
         return run(options(**values))
 
     app.command(name)(with_parameters(call, help or options.__doc__ or "", {**shared, **own}))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
-from quantart_cli.errors import QuantArtError
+from quantart_cli.files import write_stdout
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -27,34 +25,18 @@ def say(line: str) -> None:
         print(f"{line}\n", end="", file=sys.stderr, flush=True)  # one write: other threads may say something too
 
 
-def write_stdout(text: str) -> None:
-    """Write text and a line break to stdout, every byte of it.
+def write_line(text: str) -> None:
+    """Write a line to stdout, every byte of it.
 
     Raises:
         QuantArtError: stdout is closed, its disk is full, or its reader is gone.
     """
-    if sys.stdout is None or sys.stdout.closed:
-        raise QuantArtError("stdout is closed: there is nowhere to write to")
-    try:
-        try:
-            descriptor = sys.stdout.fileno()
-        except OSError:  # replaced by a program that captures it
-            print(text, flush=True)
-            return
-        sys.stdout.flush()
-        rest = memoryview(f"{text}\n".encode(sys.stdout.encoding or "utf-8", "backslashreplace"))
-        while rest:
-            try:
-                rest = rest[os.write(descriptor, rest) :]
-            except BlockingIOError:
-                select.select([], [descriptor], [])
-    except OSError as error:
-        raise QuantArtError(f"stdout cannot be written: {error.strerror or error}") from None
+    write_stdout(f"{text}\n")
 
 
 def write_json(facts: object) -> None:
-    """Write one JSON object to stdout; errors as of :func:`write_stdout`."""
-    write_stdout(json.dumps(facts))
+    """Write one JSON object to stdout; errors as of :func:`write_line`."""
+    write_line(json.dumps(facts))
 
 
 def is_terminal() -> bool:

@@ -11,7 +11,7 @@ import typer
 
 from quantart_cli import __version__
 from quantart_cli.cli.command import add_command
-from quantart_cli.cli.console import write_json, write_stdout
+from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.options import DeviceOptions
 
 _PACKAGES = ("torch", "torchvision", "pillow", "numpy", "safetensors", "huggingface-hub", "typer", "rich")
@@ -75,7 +75,7 @@ def run(options: InfoOptions) -> int:
                 f"{unused / 1e9:.1f} GB of CUDA libraries are installed and not used here: PyTorch for the CPU has "
                 "none, see https://pytorch.org/get-started/locally"
             )
-        write_stdout("\n".join(lines))
+        write_line("\n".join(lines))
     return 0 if all(row["state"] in ("verified", "present") for row in weights) else 1
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 
 from quantart_cli.cli.command import add_command
-from quantart_cli.cli.console import write_json, write_stdout
+from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.options import ReportOptions
 from quantart_cli.errors import QuantArtError
 from quantart_cli.registry import Method, methods
@@ -37,7 +37,7 @@ def run(options: MethodsOptions) -> int:
     for row in rows:
         missing = row["missing"]
         weights = "weights are here" if not missing else f"weights: quantart download-weights {' '.join(missing)}"
-        write_stdout(f"{row['command']}  {row['paper']}\n  {row['good_for'] or row['summary']}; {weights}")
+        write_line(f"{row['command']}  {row['paper']}\n  {row['good_for'] or row['summary']}; {weights}")
     return 0
 
 

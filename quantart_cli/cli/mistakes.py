@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import fields
 from typing import Any
 
-from quantart_cli.cli.console import write_stdout
+from quantart_cli.cli.console import write_line
 from quantart_cli.images.names import printable
 from quantart_cli.registry import methods
 from quantart_cli.settings import Settings, rule_of
@@ -41,7 +41,7 @@ def is_help(error: Any) -> bool:
     if type(error).__name__ != "NoArgsIsHelpError":
         return False
     if text := error.format_message().strip():
-        write_stdout(text)
+        write_line(text)
     return True
 
 

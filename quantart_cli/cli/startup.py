@@ -22,6 +22,7 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from quantart_cli.cli.console import INTERRUPTED, say
+from quantart_cli.files import remove_unfinished, reserve_standard_descriptors
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
@@ -42,12 +43,7 @@ def _prepare_streams() -> None:
 
     A file opened later would get the number of a closed stderr, and receive the messages of libraries.
     """
-    for descriptor in (0, 1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.open(os.devnull, os.O_RDWR)
+    reserve_standard_descriptors()
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -136,9 +132,7 @@ def ended(received: Sequence[int]) -> int:
 
 def leave(number: int) -> None:
     """End the process now, without unfinished files."""
-    output = sys.modules.get("quantart_cli.images.output")
-    if output is not None and hasattr(output, "remove_unfinished"):
-        output.remove_unfinished()
+    remove_unfinished()
     os._exit(128 + number)
 
 
