@@ -22,11 +22,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
             from quantart_cli.cli.app import run
 
             status = run(arguments)
-        except KeyboardInterrupt:
-            status = startup.ended(received)
         except BaseException as error:
-            # A signal may surface as another error, from the middle of an import for example.
-            if not received or isinstance(error, SystemExit):
+            # A signal may surface as any error, from the middle of an import for example.
+            if not received and not isinstance(error, KeyboardInterrupt):
                 raise
             status = startup.ended(received)
     sys.exit(status)

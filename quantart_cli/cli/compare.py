@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +10,7 @@ import typer
 
 from quantart_cli import __version__
 from quantart_cli.cli.command import add_command
-from quantart_cli.cli.console import Bar, progress_bar, say
+from quantart_cli.cli.console import Bar, progress_bar, say, write_json
 from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import PHOTOGRAPHS, SHEET_METHODS, Painting, SystemSpec, parse_system
@@ -87,7 +86,7 @@ def run(options: CompareOptions) -> int:
         facts = {name: getattr(options, name) for name in ("content", "style", "output", "model", "size")}
         facts |= {"quantart": __version__, "methods": options.method, "fidelity": fidelities, "strength": strengths}
         facts |= {"width": page.width, "height": page.height, "seconds": round(seconds, 2)}
-        print(json.dumps(facts))
+        write_json(facts)
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -14,7 +13,7 @@ import typer
 
 from quantart_cli import __version__
 from quantart_cli.cli.command import add_command
-from quantart_cli.cli.console import Bar, bytes_bar, progress_bar, say
+from quantart_cli.cli.console import Bar, bytes_bar, progress_bar, say, write_json
 from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import Outputs, SystemSpec, check_model, check_names, parse_system
@@ -139,7 +138,7 @@ def run(options: EvaluateOptions) -> int:
             "pairs": [_pair_report(index, pair, measured) for index, pair in enumerate(found.pairs)],
             "seconds": round(time.perf_counter() - start, 1),
         }
-        print(json.dumps(report))
+        write_json(report)
     return 0
 
 

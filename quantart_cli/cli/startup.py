@@ -99,7 +99,7 @@ def stoppable() -> Iterator[list[int]]:
         received.append(number)
         if number == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(ended([number]))
+        raise SystemExit(128 + number)
 
     def unraisable(problem: Any) -> None:
         # Raised where Python ignores exceptions, in a destructor for example: the signal must not be lost.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -13,7 +12,7 @@ import typer
 
 from quantart_cli import __version__
 from quantart_cli.cli.command import add_command
-from quantart_cli.cli.console import Bar, progress_bar, say
+from quantart_cli.cli.console import Bar, progress_bar, say, write_json
 from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import SystemSpec, check_model, check_names, parse_system
@@ -93,7 +92,7 @@ def run(options: StudyOptions) -> int:
     if options.json:
         facts: dict[str, Any] = {"quantart": __version__, "study": key.study, "page": str(page), "key": str(key_file)}
         facts |= {"systems": names, "pairs": len(pairs), "trials": len(trials)}
-        print(json.dumps({**facts, "seconds": round(time.perf_counter() - start, 2)}))
+        write_json({**facts, "seconds": round(time.perf_counter() - start, 2)})
     return 0
 
 
@@ -197,7 +196,7 @@ def _score(options: StudyOptions) -> int:
             "voters": len({answer.voter for answer in answers}),
             "questions": {score.question: asdict(score) for score in scores},
         }
-        print(json.dumps(report))
+        write_json(report)
     else:
         print("\n\n".join(map(_lines, scores)))
     return 0

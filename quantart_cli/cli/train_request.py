@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 import typer
 
 from quantart_cli.cli.command import Parameters, parameters_of, parameters_of_settings, with_parameters
-from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say
+from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say, write_json
 from quantart_cli.cli.options import DeviceOptions
 from quantart_cli.cli.startup import keep_memory
 from quantart_cli.errors import QuantArtError
@@ -185,7 +184,7 @@ def finish(request: Request[Any], options: TrainingOptions, target: Path, report
         for line in lines:
             say(line)
     if request.json:
-        print(json.dumps({"output": str(target), "options": asdict(options), "report": asdict(report)}))
+        write_json({"output": str(target), "options": asdict(options), "report": asdict(report)})
     return 0
 
 
