@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 from quantart_cli import __version__
 from quantart_cli.cli.console import USER_ERROR, say, write_line
 from quantart_cli.errors import QuantArtError
-from quantart_cli.registry import methods
+from quantart_cli.registry import Method, methods
 
 # Typer keeps click inside itself in newer versions and beside itself in older ones; this reaches its classes in both.
 _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
@@ -54,45 +54,47 @@ class _Commands(MutableMapping[str, Any]):
     """Click commands by name, made when they are asked for."""
 
     def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
-        self._methods = {method.command_name: method for method in methods().values()}
+        self._made: dict[tuple[str, Method | None], Any] = {}
 
     def __iter__(self) -> Iterator[str]:
-        yield from dict.fromkeys([*self._methods, *_COMMANDS])
+        yield from dict.fromkeys([*(method.command_name for method in methods().values()), *_COMMANDS])
 
     def __len__(self) -> int:
         return len(list(iter(self)))
 
     def __getitem__(self, name: str) -> Any:
-        if name not in self._made:
-            if name not in self._methods and name not in _COMMANDS:
-                raise KeyError(name)
-            self._made[name] = self._make(name)
-        return self._made[name]
+        method = _method(name)
+        if method is None and name not in _COMMANDS:
+            raise KeyError(name)
+        if (name, method) not in self._made:
+            self._made[name, method] = _make(name, method)
+        return self._made[name, method]
 
     def __setitem__(self, name: str, command: Any) -> None:
-        self._made[name] = command
+        self._made[name, _method(name)] = command
 
     def __delitem__(self, name: str) -> None:
-        del self._made[name]
+        del self._made[name, _method(name)]
 
-    def _make(self, name: str) -> Any:
-        part = typer.Typer(callback=lambda: None, context_settings=_CONTEXT, rich_markup_mode="rich")
-        if name in _COMMANDS:
-            import_module(f"quantart_cli.cli.{_COMMANDS[name].module}").register(part)
-        else:
-            from quantart_cli.cli.painting import register
 
-            register(part, self._methods[name])
-        command = typer.main.get_group(part).commands[name]
-        _prepare_help(command)
-        return command
+def _method(command: str) -> Method | None:
+    """The method that a command paints with; None: it is not such a command. A built-in command is never replaced."""
+    if command in _COMMANDS:
+        return None
+    return next((method for method in methods().values() if method.command_name == command), None)
 
-    def summary(self, name: str) -> tuple[str, str]:
-        """One line about a command, and its panel, without making it."""
-        if name in _COMMANDS:
-            return _COMMANDS[name].summary, _COMMANDS[name].panel
-        return self._methods[name].summary, _PAINT
+
+def _make(name: str, method: Method | None) -> Any:
+    part = typer.Typer(callback=lambda: None, context_settings=_CONTEXT, rich_markup_mode="rich")
+    if method is None:
+        import_module(f"quantart_cli.cli.{_COMMANDS[name].module}").register(part)
+    else:
+        from quantart_cli.cli.painting import register
+
+        register(part, method)
+    command = typer.main.get_group(part).commands[name]
+    _prepare_help(command)
+    return command
 
 
 def _prepare_help(command: Any) -> None:
@@ -142,7 +144,9 @@ class _Group(TyperGroup):
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         if self._for_help:
-            summary, panel = self.commands.summary(cmd_name)  # type: ignore[attr-defined]
+            method = _method(cmd_name)
+            summary = _COMMANDS[cmd_name].summary if method is None else method.summary
+            panel = _COMMANDS[cmd_name].panel if method is None else _PAINT
             return TyperCommand(cmd_name, help=_escaped(summary), rich_help_panel=panel)
         return self.commands.get(cmd_name)
 

@@ -193,10 +193,17 @@ def _flag(name: str) -> str:
 def as_flags(message: str, flags: set[str]) -> str:
     """A message of the library, which names options as Python does, in the words of the command line.
 
-    >>> as_flags("tile must be auto, none or at least 64 pixels, not 3", {"--tile"})
-    '--tile must be auto, none or at least 64 pixels, not 3'
+    >>> as_flags("size=9000 makes 66 megapixels: raise max_pixels", {"--size", "--max-pixels"})
+    '--size 9000 makes 66 megapixels: raise --max-pixels'
     """
-    word, space, rest = message.partition(" ")
-    flag = _flag(word)
-    message = f"{flag}{space}{rest}" if flag in flags else message
-    return re.sub(r"\bwith size\b", "with --size", message) if "--size" in flags else message
+    names = sorted({flag[2:] for flag in flags if flag.startswith("--")}, key=len, reverse=True)
+    any_name = "|".join(re.escape(name).replace(r"\-", "[-_]") for name in names)
+
+    def flag(found: re.Match[str]) -> str:
+        before, name, after = found.groups()
+        return f"{before}--{name.replace('_', '-')}{' ' if after == '=' else after}"
+
+    # Where a message names an option: at its beginning, as name=value, and after a verb.
+    for pattern in (rf"(^)({any_name})([ :])", rf"(\b)({any_name})(=)", rf"(\b(?:with|raise|set) )({any_name})(\b)"):
+        message = re.sub(pattern, flag, message)
+    return message

@@ -80,7 +80,12 @@ def test_the_list_of_commands_is_quick():
 
 
 def test_completion_knows_commands_and_options():
-    environment = {**os.environ, "_QUANTART_COMPLETE": "complete_bash", "COMP_WORDS": "quantart styl", "COMP_CWORD": "1"}
+    environment = {
+        **os.environ,
+        "_QUANTART_COMPLETE": "complete_bash",
+        "COMP_WORDS": "quantart styl",
+        "COMP_CWORD": "1",
+    }
     code = "from quantart_cli.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["stylize"]

@@ -60,7 +60,7 @@ def test_one_end_paints_at_its_own_fidelity_alone(run, tiny_checkpoints, content
     status, _, err = run("stylize", content_file, style_file, "-o", out, "--model", model)
     assert status == 2
     assert "needs the continuous one too" in err
-    assert "set fidelity to 1" in err
+    assert "set --fidelity to 1" in err
     assert not out.exists()
     status, _, err = run("stylize", content_file, style_file, "-o", out, "--model", model, "--fidelity", 1)
     assert status == 0, err

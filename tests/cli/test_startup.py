@@ -1,4 +1,4 @@
-"""What the command line sets for its process: torch without its compilers' parts, threads, waiting, streams, signals."""
+"""What the command line sets for its process: torch without its compilers, threads, waiting, signals."""
 
 import os
 import signal
