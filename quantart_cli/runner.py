@@ -180,7 +180,7 @@ class Runner:
             (1, C, a, b).
         """
         columns = source.size[1]
-        rows = self.backend.numpy(source.values[0, :, places // columns, places % columns][None])
+        rows = self.backend.numpy(source.values[0][:, places // columns, places % columns][None])
         return MapOf(self.backend.to_map(np.ascontiguousarray(rows)), source.stride)
 
 

@@ -215,6 +215,10 @@ class QuantArt(FeedForward[QuantArtSettings]):
         """μ and σ of z_s, or the style's entries."""
         if kind == "moments":
             return run(ENCODE, style)["moments"]
+        # Whole positions of relu4_1, so that its map and the finer ones fit each other.
+        height, width = style.size
+        opacity = None if style.opacity is None else style.opacity[:height, :width]
+        style = Image.of(style.pixels[:height, :width], opacity, multiple=8)
         found = run(ENCODE_STYLE, style)
         places = _places(found["z"].size, style.weight(8))
         mean, scale = _standardisation(found)

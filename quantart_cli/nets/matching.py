@@ -155,12 +155,14 @@ def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
     batch, channels, height, width = source.shape
     h, w = index.shape[1:]
     first = torch.arange(batch, device=index.device).view(-1, 1, 1) * (height * width)
+    # As tensors, and not as numbers, which tracing would make constants of.
+    last_row, last_column = (torch.arange(length, device=index.device)[-1] for length in (height, width))
     picks, weights = [], []
     for y, y_offset, y_weight in _copies(h, stride, source):
         for x, x_offset, x_weight in _copies(w, stride, source):
             matched = index[:, y][:, :, x]  # (B, h * stride, w * stride)
-            row = (matched // (width // stride) * stride + y_offset[:, None]).clamp(0, height - 1)
-            column = (matched % (width // stride) * stride + x_offset).clamp(0, width - 1)
+            row = torch.minimum(matched // (width // stride) * stride + y_offset[:, None], last_row).clamp(min=0)
+            column = torch.minimum(matched % (width // stride) * stride + x_offset, last_column).clamp(min=0)
             picks.append(row * width + column + first)
             weights.append((y_weight[:, None] * x_weight).expand(batch, -1, -1))
     table = source.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
@@ -225,10 +227,10 @@ def _copies(positions: int, stride: int, like: Tensor) -> list[tuple[Tensor, Ten
     own = place // stride
     offset = place - own * stride
     neighbour = own + torch.where(offset < stride // 2, -1, 1)
-    exists = (neighbour >= 0) & (neighbour < positions)
+    exists = (neighbour >= 0) & (neighbour <= own[-1])
     window = torch.sin((offset + stride // 2 + 0.5) * (torch.pi / (2 * stride))) ** 2
     weight = torch.where(exists, window, 1.0)
-    neighbour = neighbour.clamp(0, positions - 1)
+    neighbour = torch.where(exists, neighbour, own)
     return [
         (own, offset, weight.to(like.dtype)),
         (neighbour, place - neighbour * stride, (1 - weight).to(like.dtype)),

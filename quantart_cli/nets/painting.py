@@ -85,8 +85,8 @@ class StyleKeys(nn.Module):
         """
         table = keys(self.project, z, x3, x2, mean, scale)
         cosines = table @ table.T
-        cosines = cosines - 2 * torch.eye(len(table), device=table.device)  # an entry is not its own neighbour
-        hubness = cosines.view(len(table), GROUPS, -1).amax(2).mean(1)
+        cosines = torch.where(cosines > 0.9999, -1.0, cosines)  # an entry is not its own neighbour
+        hubness = cosines.unflatten(1, (GROUPS, -1)).amax(2).mean(1)
         grid = z.shape[2:]
         return table.T.unflatten(1, grid)[None], hubness.unflatten(0, grid)[None, None]
 
@@ -132,7 +132,7 @@ class Matcher(nn.Module):
             similarity.append(values)
             best.append(index + quarter * torch.arange(TOP, device=index.device))
         values, order = torch.cat(similarity).sort(1, descending=True)
-        index = places[torch.cat(best).gather(1, order)]
+        index = places.long()[torch.cat(best).gather(1, order)]
         share = torch.softmax(values / TEMPERATURE, 1)
         return index.int().T.unflatten(1, z.shape[2:])[None], share.T.unflatten(1, z.shape[2:])[None]
 
