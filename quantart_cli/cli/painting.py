@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from quantart_cli import __version__
+from quantart_cli.checkpoints.location import cache_folder
 from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import INTERRUPTED, progress_bar, say, waiting, write_json
 from quantart_cli.cli.optimising import Session
@@ -111,6 +112,8 @@ def _folder(path: str) -> str:
 
 def _load(method: Method, options: PaintingOptions, content: Picture) -> Model:
     file = options.find_model(method)
+    if cache_folder() is None and not options.quiet:
+        say("without a cache, everything is computed again next time: QUANTART_CACHE chooses its folder")
     with waiting("Loading", options.quiet):
         from quantart_cli.model import load
 
