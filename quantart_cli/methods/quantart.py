@@ -112,6 +112,7 @@ STYLE_KEYS = Stage(
     whole={"mean": (896,), "scale": (896,)},
     outputs={"keys": Map(8), "hubness": Map(8)},
     exact=True,
+    tiled=False,
 )
 MATCH = Stage(
     "match",
