@@ -118,8 +118,8 @@ class Sums:
 
     def __init__(self) -> None:
         self.weight = 0.0
-        self.mean: Any = 0.0
-        self.squares: Any = 0.0
+        self.mean = np.zeros(1)  # becomes (C,)
+        self.squares = np.zeros(1)
 
     def add(self, part: np.ndarray) -> None:
         """What a network returned, (3, C): see :class:`Summed`."""
