@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,16 +24,18 @@ class Map:
 
     Attributes:
         stride: pixels a side of one position.
+        multiple: the network rounds the picture's height and width up to a multiple of so many pixels.
     """
 
     stride: int
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
 class Pixels:
     """Output of a stage: the painted picture, (1, 3, h, w) about [0, 1], stored as uint8."""
 
-    stride: int = 1
+    stride: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ class Stage:
         """Tiles begin at multiples of it."""
         inputs = [stride for stride, _ in self.maps.values()]
         outputs = [output.stride for output in self.outputs.values() if not isinstance(output, Summed)]
+        outputs += [output.multiple for output in self.outputs.values() if isinstance(output, Map)]
         return math.lcm(8, *inputs, *outputs)
 
 

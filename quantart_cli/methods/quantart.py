@@ -93,7 +93,7 @@ ENCODE_STYLE = Stage(
     "quantart_cli.nets.painting:StyleEncoder",
     parts=("vgg",),
     maps={"image": (1, 3), "weight": (8, 1)},
-    outputs={"z": Map(8), "s3": Map(4), "s2": Map(2), **_MOMENTS},
+    outputs={"z": Map(8), "s3": Map(4, multiple=8), "s2": Map(2, multiple=8), **_MOMENTS},
     halo=32,
 )
 ENCODE_CONTENT = Stage(

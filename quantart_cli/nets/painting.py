@@ -14,6 +14,7 @@ from quantart_cli.nets.statistics import moments
 from quantart_cli.nets.vgg import VGG19
 
 _STRIDES = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}  # positions a side in one position of relu4_1
+_NONE = -2.0  # below every cosine
 _SCORES = 1 << 22  # similarities computed at a time: 16 MB
 
 
@@ -80,9 +81,11 @@ class Hubness(nn.Module):
         """Keys of a tile (1, D, h, w) and of the whole style (1, D, H, W) -> (1, 1, h, w) float32."""
         table, found = entries[0].flatten(1), []
         rows = own[0].flatten(1).T
-        for part in rows.split(max(1, _SCORES // table.shape[1])):
-            largest = (part @ table).topk(min(NEIGHBOURS + 1, table.shape[1]), 1).values
-            found.append(largest[:, 1:].mean(1) if largest.shape[1] > 1 else largest[:, 0])  # the first is itself
+        for part in rows.split(max(1, _SCORES // table.shape[1])) if not torch.jit.is_tracing() else (rows,):
+            scores = F.pad(part @ table, (0, NEIGHBOURS), value=_NONE)  # small styles have fewer entries
+            largest = scores.topk(NEIGHBOURS + 1, 1).values[:, 1:]  # the first is itself
+            exists = (largest > _NONE).float()
+            found.append((largest * exists).sum(1) / exists.sum(1))
         return (torch.cat(found).unflatten(0, own.shape[2:])[None, None],)
 
 
