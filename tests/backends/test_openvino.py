@@ -7,19 +7,19 @@ import sys
 import numpy as np
 import pytest
 import torch
+from quantart_cli.engine.build import weights_of
+from quantart_cli.engine.machine import Machine
+from quantart_cli.methods.controls import AdaINControls, QuantArtControls
 from safetensors.torch import load_file, save_file
 
 from quantart_cli.api import Model
 from quantart_cli.checkpoints import cache
 from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.checkpoints.models import ModelFile
-from quantart_cli.engine.build import weights_of
-from quantart_cli.engine.machine import Machine
 from quantart_cli.errors import QuantArtError
 from quantart_cli.fast import installed
 from quantart_cli.images import read_picture
 from quantart_cli.methods import features as theirs
-from quantart_cli.methods.controls import AdaINControls, QuantArtControls
 from quantart_cli.nets import decoder, vgg
 from tests.conftest import scene
 
