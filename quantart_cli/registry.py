@@ -81,8 +81,8 @@ _BUILT_IN = (
             "quantart-vqgan": "quantart_cli.methods.quantart_vqgan:QuantArtVQGAN",
         },
         backends=("torch", "openvino"),
-        help="""The picture is rebuilt from pieces of the style picture, as far as --fidelity says, with strokes as broad
-as --brush says.
+        help="""The picture is rebuilt from pieces of the style picture, as far as --fidelity says, with strokes as
+broad as --brush says.
 
 quantart stylize photo.jpg painting.jpg -o out.png --fidelity 0.7""",
     ),

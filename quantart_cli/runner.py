@@ -42,6 +42,9 @@ class Backend(Protocol):
     def numpy(self, values: Any) -> np.ndarray:
         """What a network returned as a float32 or integer array."""
 
+    def to_map(self, values: np.ndarray) -> Any:
+        """(1, C, h, w) float32 or int32 as a map of this backend, in its precision."""
+
     def allocate(self, like: Any, height: int, width: int) -> Any:
         """Memory for a whole map, (1, C, height, width), of the type and the channels of one tile's."""
 
@@ -89,7 +92,9 @@ class Image:
     opacity: np.ndarray | None = None
 
     @classmethod
-    def of(cls, pixels: np.ndarray, opacity: np.ndarray | None = None, smallest: int = SMALLEST_SIDE, multiple: int = 1) -> Image:
+    def of(
+        cls, pixels: np.ndarray, opacity: np.ndarray | None = None, smallest: int = SMALLEST_SIDE, multiple: int = 1
+    ) -> Image:
         """Prepare a picture.
 
         Args:
@@ -108,7 +113,9 @@ class Image:
         if self.opacity is None:
             return None
         height, width = (-(-length // stride) for length in self.opacity.shape)
-        rows = np.stack([self.opacity[part].mean(0, dtype=np.float32) for part in _areas(self.opacity.shape[0], height)])
+        rows = np.stack(
+            [self.opacity[part].mean(0, dtype=np.float32) for part in _areas(self.opacity.shape[0], height)]
+        )
         return np.stack([rows[:, part].mean(1) for part in _areas(rows.shape[1], width)], axis=1) / np.float32(255)
 
 
@@ -162,6 +169,20 @@ class Runner:
             tiler.grain = grain
         self.backend.finished(stage, tiler.side is not None)
         return run.results()
+
+    def select(self, source: MapOf, places: np.ndarray) -> MapOf:
+        """A map of some positions of another.
+
+        Args:
+            source: (1, C, h, w).
+            places: (a, b) integers, positions of the source in row order.
+
+        Returns:
+            (1, C, a, b).
+        """
+        columns = source.size[1]
+        rows = self.backend.numpy(source.values[0][:, places // columns, places % columns][None])
+        return MapOf(self.backend.to_map(np.ascontiguousarray(rows)), source.stride)
 
 
 class _Run:

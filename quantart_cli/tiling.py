@@ -1,4 +1,4 @@
-"""Tiles: a picture is cut into rectangles, and the rectangles are halved when memory runs out. Does not import torch."""
+"""Tiles: a picture is cut into rectangles, which are halved when memory runs out. Does not import torch."""
 
 from __future__ import annotations
 

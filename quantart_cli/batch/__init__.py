@@ -1,1 +1,5 @@
-"""Many pictures in one run: which are painted into which files, what is done already, and doing the rest."""
+"""Paints many pictures in one run.
+
+inputs and walking find the pictures, plan and naming choose the outputs, run compares them with the ledger of the
+output folder, pipeline or ray_executor paints what is due by the steps in job, and run writes each result.
+"""

@@ -1,7 +1,7 @@
 """One run at a time in an output folder; shards of one plan may run side by side.
 
-The lock is the operating system's, on an open file: it goes with its process, however that ends, so a dead process
-holds nothing and the next run takes over. Who holds it stands in a file beside it, for people.
+The operating system holds the lock on an open file and releases it when the process ends, however that happens. A JSON
+file beside it says who holds the lock, for people.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import platform
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,11 @@ from quantart_cli.batch.ledger import FOLDER
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.names import printable, reason
 
-_NAME = re.compile(r"run(?:-(\d+)-of-(\d+))?\.lock")
+_NAME = re.compile(r"run(?:-(\d+)-of-(\d+))?")
 
 
 @contextmanager
-def alone(folder: Path, shard: tuple[int, int] | None = None) -> Iterator[str | None]:
+def output_lock(folder: Path, shard: tuple[int, int] | None = None) -> Iterator[str | None]:
     """Hold an output folder, which is made if it does not exist.
 
     Args:
@@ -35,56 +36,62 @@ def alone(folder: Path, shard: tuple[int, int] | None = None) -> Iterator[str | 
         shard: (k, n): other shards of n may hold it too.
 
     Yields:
-        what to tell about a run before that died, or None.
+        a line about an earlier run that was killed, or None.
 
     Raises:
-        QuantArtError: another run holds it (it is named), or the folder cannot be made or written.
+        QuantArtError: another run holds it, or the folder cannot be made, written or locked.
     """
     place = folder / FOLDER
     name = "run" if shard is None else f"run-{shard[0]}-of-{shard[1]}"
-    try:
-        place.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place / f"{name}.lock")
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise _held(folder, place / f"{name}.json") from None
-    except OSError as error:
-        raise QuantArtError(f"the output folder {printable(folder)} cannot be written: {reason(error)}") from error
     about = place / f"{name}.json"
     try:
-        _refuse_others(folder, place, name, shard)
+        place.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    with _acquired(folder, place / f"{name}.lock"):
+        for path in sorted(place.glob("run*.lock")):
+            found = _NAME.fullmatch(path.stem)
+            parallel = shard is not None and found is not None and found[2] == str(shard[1])
+            if found is not None and path.stem != name and not parallel:
+                with _acquired(folder, path):
+                    pass
         before = _read(about)
         facts = {"pid": os.getpid(), "host": platform.node(), "started": time.strftime("%Y-%m-%d %H:%M:%S")}
         with contextlib.suppress(OSError):  # it is only for people
             about.write_text(json.dumps(facts))
         try:
-            yield before and f"going on after a run that ended in the middle (process {before.get('pid')})"
+            yield f"continuing a run that was killed (process {before.get('pid')})" if before else None
         finally:
             with contextlib.suppress(OSError):
                 about.unlink()
+
+
+@contextmanager
+def _acquired(folder: Path, path: Path) -> Iterator[None]:
+    lock = FileLock(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # newer versions fall back to a lock without flock
+            lock.acquire(timeout=0)
+    except Timeout:
+        facts, who = _read(path.with_suffix(".json")) or {}, "another run, or its file system cannot lock files"
+        if len(facts) == 3:
+            who = f"process {facts['pid']} on {facts['host']}, since {facts['started']}"
+        message = f"{printable(folder)} is in use by {who}: wait for it, or give another folder"
+        raise QuantArtError(message) from None
+    except NotImplementedError as error:
+        message = f"the file system of {printable(folder)} cannot lock files: give an output folder on another disk"
+        raise QuantArtError(message) from error
+    except OSError as error:
+        raise _unwritable(folder, error) from error
+    try:
+        yield
     finally:
         lock.release()
 
 
-def _refuse_others(folder: Path, place: Path, own: str, shard: tuple[int, int] | None) -> None:
-    for path in sorted(place.glob("run*.lock")):
-        found = _NAME.fullmatch(path.name)
-        if found is None or path.stem == own:
-            continue
-        if shard is not None and found[2] is not None and int(found[2]) == shard[1]:
-            continue
-        other = FileLock(path)
-        try:
-            other.acquire(timeout=0)
-        except Timeout:
-            raise _held(folder, path.with_suffix(".json")) from None
-        other.release()
-
-
-def _held(folder: Path, about: Path) -> QuantArtError:
-    facts = _read(about) or {}
-    who = f"process {facts['pid']} on {facts['host']}, since {facts['started']}" if len(facts) == 3 else "another run"
-    return QuantArtError(f"{printable(folder)} is being painted into by {who}: wait for it, or give another folder")
+def _unwritable(folder: Path, error: OSError) -> QuantArtError:
+    return QuantArtError(f"the output folder {printable(folder)} cannot be written: {reason(error)}")
 
 
 def _read(about: Path) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Names of outputs: a template filled for each picture, names that collide told apart, names too long shortened."""
+"""Names of outputs: a template filled in for each picture; long names are shortened, equal names made distinct."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
-from quantart_cli.batch.inputs import visible
+from quantart_cli.batch.walking import visible
 from quantart_cli.errors import QuantArtError, suggest
 from quantart_cli.images.formats import SUFFIXES, format_name, writable_formats
 from quantart_cli.images.names import printable
@@ -23,7 +24,7 @@ MORE_STYLES = "{stem}_{style}{suffix}"
 
 _LONGEST = 255  # bytes in one part of a path, on every common file system
 _LONGEST_STYLE = 80
-_LEAST_STEM = 48  # room a template must leave: some of the stem, a hash and what tells it apart
+_LEAST_STEM = 48  # bytes a template must leave for the stem, a hash and a number
 _EVERYWHERE = "/\\\0"
 _WINDOWS = '<>:"|?*'
 
@@ -55,7 +56,7 @@ class Template:
     def fill(self, wish: Wish, tail: str = "") -> str:
         """The name, at most 255 bytes in UTF-8; ``tail`` is appended to the stem.
 
-        A stem too long for that loses its end to a hash of all of it, so that two that begin alike stay apart.
+        The end of a longer stem is replaced by a hash of the whole stem, so names that begin alike stay distinct.
         """
         name = self._with(visible(wish.stem) + tail, wish)
         if len(name) * 4 <= _LONGEST or _length(name) <= _LONGEST:
@@ -98,7 +99,7 @@ def parse_template(text: str | None, format: str | None = None, *, several_style
         parts = list(string.Formatter().parse(text))
     except ValueError as error:
         raise QuantArtError(f"{shown} is no template: {error} (a brace itself is written {{{{ or }}}})") from error
-    fields = [_field(shown, *part[1:]) for part in parts if part[1] is not None]
+    fields = [_field(shown, field, spec, how) for _, field, spec, how in parts if field is not None]
     _check_characters(shown, "".join(part[0] for part in parts))
     if "stem" not in fields:
         raise QuantArtError(f"{shown} lacks {{stem}}: all pictures would have one name")
@@ -168,11 +169,11 @@ def style_names(styles: Sequence[Sequence[str]]) -> list[str]:
         )
         if _length(clean) > _LONGEST_STYLE - 8:  # room for a number
             clean = f"{_cut(clean, _LONGEST_STYLE - 17)}_{_hash(joined)}"
-        names.append(_first_free(lambda tail, name=clean: name + tail, "", taken, next_number))
+        names.append(_first_free(clean.__add__, "", taken, next_number))
     return names
 
 
-def tell_apart(template: Template, wishes: Sequence[Wish]) -> list[str]:
+def distinct_names(template: Template, wishes: Sequence[Wish]) -> list[str]:
     """The outputs for ``wishes``, below the output folder: no two the same, whatever the file system takes for that.
 
     Names that are equal but for case or the way accents are spelled get their source's suffix appended to the stem,
@@ -191,10 +192,12 @@ def tell_apart(template: Template, wishes: Sequence[Wish]) -> list[str]:
     for at in sorted(clashing, key=lambda at: (wishes[at].source, wishes[at].style, at)):
         wish = wishes[at]
         tail = f"_{wish.ext}" if wish.ext else ""
-        outputs[at] = _first_free(
-            lambda more, wish=wish: wish.folder + template.fill(wish, more), tail, taken, next_number
-        )
+        outputs[at] = _first_free(partial(_filled, template, wish), tail, taken, next_number)
     return outputs
+
+
+def _filled(template: Template, wish: Wish, tail: str) -> str:
+    return wish.folder + template.fill(wish, tail)
 
 
 def _first_free(make: Callable[[str], str], tail: str, taken: set[str], next_number: Counter[str]) -> str:

@@ -3,380 +3,275 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any
+from types import FrameType
+from typing import IO, TYPE_CHECKING
 
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.console import INTERRUPTED, TERMINATED, pictures_bar, say, waiting
-from quantart_cli.cli.options import SHARED, of_any, with_parameters
-from quantart_cli.cli.painting import check_shared, model_asked_for, parse_style_weights
-from quantart_cli.engine.choices import VQGAN_MODEL
-from quantart_cli.errors import QuantArtError, check_choice
-from quantart_cli.methods.controls import CONTROLS
+from quantart_cli.cli.batch_options import BatchOptions, command
+from quantart_cli.cli.console import pictures_bar, say, waiting
+from quantart_cli.errors import QuantArtError
 
 if TYPE_CHECKING:
-    from quantart_cli.batch.plan import Plan, Request
-    from quantart_cli.batch.recipe import Recipe
-    from quantart_cli.batch.run import Due, Run, Tally
-    from quantart_cli.checkpoints.models import ModelFile
+    from quantart_cli.batch.pipeline import Pipeline
+    from quantart_cli.batch.plan import Plan
+    from quantart_cli.batch.run import Due, Recorder, Run
 
 FAILED = 1
-EXECUTORS = ("local", "ray")
-_ENDED = {KeyboardInterrupt: "interrupted", SystemExit: "told to end"}  # by Ctrl-C, by SIGTERM
-_STATUS = {"interrupted": INTERRUPTED, "told to end": TERMINATED}
-_SHOWN = 50  # failures told line by line
+_SHOWN = 50  # failures, and files that cannot be read, shown line by line
+_NICE = 10
 
-_DOC = """Paint many pictures: a folder, a glob in quotes, a list.
+_DOC = """Paint many pictures: folders, globs, files, a list.
 
-Results go below OUT in the order of the folders they come from. What goes wrong with one picture is told at the end and
-stops no other. The same command again paints only what is missing or changed. Exit status 1: some failed.
+Results go below OUT in the order of the folders they come from. Failures are listed at the end and stop no other
+picture. The same command again paints only what is missing or changed. Exit status 1: some failed.
 
 quantart batch photos/ painting.jpg -o out/
+
+quantart batch pictures/*.jpg painting.jpg -o out/
 
 quantart batch 'photos/**/*.jpg' paintings/ --each-style -o out/
 
 find photos -newer last | quantart batch --from-file - painting.jpg -o out/
 """
 
-_OWN: dict[str, tuple[Any, Any]] = {
-    "given": (
-        Annotated[
-            list[str],
-            typer.Argument(
-                metavar="PHOTOS STYLE...",
-                help="A folder or a glob in quotes, then one or several styles, blended. With --input or --from-file: "
-                "styles alone.",
-            ),
-        ],
-        ...,
-    ),
-    "output": (
-        Annotated[str, typer.Option("--output", "-o", metavar="OUT", help="The folder to write to.")],
-        ...,
-    ),
-    "method": (
-        Annotated[str, typer.Option("--method", metavar="|".join(CONTROLS), help="How to paint.")],
-        "quantart",
-    ),
-    "input": (
-        Annotated[
-            list[str] | None,
-            typer.Option("--input", metavar="PHOTOS", help="A folder, glob or file; may be given several times."),
-        ],
-        None,
-    ),
-    "from_file": (
-        Annotated[
-            list[str] | None,
-            typer.Option("--from-file", metavar="LIST|-", help="A file that names one picture a line; - is stdin."),
-        ],
-        None,
-    ),
-    "recursive": (
-        Annotated[bool, typer.Option("--recursive/--no-recursive", help="Whether folders within folders count.")],
-        True,
-    ),
-    "each_style": (
-        Annotated[
-            bool, typer.Option("--each-style", help="Every picture in every style, and folders of styles; no blend.")
-        ],
-        False,
-    ),
-    "name": (
-        Annotated[
-            str | None,
-            typer.Option(
-                "--name",
-                metavar="TEMPLATE",
-                help="Names of the results, of {stem}, {style}, {ext} and {suffix}. Default: {stem}{suffix}, or "
-                "{stem}_{style}{suffix} with several styles.",
-            ),
-        ],
-        None,
-    ),
-    "overwrite": (
-        Annotated[bool, typer.Option("--overwrite", help="Paint everything again, replace what is in the way.")],
-        False,
-    ),
-    "fail_fast": (Annotated[bool, typer.Option("--fail-fast", help="Stop at the first picture that fails.")], False),
-    "report": (
-        Annotated[
-            str | None,
-            typer.Option("--report", metavar="FILE.jsonl", help="Write one JSON object a picture, as it happens."),
-        ],
-        None,
-    ),
-    "shard": (
-        Annotated[
-            str | None,
-            typer.Option("--shard", metavar="K/N", help="The Kth of N parts of the plan, for as many machines."),
-        ],
-        None,
-    ),
-    "executor": (
-        Annotated[str, typer.Option("--executor", metavar="|".join(EXECUTORS), help="What runs the plan.")],
-        EXECUTORS[0],
-    ),
-    "address": (
-        Annotated[
-            str | None,
-            typer.Option("--address", metavar="ray://HOST:PORT", help="The Ray cluster. Default: one for this run."),
-        ],
-        None,
-    ),
-    "workers": (
-        Annotated[int | None, typer.Option("--workers", metavar="N", help="Ray workers. Default: as many as fit.")],
-        None,
-    ),
-}
-
 
 def register(app: typer.Typer) -> None:
-    app.command("batch")(with_parameters(_batch, _DOC, {**_OWN, **of_any(CONTROLS), **SHARED}))
+    app.command("batch")(command(_batch, _DOC))
 
 
-@dataclass
-class _Asked:
-    """The command as it was given, checked."""
+def _batch(options: BatchOptions) -> int:
+    with _stoppable() as received:
+        try:
+            return _run(options)
+        except BaseException:
+            if not received:
+                raise
+            # Whatever the signal interrupted may have raised an error of its own.
+            say(f"quantart: {_ended(received[0])}")
+            return 128 + received[0]
 
-    values: dict[str, Any]
-    request: Request
-    file: ModelFile | None
-    folder: Path
 
-    def __getitem__(self, name: str) -> Any:
-        return self.values[name]
-
-
-def _batch(values: dict[str, Any]) -> int:
+def _run(options: BatchOptions) -> int:
     start = time.perf_counter()
-    asked = _check(values)
+    request = options.check()
     from quantart_cli.batch.ledger import Ledger
-    from quantart_cli.batch.lock import alone
+    from quantart_cli.batch.lock import output_lock
     from quantart_cli.batch.plan import make_plan
     from quantart_cli.batch.run import Run, own_outputs
 
-    shard = asked.request.shard
-    before = Ledger(asked.folder, shard, read_only=True)
-    plan = make_plan(asked.request, set(own_outputs(asked.folder, before)))
-    recipe = _recipe(asked, plan)
+    model = options.find_model()
+    if options.nice and hasattr(os, "nice"):
+        os.nice(_NICE)
     with ExitStack() as stack:
-        if values["dry_run"]:
-            ledger = before
-        else:
-            before.close()
-            note = stack.enter_context(alone(asked.folder, shard))
-            if note:
-                _tell(values, note)
-            ledger = Ledger(asked.folder, shard)
+        ledger = Ledger(options.folder, request.shard, read_only=True)
         stack.callback(ledger.close)
-        run = Run(plan, recipe, asked.folder, ledger, values["format"])
-        if not values["dry_run"]:
-            run.reconcile()
-        due = run.due(values["overwrite"])
-        if values["dry_run"]:
-            from quantart_cli.cli.batch_plan import show
+        plan = make_plan(request, own_outputs(options.folder, ledger))
+        job = options.paint_job(plan, model)
+        if options.dry_run:
+            from quantart_cli.cli.batch_plan import show_plan
 
-            return show(asked, run, due)
-        return _paint(asked, run, due, start)
-
-
-def _check(values: dict[str, Any]) -> _Asked:
-    """Everything that can be known to be wrong before a folder is looked into."""
-    from quantart_cli.batch.plan import Request, parse_shard
-    from quantart_cli.images.encoding import parse_background
-    from quantart_cli.images.formats import format_name
-
-    check_choice("--method", values["method"], CONTROLS)
-    check_choice("--executor", values["executor"], EXECUTORS)
-    check_shared(values)
-    parse_background(values["background"])
-    format = None if values["format"] is None else format_name(values["format"]) and values["format"]
-    inputs, lists = list(values["input"] or ()), list(values["from_file"] or ())
-    given = list(values["given"])
-    if not inputs and not lists:
-        inputs.append(given.pop(0))
-        if Path(inputs[0]).is_file():
-            raise QuantArtError(
-                f"{inputs[0]} is a file: give a folder or a glob in quotes, files with --input; "
-                "one picture is painted by quantart stylize"
-            )
-    if not given:
-        raise QuantArtError("there is no style: give at least one picture in the style to take, after the photographs")
-    if values["report"] is not None and not values["report"].endswith(".jsonl"):
-        raise QuantArtError(f"--report {values['report']} must end in .jsonl")
-    for name in ("address", "workers"):
-        if values[name] is not None and values["executor"] != "ray":
-            raise QuantArtError(f"--{name} is for --executor ray")
-    if values["workers"] is not None and values["workers"] < 1:
-        raise QuantArtError(f"--workers must be at least 1, not {values['workers']}")
-    folder = Path(values["output"])
-    if folder.exists() and not folder.is_dir():
-        raise QuantArtError(f"{folder} is a file: -o takes a folder")
-    request = Request(
-        inputs=tuple(inputs),
-        lists=tuple(lists),
-        styles=tuple(given),
-        output=str(folder),
-        recursive=values["recursive"],
-        each_style=values["each_style"],
-        name=values["name"],
-        format=format,
-        shard=None if values["shard"] is None else parse_shard(values["shard"]),
-    )
-    return _Asked(values, request, model_asked_for(values["method"], values), folder)
+            run = Run(plan, job, options.folder, ledger, options.format)
+            return show_plan(options, run, run.due(options.overwrite))
+        ledger.close()
+        note = stack.enter_context(output_lock(options.folder, request.shard))
+        if note:
+            _tell(options, note)
+        ledger = Ledger(options.folder, request.shard)
+        stack.callback(ledger.close)
+        run = Run(plan, job, options.folder, ledger, options.format)
+        run.reconcile()
+        return _paint(options, run, run.due(options.overwrite), start)
 
 
-def _recipe(asked: _Asked, plan: Plan) -> Recipe:
-    from quantart_cli.batch.recipe import Recipe
-    from quantart_cli.checkpoints.models import weights_of
+def _paint(options: BatchOptions, run: Run, due: Due, start: float) -> int:
+    """Paint what is due, and report; returns the exit status."""
+    from quantart_cli.batch.run import Recorder
+    from quantart_cli.images.names import reason
 
-    values, method = asked.values, asked["method"]
-    given = {name: values[name] for name in of_any(CONTROLS) if values[name] is not None}
-    if asked["each_style"] and values["style_weights"] is not None:
-        raise QuantArtError("--style-weights blends styles, and --each-style paints each alone: give one of them")
-    return Recipe(
-        method=method,
-        controls=CONTROLS[method].of(given),
-        style_weights=parse_style_weights(values["style_weights"], len(plan.styles[0])),
-        weights={file.name: file.checksum for file in weights_of(method, asked.file).values()},
-        tiles_matter=asked.file is not None and asked.file.kind == VQGAN_MODEL,
-        **{name: values[name] for name in Recipe.__dataclass_fields__ if name in SHARED and name != "style_weights"},
-    )
-
-
-def _paint(asked: _Asked, run: Run, due: Due, start: float) -> int:
-    from quantart_cli.batch.run import Tally, recorder
-    from quantart_cli.batch.signals import interruptible
-
-    values, stop = asked.values, threading.Event()
     ended: str | None = None
+    status = 0
     with ExitStack() as stack:
-        tally = Tally(stack.enter_context(_report(values["report"])))
-        for job, outcome in due.settled:
-            tally.add(job.source, job.output, run.plan.styles[job.style], outcome, attempted=False)
-        if due.tasks:
-            execute = _executor(asked, run)
-            bar = stack.enter_context(pictures_bar(len(due.tasks), values["quiet"]))
-            tally.tell = lambda now: bar.done(now.painted, now.attempted - now.painted)
-            record = recorder(run, tally, stop, values["fail_fast"])
+        report = stack.enter_context(_open_report(options.report)) if options.report else None
+        recorder = Recorder(run, report, options.fail_fast)
+        recorder.settle(due)
+        if due.items:
+            with waiting("Starting Ray workers" if options.executor == "ray" else "Loading", options.quiet):
+                executor = stack.enter_context(_executor(options, run, recorder))
+            _announce(options, run.plan, due)
+            bar = stack.enter_context(pictures_bar(len(due.items), options.quiet))
+            recorder.on_change = lambda now: bar.done(now.painted, now.attempted - now.painted)
+            executor.started = lambda item: bar.now(item.source)
             try:
-                with interruptible():
-                    execute(due.tasks, record, stop, lambda task: bar.now(task.source))
-            except (KeyboardInterrupt, SystemExit) as asked_to:
-                ended = _ENDED[type(asked_to)]
+                executor.run(due.items)
+            except KeyboardInterrupt:
+                ended, status = _ended(signal.SIGINT), 128 + signal.SIGINT
+            except SystemExit as error:
+                status = error.code if isinstance(error.code, int) else FAILED
+                ended = _ended(status - 128)
             except OSError as error:
                 if error.errno is None:
                     raise
-                from quantart_cli.images.names import reason
-
-                ended = f"{asked.folder}: {reason(error)}"
-            except QuantArtError as error:  # a cluster that is lost midway
+                ended = f"{options.folder}: {reason(error)}"
+            except QuantArtError as error:  # the Ray cluster is lost
                 ended = str(error)
-            tally.tell = lambda _: None
-    return _conclude(asked, run, due, tally, ended, time.perf_counter() - start)
+            recorder.on_change = lambda _: None
+    failed = bool(ended or recorder.failures or run.plan.found.troubles)
+    _conclude(options, recorder, len(due.items) - recorder.attempted, ended, time.perf_counter() - start)
+    return status or (FAILED if failed else 0)
 
 
-def _executor(asked: _Asked, run: Run) -> Any:
-    """A function that paints tasks; models are loaded and the first style is encoded before it is returned."""
-    values = asked.values
-    if values["executor"] == "ray":
-        from quantart_cli.batch.remote import remote_executor
+def _executor(options: BatchOptions, run: Run, recorder: Recorder) -> AbstractContextManager[Pipeline]:
+    """What paints; inside the context models are loaded and the only style is encoded."""
+    given = run.job, run.plan.styles, recorder.record, recorder.stop, lambda line: _tell(options, line)
+    if options.executor == "ray":
+        from quantart_cli.batch.ray_executor import ray_executor
 
-        with waiting("Starting Ray workers", values["quiet"]):
-            return remote_executor(run, asked.file, values, tell=lambda line: _tell(values, line))
-    from quantart_cli.batch.local import Pipeline, Styles
-    from quantart_cli.cli.runtime import load_model
+        return ray_executor(*given, options.address, options.workers)
+    from quantart_cli.batch.pipeline import local_executor
 
-    with waiting("Loading", values["quiet"]):
-        model = load_model(values["method"], values, asked.file, lambda line: _tell(values, line))
-    styles = Styles(model, run.plan.styles, run.recipe)
-    if len(run.plan.styles) == 1:
-        with waiting("Reading the style", values["quiet"]):
-            styles(0)
-
-    def execute(tasks: Any, record: Any, stop: threading.Event, now: Any) -> None:
-        Pipeline(model, styles, run.recipe, record, stop, now).run(tasks)
-
-    return execute
+    return local_executor(*given)
 
 
-@contextmanager
-def _report(path: str | None) -> Iterator[IO[str] | None]:
-    if path is None:
-        yield None
-        return
+def _open_report(path: str) -> IO[str]:
     from quantart_cli.images.names import printable, reason
 
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(open(path, "w", encoding="utf-8"))
-        except OSError as error:
-            raise QuantArtError(f"--report {printable(path)} cannot be written: {reason(error)}") from None
-        yield file
+    try:
+        return open(path, "w", encoding="utf-8")
+    except OSError as error:
+        raise QuantArtError(f"--report {printable(path)} cannot be written: {reason(error)}") from None
 
 
-def _conclude(asked: _Asked, run: Run, due: Due, tally: Tally, ended: str | None, seconds: float) -> int:
-    """Tell what became of it; the exit status."""
+def _announce(options: BatchOptions, plan: Plan, due: Due) -> None:
+    """Say what was taken for what, and what will be painted over."""
+    from quantart_cli.batch.run import CHANGED
     from quantart_cli.images.names import printable
 
-    values, failures = asked.values, tally.failures
-    left = len(due.tasks) - tally.attempted
-    status = _STATUS.get(ended, FAILED) if ended else FAILED if failures or run.plan.troubles else 0
-    for line in run.plan.troubles:
+    names = [" + ".join(map(printable, files[:5])) + (" + …" if files[5:] else "") for files in plan.styles[:3]]
+    shown = ", ".join(names) + (", …" if plan.styles[3:] else "")
+    _tell(options, f"{_count(plan.contents, 'content')}, {_count(len(plan.styles), 'style')}: {shown}")
+    if due.why[CHANGED] and not options.overwrite:
+        _tell(
+            options,
+            f"painting over {_count(due.why[CHANGED], 'picture')} in {options.folder} that other options or styles "
+            "gave: to keep them give another -o or a --name such as '{stem}_2{suffix}'",
+        )
+
+
+def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str | None, seconds: float) -> None:
+    """Say what became of the run."""
+    from quantart_cli.images.names import printable
+
+    plan, failures = recorder.run.plan, recorder.failures
+    for line in plan.found.troubles:
         say(line)
     for source, _, why in failures[:_SHOWN]:
         shown = printable(source)
         say(why if shown in why else f"{shown}: {why}")
     if len(failures) > _SHOWN:
         say(f"… and {len(failures) - _SHOWN:,} more: --report FILE.jsonl lists them all")
-    if tally.trace is not None:
-        say(tally.trace.rstrip())
+    if recorder.trace is not None:
+        say(recorder.trace.rstrip())
     if ended is not None:
         say(f"quantart: {ended}")
-    if not values["quiet"]:
-        say(summary(asked.folder, tally, run.plan, seconds))
+    if not options.quiet:
+        _say_unreadable(plan)
+        say(_summary(options.folder, recorder, seconds))
     if left:
-        say(f"{left:,} are left: the same command goes on")
-    if values["json"]:
+        say(f"{left:,} are left: the same command continues")
+    if options.json:
         facts = {
             "quantart": __version__,
-            "method": values["method"],
-            "output": str(asked.folder),
-            "painted": tally.painted,
-            **{name.replace(" ", "_"): count for name, count in tally.settled.items()},
+            "method": options.method,
+            "output": str(options.folder),
+            "painted": recorder.painted,
+            **{name.replace(" ", "_"): count for name, count in recorder.settled.items()},
             "failed": len(failures),
             "left": left,
-            "passed_over": run.plan.passed_over,
+            "passed_over": plan.found.passed_over,
+            "unreadable": [{"content": path, "reason": what} for path, what in plan.found.unreadable.items()],
             "failures": [{"content": source, "output": output, "reason": why} for source, output, why in failures],
-            "troubles": list(run.plan.troubles),
+            "troubles": plan.found.troubles,
             "seconds": round(seconds, 3),
-            "weights": run.recipe.weights,
+            "weights": recorder.run.job.weights,
         }
         print(json.dumps(facts))
-    return status
 
 
-def summary(folder: Path, tally: Tally, plan: Plan, seconds: float) -> str:
+def _say_unreadable(plan: Plan) -> None:
+    """Name the pictures and films that quantart does not read."""
+    from quantart_cli.images.names import printable
+
+    unreadable = plan.found.unreadable
+    for path, what in list(unreadable.items())[:_SHOWN]:
+        say(f"{printable(path)} is {what}")
+    if len(unreadable) > _SHOWN:
+        say(f"… and {len(unreadable) - _SHOWN:,} more that quantart does not read")
+
+
+def _summary(folder: Path, recorder: Recorder, seconds: float) -> str:
     """The last line: counts, in words."""
-    from quantart_cli.batch.inputs import describe
-
-    rate = f" in {seconds:.0f} s ({tally.painted / seconds:.2f} a second)" if tally.painted else ""
-    parts = [f"{tally.painted:,} painted{rate}"]
-    parts += [f"{count:,} {name}" for name, count in tally.settled.items()]
-    if tally.failures:
-        parts.append(f"{len(tally.failures):,} failed")
-    passed = describe(plan.passed_over)
+    rate = f" in {seconds:.0f} s ({recorder.painted / seconds:.2f} a second)" if recorder.painted else ""
+    parts = [f"{recorder.painted:,} painted{rate}"]
+    parts += [f"{count:,} {name}" for name, count in recorder.settled.items()]
+    if recorder.failures:
+        parts.append(f"{len(recorder.failures):,} failed")
+    passed = recorder.run.plan.found.describe()
     return f"{folder}: {', '.join(parts)}" + (f"; passed over: {passed}" if passed else "")
 
 
-def _tell(values: dict[str, Any], line: str) -> None:
-    if not values["quiet"]:
+@contextmanager
+def _stoppable() -> Iterator[list[int]]:
+    """During the body the first INT, TERM or HUP raises KeyboardInterrupt or SystemExit, the second ends the process.
+
+    What is being written then is removed, and what it would have replaced is still there. Ignored signals, as under
+    nohup, stay ignored. Nothing changes outside the main thread, which alone receives signals.
+
+    Yields:
+        the numbers of the signals received.
+    """
+    received: list[int] = []
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if received:
+            from quantart_cli.images.output import remove_unfinished
+
+            remove_unfinished()
+            os._exit(128 + number)
+        received.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + number)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+            number = getattr(signal, name, None)
+            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+                before[number] = signal.signal(number, receive)
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _ended(number: int) -> str:
+    return "interrupted" if number == signal.SIGINT else "terminated"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
+
+
+def _tell(options: BatchOptions, line: str) -> None:
+    if not options.quiet:
         say(line)

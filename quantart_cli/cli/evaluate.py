@@ -16,13 +16,12 @@ from quantart_cli import __version__
 from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
 from quantart_cli.cli.console import Bar, bytes_bar, progress_bar, say
 from quantart_cli.errors import QuantArtError
-from quantart_cli.evaluation.systems import Outputs, Painting, SystemSpec, check_model, check_names, parse_system
+from quantart_cli.evaluation.systems import Outputs, SystemSpec, check_model, check_names, parse_system
 from quantart_cli.images import check_output
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from quantart_cli.evaluation.codebook_use import CodebookUse
     from quantart_cli.evaluation.confidence import Estimate
     from quantart_cli.evaluation.measure import Measured, Progress, Scores
     from quantart_cli.evaluation.networks import MetricNetworks
@@ -127,16 +126,15 @@ def run(options: EvaluateOptions) -> int:
         scores = [score(each, reference, options.seed, _stage(bar, f"confidence of {each.name}")) for each in measured]
     if options.sheet:
         writer.write_sheet(options.sheet)
-    uses = {system.name: system.use for system in systems if isinstance(system, Painting) and system.use}
     artworks = 0 if reference is None else len(reference)
     if not (options.quiet and options.json):
-        _print_table(scores, uses, artworks, options)
+        _print_table(scores, artworks, options)
     if options.json:
         report = {
             "quantart": __version__,
             "options": asdict(options),
             "artworks": artworks,
-            "candidates": [_system_report(each, scores[0], uses.get(each.name)) for each in scores],
+            "candidates": [_system_report(each, scores[0]) for each in scores],
             "pairs": [_pair_report(index, pair, measured) for index, pair in enumerate(found.pairs)],
             "seconds": round(time.perf_counter() - start, 1),
         }
@@ -202,10 +200,10 @@ def _inputs(options: EvaluateOptions) -> _Inputs:
 
 def _networks(options: EvaluateOptions, needs_fid: bool) -> MetricNetworks:
     """The networks that measure, after the download of those that are missing if it is asked for."""
-    from quantart_cli.engine.device import choose
+    from quantart_cli.device import choose_device
     from quantart_cli.evaluation.networks import DOWNLOADS, MetricNetworks, absent
 
-    device = choose(options.device, options.precision).device
+    device = choose_device(options.device, options.precision).device
     missing = absent()
     if missing and options.download:
         _download(missing, options.quiet)
@@ -235,19 +233,16 @@ def _stage(bar: Bar, stage: str) -> Progress:
     return lambda done, total: bar(done, total, stage=stage)
 
 
-def _print_table(scores: list[Scores], uses: dict[str, CodebookUse], artworks: int, options: EvaluateOptions) -> None:
+def _print_table(scores: list[Scores], artworks: int, options: EvaluateOptions) -> None:
     """One row for each system: on stdout, or on stderr beside ``--json``. Metrics that none has are left out."""
     stream = sys.stderr if options.json else sys.stdout
     pictures = " or ".join(map(str, sorted({each.pictures for each in scores})))
     against = f", {artworks} artworks" if artworks else ""
     print(f"{pictures} pictures each of {options.size}²{against}, ± 95 %", file=stream)
     columns = [column for column in _COLUMNS if any(column[0] in each.values for each in scores)]
-    rows = [["", *(heading for _, heading, _, _ in columns), *(["codes, perplexity"] if uses else []), "s"]]
+    rows = [["", *(heading for _, heading, _, _ in columns), "s"]]
     for each in scores:
         cells = [_cell(each.values.get(name), factor, digits) for name, _, factor, digits in columns]
-        if uses:
-            use = uses.get(each.name)
-            cells.append("–" if use is None else f"{use.used}/{use.entries}, {use.perplexity:.0f}")
         rows.append([each.name, *cells, "–" if each.seconds is None else f"{each.seconds:.2f}"])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for name, *cells in rows:
@@ -259,7 +254,7 @@ def _cell(value: Estimate | None, factor: int, digits: int) -> str:
     return "–" if value is None else f"{factor * value.value:.{digits}f} ±{factor * value.error:.{digits}f}"
 
 
-def _system_report(scores: Scores, first: Scores, use: CodebookUse | None) -> dict[str, Any]:
+def _system_report(scores: Scores, first: Scores) -> dict[str, Any]:
     """One system in ``--json``; ``over_first`` are ratios to the first one, of the same halves of the pictures."""
 
     def rounded(value: Estimate) -> dict[str, float]:
@@ -271,7 +266,6 @@ def _system_report(scores: Scores, first: Scores, use: CodebookUse | None) -> di
         "pictures": scores.pictures,
         "scores": {name: rounded(value) for name, value in scores.values.items()},
         "over_first": {name: rounded(value) for name, value in ratios.items() if value is not None},
-        "codebook": use and {"entries": use.entries, "used": use.used, "perplexity": round(use.perplexity, 1)},
         "seconds": scores.seconds and round(scores.seconds, 4),
     }
 

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quantart_cli.backends.torch_backend import load_network
 from quantart_cli.checkpoints import cache
 from quantart_cli.checkpoints.loading import fill_strictly, load_tensors, read_verified
 from quantart_cli.checkpoints.manifest import artefact
-from quantart_cli.engine.build import build_network
-from quantart_cli.engine.machine import Machine
+from quantart_cli.checkpoints.models import embedded_model
 from quantart_cli.evaluation.inception import NAME as INCEPTION
 from quantart_cli.evaluation.inception import Inception
 from quantart_cli.evaluation.lpips import LPIPS
@@ -60,8 +60,8 @@ class MetricNetworks:
         Raises:
             QuantArtError: weights are damaged.
         """
-        vgg = build_network("vgg", "vgg19-normalised", Machine(device, "fp32", "evaluation"))
-        assert isinstance(vgg, VGG19)
+        vgg: VGG19 = load_network(VGG19, embedded_model("vgg19-normalised"))
+        vgg = vgg.to(device).to(memory_format=torch.channels_last)
         here = {metric: name for metric, name in DOWNLOADS.items() if cache.find(name) is not None}
         inception = Inception.load(device) if here.pop("fid", None) else None
         return MetricNetworks(

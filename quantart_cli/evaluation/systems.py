@@ -6,7 +6,7 @@ This module and :mod:`quantart_cli.evaluation.networks` are the only ones of the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -15,12 +15,12 @@ import numpy as np
 
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import Picture
-from quantart_cli.methods.controls import CONTROLS, Controls
+from quantart_cli.registry import find, methods
+from quantart_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from quantart_cli.api import Model, Style
-    from quantart_cli.evaluation.codebook_use import CodebookUse
     from quantart_cli.evaluation.pictures import Pair
+    from quantart_cli.model import Model, Style
 
 PHOTOGRAPHS = "photographs"
 """The system that returns every content unchanged."""
@@ -28,7 +28,7 @@ PHOTOGRAPHS = "photographs"
 
 def method_names() -> tuple[str, ...]:
     """The methods that can be compared: the one place that lists them."""
-    return tuple(CONTROLS)
+    return tuple(methods())
 
 
 SHEET_METHODS = ("adain",)
@@ -48,7 +48,7 @@ class SystemSpec:
 
     name: str
     method: str
-    settings: Controls | None = None
+    settings: Settings | None = None
     model: str | None = None
 
 
@@ -71,7 +71,7 @@ def parse_system(text: str) -> SystemSpec:
             raise QuantArtError(f"{text}: {PHOTOGRAPHS} are not changed and take no settings")
         return SystemSpec(text, method)
     model = values.pop("model", None)
-    return SystemSpec(text, method, CONTROLS[method].of(values), None if model is None else str(model))
+    return SystemSpec(text, method, find(method).settings.of(values), None if model is None else str(model))
 
 
 def _number_or_text(text: str) -> int | float | str:
@@ -101,22 +101,16 @@ class Photographs:
 
 @dataclass
 class Painting:
-    """A method with its settings.
-
-    Attributes:
-        use: counts the look-ups in the learned codebook that it paints with; None: it has none.
-    """
+    """A method with its settings."""
 
     name: str
     model: Model
-    settings: Controls
+    settings: Settings
     seed: int
-    use: CodebookUse | None = None
 
     def output(self, pair: Pair, content: np.ndarray, style: np.ndarray) -> np.ndarray:
         picture = Picture(np.ascontiguousarray(content), name=pair.name)
-        with nullcontext() if self.use is None else self.use.counting(pair.name):
-            return self.paint(picture, self.model.encode_style(style)).rgb
+        return self.paint(picture, self.model.encode_style(style, settings=self.settings)).rgb
 
     def paint(self, content: Picture, style: Style) -> Picture:
         """Paint a picture in a style that :attr:`model` encoded."""
@@ -149,9 +143,7 @@ def check_names(names: Sequence[str]) -> None:
 
 def check_model(specs: Sequence[SystemSpec], model: str | None) -> None:
     """Raises QuantArtError when other weights are given and no method takes any."""
-    from quantart_cli.engine.choices import ACCEPTS
-
-    if model and not any(ACCEPTS.get(spec.method) for spec in specs if spec.model is None):
+    if model and not any(find(spec.method).models for spec in specs if spec.settings and spec.model is None):
         raise QuantArtError("model: none of the compared methods takes other weights")
 
 
@@ -167,7 +159,7 @@ def load_systems(specs: Sequence[SystemSpec], *, model: str | None, seed: int, *
     Raises:
         QuantArtError: weights are missing, damaged or of another kind.
     """
-    from quantart_cli.api import load
+    from quantart_cli.model import load
 
     loaded: dict[tuple[str, str | None], Model] = {}
     systems: list[System] = []
@@ -179,17 +171,8 @@ def load_systems(specs: Sequence[SystemSpec], *, model: str | None, seed: int, *
         key = spec.method, file
         if key not in loaded:
             loaded[key] = load(spec.method, model=file, **machine)
-        systems.append(Painting(spec.name, loaded[key], spec.settings, seed, _codebook_use(loaded[key], spec.settings)))
+        systems.append(Painting(spec.name, loaded[key], spec.settings, seed))
     return systems
-
-
-def _codebook_use(model: Model, settings: Controls) -> CodebookUse | None:
-    from quantart_cli.evaluation.codebook_use import CodebookUse
-
-    codebook = getattr(model._networks, "codebook", None)
-    if codebook is None:
-        codebook = getattr(getattr(model._networks, "quantized", None), "quantize_dec", None)
-    return None if codebook is None or getattr(settings, "fidelity", 0) == 0 else CodebookUse(codebook)
 
 
 def _model_for(method: str, model: str | None, specs: Sequence[SystemSpec]) -> str | None:
@@ -197,7 +180,6 @@ def _model_for(method: str, model: str | None, specs: Sequence[SystemSpec]) -> s
     if model is None:
         return None
     from quantart_cli.checkpoints.models import find_model
-    from quantart_cli.engine.choices import ACCEPTS
 
-    kinds = tuple({kind for spec in specs for kind in ACCEPTS.get(spec.method, ())})
-    return model if find_model(model, kinds).kind in ACCEPTS[method] else None
+    kinds = tuple({kind for spec in specs if spec.settings for kind in find(spec.method).models})
+    return model if find_model(model, kinds).kind in find(method).models else None

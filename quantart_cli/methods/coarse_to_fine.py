@@ -15,10 +15,8 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.runner import Image
 
 _LARGEST = 768  # long side at which "auto" lays strokes, at most
-_SMALLEST = 192  # and at least
+_SMALLEST = 384  # and at least: broader strokes dissolve faces
 _STEP = 3.0  # one level is at most so many times as large as the one before
-DETAIL = 0.25
-"""Share of the content's own detail that is added to an enlarged painting."""
 
 
 def parse_brush(given: str) -> int | str:
@@ -51,14 +49,15 @@ def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
     return [round(first * (side / first) ** (i / steps)) for i in range(steps)] + [side]
 
 
-def content_of_level(content: Image, side: int, painted: np.ndarray | None, fidelity: float) -> Image:
-    """What is painted at one level: the content, or the enlarged painting with some of the content's detail.
+def content_of_level(content: Image, side: int, painted: np.ndarray | None) -> Image:
+    """What is painted at one level: the content, or the enlarged painting with the content's own detail.
+
+    The detail is what the level before could not show; without it, eyes and letters are lost.
 
     Args:
         content: the picture.
         side: long side of the level.
         painted: (h, w, 3) uint8, the painting of the level before, or None.
-        fidelity: in [0, 1]; the less, the more of the content remains.
     """
     height, width = content.size
     scale = side / max(height, width)
@@ -69,10 +68,8 @@ def content_of_level(content: Image, side: int, painted: np.ndarray | None, fide
     if painted is None:
         return Image.of(level, opacity)
     coarse = resized(resized(_bytes(level), (painted.shape[0], painted.shape[1])), size)
-    share = 1 - fidelity * (1 - DETAIL)
     found = _bytes(level).astype(np.float32)
     found -= coarse
-    found *= share
     found += resized(painted, size)
     return Image.of(_round(found), opacity)
 

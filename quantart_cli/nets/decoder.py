@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ class Decoder(nn.Module):
 class AffineDecoder(nn.Module):
     """A decoder of features that are first scaled and shifted, channel by channel: AdaIN is such a map."""
 
-    parts = {"decoder": Decoder}
+    parts: ClassVar = {"decoder": Decoder}
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()

@@ -4,12 +4,13 @@ import io
 import os
 import random
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from quantart_cli import QuantArtError
-from quantart_cli.batch import inputs
+from quantart_cli.batch import walking
 from quantart_cli.batch.inputs import find_pictures
 
 links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
@@ -50,17 +51,19 @@ def test_a_folder_gives_its_pictures_files_first_in_the_order_of_names(tree):
 
 def test_hidden_files_and_other_files_are_counted_and_passed_over(tree):
     tree("p/a.jpg", "p/.hidden.jpg", "p/.git/x.jpg", "p/.git/y.jpg", "p/notes.txt", "p/README", "p/clip.mp4")
+    Path("p/clip.mp4").write_bytes(b"\0\0\0\x18ftypisom")
     found = find_pictures(["p"])
     assert [picture.place for picture in found.pictures] == ["a.jpg"]
-    assert found.passed_over == {inputs.HIDDEN: 2, inputs.NOT_PICTURES: 3}
-    assert inputs.describe(found.passed_over) == "2 hidden, 3 not pictures"
+    assert found.passed_over == {walking.HIDDEN: 2, walking.NOT_PICTURES: 2}
+    assert found.unreadable[os.path.join("p", "clip.mp4")].startswith("a film: ")
+    assert found.describe() == "2 hidden, 2 not pictures, 1 unreadable (film: 1)"
 
 
 def test_without_recursion_only_the_folder_itself_is_looked_into(tree):
     tree("p/a.jpg", "p/b/c.jpg", "p/d/e.jpg")
     found = find_pictures(["p"], recursive=False)
     assert [picture.place for picture in found.pictures] == ["a.jpg"]
-    assert found.passed_over == {inputs.SUBFOLDERS: 2}
+    assert found.passed_over == {walking.SUBFOLDERS: 2}
 
 
 @pytest.mark.parametrize(
@@ -160,7 +163,7 @@ def test_a_picture_given_twice_is_taken_once(tree):
     tree("p/a.jpg", "p/b/c.jpg")
     found = find_pictures(["p", "p/b", "p/a.jpg", "./p/../p/a.jpg"])
     assert [picture.place for picture in found.pictures] == ["p/a.jpg", "p/b/c.jpg"]
-    assert found.passed_over == {inputs.TWICE: 3}
+    assert found.passed_over == {walking.TWICE: 3}
 
 
 @links
@@ -186,7 +189,7 @@ def test_links_to_folders_are_followed_once_after_the_real_ones(tree):
     os.symlink("../p", "elsewhere/back")
     found = find_pictures(["p"])
     assert [picture.place for picture in found.pictures] == ["m/x.jpg", "z/y.jpg", "b/e.jpg", "b/deep/f.jpg"]
-    assert found.passed_over == {inputs.SEEN: 5}
+    assert found.passed_over == {walking.SEEN: 5}
 
 
 @links
@@ -213,7 +216,7 @@ def test_a_folder_that_cannot_be_listed_is_told(tree, monkeypatch):
             raise PermissionError(13, "Permission denied", path)
         return scandir(path)
 
-    monkeypatch.setattr(inputs.os, "scandir", refuse)
+    monkeypatch.setattr(walking.os, "scandir", refuse)
     found = find_pictures(["p"])
     assert [picture.place for picture in found.pictures] == ["a.jpg", "open/y.jpg"]
     assert found.troubles == [f"{os.path.join('p', 'closed')} cannot be listed: permission denied"]
@@ -226,14 +229,13 @@ def test_the_output_folder_inside_an_input_is_not_walked(tree):
     assert places("p", output="elsewhere") == ["a.jpg", "out/b.jpg", "out/c/d.jpg"]
 
 
-@pytest.mark.parametrize("kind", [set, lambda known: known.__contains__], ids=["set", "function"])
-def test_what_quantart_made_itself_is_passed_over(tree, tmp_path, kind):
+def test_what_quantart_made_itself_is_passed_over(tree, tmp_path):
     tree("p/a.jpg", "p/a_painted.jpg", "p/b/c.jpg")
     real = os.path.realpath(tmp_path)
-    own = kind({os.path.join(real, "p", "a_painted.jpg"), os.path.join(real, "p", "b", "c.jpg")})
+    own = {os.path.join(real, "p", "a_painted.jpg"), os.path.join(real, "p", "b", "c.jpg")}
     found = find_pictures(["p", "p/b/c.jpg"], own=own)
     assert [picture.place for picture in found.pictures] == ["a.jpg"]
-    assert found.passed_over == {inputs.OWN: 3}
+    assert found.passed_over == {walking.OWN: 3}
 
 
 @links
@@ -261,7 +263,20 @@ def test_a_list_takes_other_paths_from_the_folder_they_share(tree, tmp_path):
     assert [place for _, place in listed(tmp_path, data)] == ["here/x.jpg", "a/1.jpg", "b/c/2.jpg", "3.jpg", "4.jpg"]
     assert [place for _, place in listed(tmp_path, b"../x/1.jpg\n../y/2.jpg")] == ["x/1.jpg", "y/2.jpg"]
     assert [place for _, place in listed(tmp_path, b"/data/set/1.jpg\n")] == ["1.jpg"]
-    assert [place for _, place in listed(tmp_path, b"/\n/..\n.\n")] == ["_", "_", "_"]  # these fail later, by name
+    assert [place for _, place in listed(tmp_path, b"/no\n/no/.x\n")] == ["no", "no/_x"]  # these fail later, by name
+
+
+def test_folders_in_a_list_are_read_like_folders_given(tree, tmp_path):
+    tree("p/x.jpg", "p/y.jpg", "p/sub/z.jpg", "p/sub/notes.txt", "q/r/w.jpg")
+    data = b"p\np/sub/z.jpg\np/x.jpg\n./q/\n"  # what find lists: the folder too
+    assert [place for _, place in listed(tmp_path, data)] == ["p/x.jpg", "p/y.jpg", "p/sub/z.jpg", "q/r/w.jpg"]
+    assert [place for _, place in listed(tmp_path, f"{tmp_path}/p/sub/\n{tmp_path}/p/x.jpg".encode())] == [
+        "sub/z.jpg",
+        "x.jpg",
+    ]
+    (tmp_path / "list.txt").write_text(".")
+    found = find_pictures([], ["list.txt"], recursive=False)
+    assert (found.pictures, found.passed_over[walking.SUBFOLDERS]) == ([], 2)
 
 
 def test_a_list_on_stdin(tree, monkeypatch):

@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,18 +12,22 @@ import PIL.Image
 import pytest
 
 from quantart_cli.batch.ledger import Ledger
+from tests.batch.stand_in import Process
 from tests.conftest import scene
 
 PICTURES, KILLS = 200, 25
 
 
-def start(folder: Path, out: str, seconds: float = 0.004, *options: str) -> subprocess.Popen:
+def start(folder: Path, out: str, seconds: float = 0.004, *options: str) -> Process:
     """A run over ``folder/in`` in a process of its own; the names it paints go to ``folder/log``."""
-    command = [sys.executable, "-m", "tests.batch.stand_in", str(folder / "log"), str(seconds)]
-    command += ["batch", str(folder / "in"), str(folder / "style.png"), "-o", str(folder / out), *options]
-    return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]
-    )
+    paths = folder / "in", folder / "style.png", "-o", folder / out
+    return Process(folder / "log", seconds, folder / "stderr", "batch", *paths, *options)
+
+
+def wait_for(condition, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.005)
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -58,8 +60,8 @@ def folder(tmp_path):
 
 
 def test_killed_again_and_again(folder):
-    whole = start(folder, "whole", 0)
-    assert whole.wait() == 0, whole.stderr.read()
+    status, told = start(folder, "whole", 0).wait()
+    assert status == 0, told
     wanted = tree(folder / "whole")
     assert len(wanted) == PICTURES
     log, out = folder / "log", folder / "out"
@@ -69,12 +71,12 @@ def test_killed_again_and_again(folder):
         log.write_text("")
         process = start(folder, "out")
         some = dice.randrange(8)
-        while process.poll() is None and log.read_text().count("\n") < some:
+        while process.status is None and log.read_text().count("\n") < some:
             time.sleep(0.002)
         time.sleep(dice.uniform(0, 0.03))
-        process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL  # it was not done yet
+        process.send(signal.SIGKILL)
+        status, _ = process.wait()
+        assert status == -signal.SIGKILL  # it was not done yet
         painted = {Path(name).stem for name in log.read_text().split()}
         assert not painted & {Path(name).stem for name in settled}  # nothing again that the ledger had
         if not (out / ".quantart" / "ledger.sqlite").exists():
@@ -84,41 +86,49 @@ def test_killed_again_and_again(folder):
             assert Path(name).name.startswith(".quantart-") or data == wanted[name]
         for name in settled:
             assert (out / name).read_bytes() == wanted[name]
-    last = start(folder, "out", 0)
-    _, told = last.communicate()
-    assert last.returncode == 0, told
+    status, told = start(folder, "out", 0).wait()
+    assert status == 0, told
     assert tree(out) == wanted  # temporary files would show here
     assert done(out) == set(wanted)
 
 
-@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_asked_to_stop(folder, kind):
     process = start(folder, "out", 0.02)
-    for _ in range(200):
-        time.sleep(0.05)
-        if (folder / "out").exists() and len(tree(folder / "out")) > 3:
-            break
-    process.send_signal(kind)
-    _, told = process.communicate(timeout=20)
-    assert process.returncode == {signal.SIGINT: 130, signal.SIGTERM: 143}[kind], told
-    assert "are left: the same command goes on" in told
+    wait_for(lambda: (folder / "out").exists() and len(tree(folder / "out")) > 3)
+    process.send(kind)
+    status, told = process.wait(20)
+    assert status == 128 + kind, told
+    assert "are left: the same command continues" in told
     assert "Traceback" not in told
     found = tree(folder / "out")
     assert 0 < len(found) < PICTURES
     assert done(folder / "out") == set(found)
-    again = start(folder, "out", 0)
-    assert again.wait() == 0
+    assert start(folder, "out", 0).wait()[0] == 0
     assert len(tree(folder / "out")) == PICTURES
+
+
+def test_asked_to_stop_at_any_moment(folder):
+    """Also while folders are searched, the ledger is opened and the summary is written."""
+    for number in range(20, PICTURES):
+        for path in (folder / "in").rglob(f"{number:03}.png"):
+            path.unlink()
+    dice = random.Random()
+    for number in range(15):
+        process = start(folder, f"out{number % 5}", 0)
+        time.sleep(dice.uniform(0.01, 0.25))
+        kind = dice.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+        process.send(kind)
+        status, told = process.wait(20)
+        assert "Traceback" not in told
+        assert status in (0, 128 + kind, -kind), told  # -kind: before the command began or after it ended
+        assert not any(name.endswith(".tmp") for name in tree(folder / f"out{number % 5}"))
 
 
 def test_asked_twice(folder):
     process = start(folder, "out", 3)
-    for _ in range(200):
-        time.sleep(0.05)
-        if (folder / "log").exists():
-            break
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=2)
-    assert process.returncode == 130
+    wait_for((folder / "log").exists)
+    process.send(signal.SIGINT)
+    process.send(signal.SIGINT)
+    assert process.wait(2)[0] == 130
     assert not any(name.endswith(".tmp") for name in tree(folder / "out"))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quantart_cli import QuantArtError
-from quantart_cli.batch.naming import Wish, parse_template, split_name, style_names, tell_apart
+from quantart_cli.batch.naming import Wish, distinct_names, parse_template, split_name, style_names
 
 SUFFIXES = [".jpg", ".JPG", ".png", ".webp", ""]
 
@@ -21,7 +21,7 @@ def wish(path: str, style: str = "wave", template=None) -> Wish:
 
 def outputs(*paths: str, name: str | None = None, format: str | None = None) -> list[str]:
     template = parse_template(name, format)
-    return tell_apart(template, [wish(path, template=template) for path in paths])
+    return distinct_names(template, [wish(path, template=template) for path in paths])
 
 
 def fold(path: str) -> str:
@@ -136,7 +136,7 @@ def test_what_still_collides_is_numbered_by_source_and_no_other_name_is_taken():
     template = parse_template(None)
     wishes = [Wish("", "x", "", ".jpg", "jpg", source) for source in ("c/x.jpg", "a/x.jpg", "b/x.jpg")]
     bystander = Wish("", "x_jpg_2", "", ".jpg", "jpg", "z/x_jpg_2.jpg")
-    assert tell_apart(template, [*wishes, bystander]) == ["x_jpg_4.jpg", "x_jpg.jpg", "x_jpg_3.jpg", "x_jpg_2.jpg"]
+    assert distinct_names(template, [*wishes, bystander]) == ["x_jpg_4.jpg", "x_jpg.jpg", "x_jpg_3.jpg", "x_jpg_2.jpg"]
     assert outputs("x.jpg", "x.png", "x_jpg.jpg", format="png") == ["x_jpg_2.png", "x_png.png", "x_jpg.png"]
     assert outputs("scan", "scan.png") == ["scan.png", "scan_png.png"]
 
@@ -202,7 +202,7 @@ def test_no_two_outputs_are_ever_one_file(sources, name, shuffler):
     template = parse_template(name)
     styles = ("a", "x_a") if "{style}" in template.text else ("a",)
     wishes = [wish(source, style, template) for source in sources for style in styles]
-    made = tell_apart(template, wishes)
+    made = distinct_names(template, wishes)
     keys = [fold(path) for path in made]
     assert len(set(keys)) == len(keys)
     folders = {key[:at] for key in keys for at, character in enumerate(key) if character == "/"}
@@ -216,7 +216,7 @@ def test_no_two_outputs_are_ever_one_file(sources, name, shuffler):
         assert len(last.encode("utf-8", "surrogatepass")) <= 255 or any("\ud800" <= c <= "\udfff" for c in last)
     order = list(range(len(wishes)))
     shuffler.shuffle(order)
-    again = tell_apart(template, [wishes[at] for at in order])
+    again = distinct_names(template, [wishes[at] for at in order])
     assert {wishes[at]: path for at, path in zip(order, again, strict=True)} == dict(zip(wishes, made, strict=True))
 
 
@@ -230,4 +230,4 @@ def test_twenty_thousand_names():
     made = outputs(*sorted(sources), format="png")
     assert len({fold(path) for path in made}) == len(sources) > 15_000
     one_place = [Wish("", "x", "", ".jpg", "jpg", f"{n:05}/x.jpg") for n in range(20_000)]
-    assert tell_apart(parse_template(None), one_place)[-1] == "x_jpg_20000.jpg"
+    assert distinct_names(parse_template(None), one_place)[-1] == "x_jpg_20000.jpg"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quantart_cli import QuantArtError
 from quantart_cli.batch import plan as planning
-from quantart_cli.batch.plan import Job, Plan, Request, make_plan, parse_shard
+from quantart_cli.batch.plan import Plan, Request, WorkItem, make_plan, parse_shard
 
 links = pytest.mark.skipif(sys.platform == "win32", reason="links need a privilege there")
 
@@ -42,19 +42,19 @@ def refused(*inputs: str, **options) -> str:
 
 
 def outputs(plan: Plan) -> list[str]:
-    return [job.output for job in plan.jobs]
+    return [job.output for job in plan.items]
 
 
 def test_a_folder_in_one_style(tree):
     tree("p/b/y.png", "p/x.JPG", "p/notes.txt", "p/.DS_Store")
     plan = planned("p")
-    assert plan.jobs == [
-        Job(os.path.join("p", "x.JPG"), "x.JPG", 0),
-        Job(os.path.join("p", "b", "y.png"), "b/y.png", 0),
+    assert plan.items == [
+        WorkItem(os.path.join("p", "x.JPG"), "x.JPG", 0),
+        WorkItem(os.path.join("p", "b", "y.png"), "b/y.png", 0),
     ]
     assert plan.styles == [("wave.jpg",)]
-    assert plan.passed_over == {"hidden": 1, "not pictures": 1}
-    assert plan.troubles == []
+    assert plan.found.passed_over == {"hidden": 1, "not pictures": 1}
+    assert plan.found.troubles == []
     assert plan == planned("p")
 
 
@@ -63,7 +63,7 @@ def test_any_mix_of_inputs(tree):
     Path("list.txt").write_text("far/away.jpg\np/x.jpg\n")
     plan = planned("p", "q/*.jpg", "single.gif", lists=["list.txt"])
     assert outputs(plan) == ["p/x.jpg", "q/x.jpg", "single.png", "far/away.jpg"]
-    assert plan.passed_over == {"given twice": 1}
+    assert plan.found.passed_over == {"given twice": 1}
 
 
 def test_colliding_pictures_are_told_apart(tree):
@@ -80,7 +80,7 @@ def test_several_styles_are_one_blend(tree):
     tree("p/x.jpg", "night.png")
     plan = planned("p", styles=["wave.jpg", "night.png", "wave.jpg"], name="{stem}_{style}{suffix}")
     assert plan.styles == [("wave.jpg", "night.png", "wave.jpg")]
-    assert plan.jobs == [Job(os.path.join("p", "x.jpg"), "x_wave+night+wave.jpg", 0)]
+    assert plan.items == [WorkItem(os.path.join("p", "x.jpg"), "x_wave+night+wave.jpg", 0)]
 
 
 def test_each_style_paints_every_picture_in_every_style(tree):
@@ -93,8 +93,8 @@ def test_each_style_paints_every_picture_in_every_style(tree):
         "s/deep/b.jpg",
     ]
     assert outputs(plan) == [f"{stem}_{style}.jpg" for stem in "xy" for style in ("wave", "a", "b", "b_2")]
-    assert [job.style for job in plan.jobs] == [0, 1, 2, 3] * 2
-    assert plan.passed_over == {"not pictures among the styles": 1}
+    assert [job.style for job in plan.items] == [0, 1, 2, 3] * 2
+    assert plan.found.passed_over == {"not pictures among the styles": 1}
     assert len(planned("p", styles=["s"], each_style=True, recursive=False).styles) == 2
 
 
@@ -105,7 +105,7 @@ def test_one_style_alone_is_not_in_the_name(tree):
 
 def test_no_more_styles_are_in_use_at_a_time_than_are_held(tree):
     tree("p/x.jpg", "p/y.jpg", *(f"s/{n:03}.jpg" for n in range(70)))
-    order = [(os.path.basename(job.source)[0], job.style) for job in planned("p", styles=["s"], each_style=True).jobs]
+    order = [(os.path.basename(job.source)[0], job.style) for job in planned("p", styles=["s"], each_style=True).items]
     blocks = [range(32), range(32, 64), range(64, 70)]
     assert order == [(stem, style) for block in blocks for stem in "xy" for style in block]
     assert planning.STYLES_AT_ONCE == 32
@@ -149,7 +149,7 @@ def test_a_folder_that_cannot_be_listed_is_told_and_the_rest_is_painted(tree, mo
     monkeypatch.setattr(os, "scandir", refuse)
     plan = planned("p")
     assert outputs(plan) == ["x.jpg"]
-    assert len(plan.troubles) == 1
+    assert len(plan.found.troubles) == 1
 
 
 def test_an_output_is_never_an_input(tree):
@@ -197,8 +197,8 @@ def test_painting_into_the_folder_itself_goes_on_where_it_stopped(tree, tmp_path
     tree("p/x_painted.jpg")
     own = {os.path.realpath(os.path.join("p", name)) for name in outputs(first)}
     again = planned("p", own=own, **options)
-    assert again.jobs == first.jobs
-    assert again.passed_over == {"made by quantart itself": 1}
+    assert again.items == first.items
+    assert again.found.passed_over == {"made by quantart itself": 1}
 
 
 def test_an_output_folder_inside_the_input_is_not_painted_again(tree):
@@ -221,10 +221,10 @@ def test_shards_make_up_the_plan(tree):
     tree(*(f"p/{n}.jpg" for n in range(60)), *(f"p/{n}.png" for n in range(0, 60, 2)))
     whole = planned("p", format="png")
     parts = [planned("p", format="png", shard=(k, 4)) for k in range(1, 5)]
-    assert all(10 < len(part.jobs) < 40 for part in parts)
-    assert sorted(job.output for part in parts for job in part.jobs) == sorted(outputs(whole))
+    assert all(10 < len(part.items) < 40 for part in parts)
+    assert sorted(job.output for part in parts for job in part.items) == sorted(outputs(whole))
     for part in parts:
-        assert [job for job in whole.jobs if job in part.jobs] == part.jobs
+        assert [job for job in whole.items if job in part.items] == part.items
     assert planned("p", format="png", shard=(1, 1)) == whole
 
 
@@ -249,11 +249,11 @@ def test_a_plan_is_the_union_of_its_shards_and_the_same_when_asked_again(tree, d
         file.writelines(f"{folder}{stem}{suffix}\n" for folder, stem in drawn for suffix in (".jpg", ".png"))
     whole = planned(lists=["list.txt"], format=format)
     assert whole == planned(lists=["list.txt"], format=format)
-    assert len({output.casefold() for output in outputs(whole)}) == len(whole.jobs) == 2 * len(drawn)
+    assert len({output.casefold() for output in outputs(whole)}) == len(whole.items) == 2 * len(drawn)
     parts = [planned(lists=["list.txt"], format=format, shard=(k, count)) for k in range(1, count + 1)]
-    by_output = {job.output: job for part in parts for job in part.jobs}
-    assert by_output == {job.output: job for job in whole.jobs}
-    assert sum(len(part.jobs) for part in parts) == len(whole.jobs)
+    by_output = {job.output: job for part in parts for job in part.items}
+    assert by_output == {job.output: job for job in whole.items}
+    assert sum(len(part.items) for part in parts) == len(whole.items)
 
 
 def test_twenty_thousand_pictures(tree):
@@ -261,8 +261,8 @@ def test_twenty_thousand_pictures(tree):
         file.writelines(f"d{n % 97}/{n // 2}.{'jpg' if n % 2 else 'png'}\n" for n in range(20_000))
     plan = planned(lists=["list.txt"], styles=["wave.jpg"], format="png")
     assert len(set(outputs(plan))) == 20_000
-    assert plan.jobs[0] == Job("d0/0.png", "d0/0.png", 0)
-    assert not hasattr(plan.jobs[0], "__dict__")
+    assert plan.items[0] == WorkItem("d0/0.png", "d0/0.png", 0)
+    assert not hasattr(plan.items[0], "__dict__")
 
 
 def test_planning_imports_nothing_heavy():

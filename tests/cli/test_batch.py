@@ -14,9 +14,9 @@ import PIL.Image
 import pytest
 from filelock import FileLock
 
+from quantart_cli import files as file_helpers
 from quantart_cli.batch import run as run_module
-from quantart_cli.cli import runtime
-from quantart_cli.images import output
+from quantart_cli.batch.job import PaintJob
 from tests.batch.stand_in import Inverter
 from tests.conftest import scene
 
@@ -33,7 +33,7 @@ def save(path, width=8, height=8, seed=0):
 def model(monkeypatch):
     """What paints instead of networks."""
     stand_in = Inverter()
-    monkeypatch.setattr(runtime, "load_model", lambda *_: stand_in)
+    monkeypatch.setattr(PaintJob, "load_model", lambda *_: stand_in)
     return stand_in
 
 
@@ -243,11 +243,11 @@ def test_a_full_disk_is_one_line_and_goes_on_later(run, photos, tmp_path, painte
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(output, "fsync", full)
+        patch.setattr(file_helpers, "fsync", full)
         status, _, err = run(*command)
     assert status == 1
     assert err.count("no space left on the disk") == 1
-    assert "3 are left: the same command goes on" in err
+    assert "3 are left: the same command continues" in err
     before = {name: (tmp_path / "out" / name).read_bytes() for name in files(tmp_path / "out")}
     assert len(before) == 3
     painted.clear()
@@ -300,7 +300,7 @@ def test_fail_fast(run, photos, tmp_path, model):
     status, _, err = run("batch", photos, tmp_path / "style.png", "-o", tmp_path / "out", "--fail-fast")
     assert status == 1
     assert "0 painted, 1 failed" in err
-    assert "5 are left: the same command goes on" in err
+    assert "5 are left: the same command continues" in err
 
 
 def test_two_at_a_time_are_refused(run, photos, tmp_path, model):
@@ -315,7 +315,7 @@ def test_two_at_a_time_are_refused(run, photos, tmp_path, model):
     assert "process 4711 on atelier" in err
     status, _, err = run(*command)  # its process is dead: only the note is left
     assert status == 0
-    assert "ended in the middle (process 4711)" in err
+    assert "a run that was killed (process 4711)" in err
 
 
 def test_shards_side_by_side(run, photos, tmp_path, painted):
@@ -435,13 +435,90 @@ def test_mistakes_are_one_line_before_anything(run, photos, tmp_path, model, opt
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_where_a_folder_belongs(run, content_file, style_file, tmp_path, model):
-    status, _, err = run("batch", content_file, style_file, "-o", tmp_path / "out")
+def test_files_first_and_the_last_is_the_style(run, photos, tmp_path, model):
+    style = tmp_path / "style.png"
+    single = sorted(photos.glob("*.png"))
+    status, _, err = run("batch", *single, style, "-o", tmp_path / "out")
+    assert status == 0
+    assert files(tmp_path / "out") == ["0.png", "2.png", "4.png"]
+    assert f"3 contents, 1 style: {style}\n" in err
+    status, _, err = run(
+        "batch", single[0], photos / "sub", "--style", single[1], "--style", style, "-o", tmp_path / "b"
+    )
+    assert status == 0
+    assert files(tmp_path / "b") == ["0.png", "1.png", "3.png", "5.png"]
+    assert f"4 contents, 1 style: {single[1]} + {style}\n" in err
+    assert model.encoded == [["style.png"], ["2.png", "style.png"]]
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("in",), "there is no style"),
+        (("--style", "style.png"), "there is nothing to paint"),
+        (("--input", "in"), "there is no style"),
+        (("in", "style.png", "-o", "style.png"), "style.png is a file: -o takes a folder"),
+        (("in", "style.png", "-o", "new.png"), "-o new.png would become a folder: give a folder such as new;"),
+        (("in", "style.png", "--format", "png", "--name", "{stem}.jpg"), "contradicts --format png"),
+    ],
+)
+def test_what_is_missing_or_contradictory_is_one_line(run, photos, tmp_path, model, monkeypatch, given, said):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = run("batch", "-o", "out", *given)
     assert status == 2
-    assert "quantart stylize" in err
-    status, _, err = run("batch", tmp_path, style_file, "-o", content_file)
+    assert err.count("\n") == 1
+    assert said in err
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["in", "style.png"]
+
+
+def test_other_options_say_that_they_paint_over(run, photos, tmp_path, model):
+    command = ("batch", photos, tmp_path / "style.png", "-o", tmp_path / "out")
+    assert "painting over" not in run(*command)[2]
+    err = run(*command, "--fidelity", 0.1)[2]
+    assert f"painting over 6 pictures in {tmp_path / 'out'} that other options or styles gave" in err
+    assert "--name" in err
+    assert "painting over" not in run(*command, "--overwrite")[2]
+
+
+def test_what_cannot_be_read_is_named_and_counted_apart(run, photos, tmp_path, model):
+    (photos / "IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (photos / "IMG_2").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    (photos / "sub" / "work.psd").write_bytes(b"8BPS")
+    (photos / "notes.txt").write_text("a picture of a camera raw file")
+    os.mkfifo(photos / "pipe")
+    report = tmp_path / "report.jsonl"
+    command = ("batch", photos, tmp_path / "style.png", "-o", tmp_path / "out", "--json")
+    status, out, err = run(*command, "--report", report)
+    assert status == 0
+    kinds = {"IMG_1.HEIC": "a HEIC picture", "IMG_2": "a HEIC picture", "sub/work.psd": "a Photoshop document"}
+    wanted = {str(photos / name): kind for name, kind in kinds.items()}
+    said = {line["content"]: line["reason"].partition(":")[0] for line in json.loads(out)["unreadable"]}
+    assert said == wanted
+    lines = [json.loads(line) for line in report.read_text().splitlines()]
+    assert [line["content"] for line in lines if line["status"] == "unreadable"] == list(wanted)
+    assert len(lines) == 6 + 3
+    for path, kind in wanted.items():
+        assert f"{path} is {kind}: " in err
+    assert "6 painted" in err
+    assert "2 not pictures, 3 unreadable (HEIC picture: 2, Photoshop document: 1)" in err
+    (photos / "only").mkdir()
+    (photos / "IMG_1.HEIC").rename(photos / "only" / "IMG_1.HEIC")
+    status, _, err = run("batch", photos / "only", tmp_path / "style.png", "-o", tmp_path / "other")
     assert status == 2
-    assert "is a file" in err
+    assert "1 unreadable (HEIC picture: 1)" in err
+
+
+def test_nice_leaves_a_cpu_free(photos, tmp_path, style):
+    program = (
+        "import os, sys\n"
+        "from quantart_cli.batch.job import PaintJob\n"
+        "from quantart_cli.cli import main\n"
+        "PaintJob.load_model = lambda job, tell: sys.exit(f'{os.nice(0)} {job.threads}')\n"
+        "main(sys.argv[1:])\n"
+    )
+    command = [sys.executable, "-c", program, "batch", str(photos), str(style), "-o", str(tmp_path / "out"), "--nice"]
+    told = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2]).stderr
+    assert told.splitlines()[-1] == f"{os.nice(0) + 10} {max(1, len(os.sched_getaffinity(0)) - 1)}"
 
 
 def test_a_damaged_ledger_is_one_line(run, photos, tmp_path, model):
@@ -466,13 +543,11 @@ def test_ledgers_of_a_newer_quantart_are_left_alone(run, photos, tmp_path, model
 
 def test_gatys_interrupted_keeps_no_half_optimised_picture(photos, tmp_path, style):
     command = [sys.executable, "-m", "quantart_cli", "batch", str(photos), str(style), "-o", str(tmp_path / "out")]
-    command += ["--method", "gatys", "--steps", "100000", "--quiet", *EXACT]
+    command += ["--method", "gatys", "--steps", "100000", *EXACT]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
-    for _ in range(600):
-        time.sleep(0.05)
-        if (tmp_path / "out" / ".quantart" / "run.json").exists():
-            break
-    time.sleep(4)
+    while "1 style" not in process.stderr.readline():
+        assert process.poll() is None
+    time.sleep(1)
     process.send_signal(2)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130, err

@@ -3,16 +3,14 @@
 import numpy as np
 import PIL.Image
 import pytest
-import torch
+from quantart_cli.methods.controls import QuantArtControls
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation import measure as module
-from quantart_cli.evaluation.codebook_use import CodebookUse
 from quantart_cli.evaluation.measure import Measured, inception_features, measure, score
 from quantart_cli.evaluation.networks import MetricNetworks
 from quantart_cli.evaluation.pictures import choose_pairs, named
-from quantart_cli.evaluation.systems import Painting, Photographs, parse_system
-from quantart_cli.methods.controls import QuantArtControls
+from quantart_cli.evaluation.systems import Photographs, parse_system
 from tests.conftest import scene
 from tests.evaluation.metric_networks import inception, metric_networks
 
@@ -76,38 +74,6 @@ def test_features_of_a_content_are_computed_once(vgg, pairs, monkeypatch):
     monkeypatch.setattr(module, "square", lambda path, size: read.append(path.stem) or original(path, size))
     measure([Photographs()], pairs, SIZE, metric_networks(vgg), quiet)
     assert sorted(each for each in read if each in "01") == ["0", "1"]
-
-
-def test_look_ups_are_counted(vgg, pairs, quantart_model):
-    quantized, continuous = (
-        Painting(f"quantart:fidelity={alpha}", quantart_model, QuantArtControls(fidelity=alpha), 0, use)
-        for alpha, use in ((1.0, CodebookUse(quantart_model._networks.codebook)), (0.0, None))
-    )
-    measure([quantized, continuous], pairs, SIZE, MetricNetworks(vgg, "cpu"), quiet)
-    assert quantized.use.counts.sum() == 3 * (SIZE // 8) ** 2 * 8  # parts
-    assert "indices" not in vars(quantart_model._networks.codebook)
-
-
-class Codebook:
-    size = 5
-
-    def indices(self, z):
-        return z
-
-
-def test_codebook_use_by_hand():
-    codebook = Codebook()
-    use = CodebookUse(codebook)
-    assert np.isnan(use.perplexity)
-    for _ in range(2):  # the second time replaces the first
-        with use.counting("a"):
-            codebook.indices(torch.tensor([[0, 0], [3, 3]]))
-    with use.counting("b"):
-        codebook.indices(torch.tensor([0]))
-    codebook.indices(torch.tensor([4]))  # not counted
-    assert use.counts.tolist() == [3, 0, 0, 2, 0]
-    assert use.used == 2
-    assert use.perplexity == pytest.approx((3 / 5) ** -(3 / 5) * (2 / 5) ** -(2 / 5))
 
 
 def test_without_downloads(vgg, pairs):

@@ -8,11 +8,11 @@ import torch
 
 from quantart_cli.methods.adain import AdaIN, AdaINSettings
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, resized
-from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, blend_entries
+from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, _places, blend_entries
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.matching import overlap_blocks
 from quantart_cli.nets.painter import PainterDecoder
-from quantart_cli.nets.painting import ContentEncoder, StyleEncoder
+from quantart_cli.nets.painting import StyleEncoder
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.runner import Image, Runner
 from quantart_cli.stages import EPSILON, Moments
@@ -174,21 +174,25 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
 
     def features(picture):
         ones = torch.ones(1, 1, *(-(-length // 8) for length in picture.shape[2:]))
-        z, s3, s2 = StyleEncoder(vgg)(picture, ones)[:3]
-        _, x3, x2 = ContentEncoder(vgg)(picture, ones)[:3]
-        return z, s3, s2, keys(z, (s3, x3), (s2, x2))
+        z, x3, x2, *_, s3, s2 = StyleEncoder(vgg)(picture, ones)
+        # Moments are of every second row and column of the finer maps.
+        return z, s3, s2, keys(z, (s3[:, :, ::2, ::2], x3), (s2[:, :, ::2, ::2], x2))
 
     z_c, _, _, queries = features(content)
     z_s, s3, s2, entries = features(style)
+    places = torch.from_numpy(METHOD.encode_style(Runner(backend, Tiler()), image_of(style), "entries").places).long()
+    assert len(places) % 16 == 0
+    assert set(places.tolist()) == set(range(len(entries)))  # all positions of so small a style
+    entries = entries[places]
     cosines = entries @ entries.T
-    hubness = cosines.topk(11, 1).values[:, 1:].mean(1)
-    similarity = torch.nn.functional.pad(2 * queries @ entries.T - hubness, (0, -len(entries) % 4), value=-1e4)
-    quarters = similarity.view(len(queries), 4, -1)
+    cosines = torch.where(cosines > 0.9999, -1.0, cosines)
+    hubness = cosines.view(len(entries), 16, -1).amax(2).mean(1)
+    quarters = (2 * queries @ entries.T - hubness).view(len(queries), 4, -1)
     values, best = quarters.max(2)
-    best = best + quarters.shape[2] * torch.arange(4)
+    best = places[best + quarters.shape[2] * torch.arange(4)]
     share = torch.softmax(values / 0.05, 1)
     table = z_s[0].flatten(1).T
-    y_hat = sum(table[best[:, k].clamp(max=len(table) - 1)] * share[:, k : k + 1] for k in range(4))
+    y_hat = sum(table[best[:, k]] * share[:, k : k + 1] for k in range(4))
     y_hat = y_hat.T.view_as(z_c)  # ẑ_y = VQ_s(z_c)
     z_y = adain(z_c, z_s)
     mixed = alpha * (beta * y_hat + (1 - beta) * z_c) + (1 - alpha) * (beta * z_y + (1 - beta) * z_c)
@@ -201,49 +205,41 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
     assert ((found - expected).abs() < 1e-3).float().mean() > 0.99
 
 
-def test_a_style_painted_with_itself_finds_its_own_entries(backend, pictures):
-    """Every position's own key is the most similar one, but for the penalty of hubs."""
-    run, style = Runner(backend, Tiler()), image_of(pictures[1])
-    encoded = METHOD.encode_style(run, style, "entries")
-    n = encoded.values.size[0] * encoded.values.size[1]
-    similarity = 2 * encoded.keys.T @ encoded.keys - encoded.penalty
-    own = similarity[:n].argmax(1) == np.arange(n)
-    assert own.mean() > 0.9
+def test_entries_are_at_most_4096_positions_without_those_hidden():
+    few = _places((5, 6), None)
+    assert few.shape == (4, 8)
+    assert set(few.ravel()) == set(range(30))  # two are repeated
+    many = _places((100, 90), None)
+    assert many.size == len(set(many.ravel())) == 4096
+    assert many.min() >= 0
+    assert many.max() < 9000
+    visible = np.zeros((100, 90), np.float32)
+    visible[:50] = 0.4
+    visible[:20] = 0.9
+    assert _places((100, 90), visible).max() < 1800  # opaque by half or more
+    visible[:20] = 0.4
+    assert 1800 < _places((100, 90), visible).max() < 4500  # the most opaque, where none is
 
 
 def test_hidden_positions_of_the_style_are_no_entries(backend, pictures):
-    """What is hidden is not copied: the picture is the same whatever is there."""
     content, style = pictures
     opacity = torch.ones(1, 1, *style.shape[2:])
     opacity[..., 32:] = 0
     encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(style, opacity), "entries")
-    h, w = encoded.values.size
-    hidden = encoded.penalty[: h * w].reshape(h, w) > 100
-    assert hidden[:, 4:].all()
-    assert not hidden[:, :4].any()
-    found = paint(backend, METHOD, content, encoded, QuantArtSettings(1.0, brush="none"))
-    assert found.isfinite().all()
+    assert (encoded.places % encoded.values.size[1]).max() == 3  # four columns are visible
     seen = []
-    prepare = backend.prepare
 
     class Spy:
         def __getattr__(self, name):
             return getattr(backend, name)
 
         def prepare(self, stage):
-            return lambda *x: (
-                seen.append(x) or prepare(stage)(*x) if stage.name == "decode-painted" else prepare(stage)(*x)
-            )
+            network = backend.prepare(stage)
+            return (lambda *x: seen.append(x[0]) or network(*x)) if stage.name == "decode-painted" else network
 
-    paint(Spy(), METHOD, content, encoded, QuantArtSettings(1.0, brush="none"))
-    best, share = seen[0][:2]
-    assert not hidden.reshape(-1)[best[share > 1e-6].long()].any()
-
-
-def test_a_style_that_is_hardly_visible_still_has_entries(backend, pictures):
-    opacity = torch.full((1, 1, *pictures[1].shape[2:]), 0.1)
-    encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(pictures[1], opacity), "entries")
-    assert (encoded.penalty < 100).sum() == encoded.values.size[0] * encoded.values.size[1]
+    found = paint(Spy(), METHOD, content, encoded, QuantArtSettings(1.0, brush="none"))
+    assert found.isfinite().all()
+    assert set(seen[0].unique().tolist()) <= set(encoded.places.tolist())
 
 
 # Several styles
@@ -252,63 +248,76 @@ def test_a_style_that_is_hardly_visible_still_has_entries(backend, pictures):
 @pytest.fixture(scope="module")
 def two(backend):
     """Two styles of different sizes as entries."""
-    sizes = (61, 50), (40, 75)
-    return [
-        METHOD.encode_style(Runner(backend, Tiler()), Image.of(scene(*s, n)), "entries") for n, s in enumerate(sizes)
-    ]
+    run = Runner(backend, Tiler())
+    return [METHOD.encode_style(run, Image.of(each), "entries") for each in (scene(61, 50, 0), scene(40, 75, 1))]
 
 
-def test_entries_of_several_styles_lie_one_below_the_other(backend, two):
+def tops(styles):
+    """Rows at which the styles begin in the stacked maps."""
+    return 1, styles[0].values.size[0] + 3
+
+
+def test_maps_of_several_styles_are_stacked_with_a_border(backend, two):
     both = blend_entries(backend, two, [0.5, 0.5])
     (h1, w1), (h2, w2) = (style.values.size for style in two)
     height, width = h1 + h2 + 4, max(w1, w2) + 2
-    assert both.values.size == (height, width)
-    assert both.s3.size == (2 * height, 2 * width)
-    assert both.s2.size == (4 * height, 4 * width)
-    keys = both.keys[:, : height * width].reshape(-1, height, width)
-    penalty = both.penalty[: height * width].reshape(height, width)
-    assert len(both.penalty) % 4 == 0
-    free = np.ones((height, width), bool)
-    for style, top in zip(two, (1, h1 + 3), strict=True):
-        h, w = style.values.size
-        place = slice(top, top + h), slice(1, w + 1)
-        free[place] = False
-        assert np.array_equal(keys[:, place[0], place[1]].reshape(-1, h * w), style.keys[:, : h * w])
-        assert np.allclose(penalty[place].ravel(), style.penalty[: h * w])  # equal weights add nothing
-        for name, n in (("values", 1), ("s3", 2), ("s2", 4)):
-            whole, own = getattr(both, name).values, getattr(style, name).values
-            rows, columns = (slice(each.start * n, each.stop * n) for each in place)
+    for name, n in (("values", 1), ("s3", 2), ("s2", 4)):
+        whole = getattr(both, name).values
+        assert whole.shape[2:] == (n * height, n * width)
+        for style, top in zip(two, tops(two), strict=True):
+            own = getattr(style, name).values
+            rows, columns = slice(n * top, n * top + own.shape[2]), slice(n, n + own.shape[3])
             assert torch.equal(whole[:, :, rows, columns], own)
             assert torch.equal(whole[:, :, rows.start - n, columns], own[:, :, 0])  # the border repeats the edge
             assert torch.equal(whole[:, :, rows.stop + n - 1, columns], own[:, :, -1])
             assert torch.equal(whole[:, :, rows, columns.start - n], own[..., 0])
             assert torch.equal(whole[:, :, rows, columns.stop + n - 1], own[..., -1])
-    assert (penalty[free] > 100).all()
+
+
+def of_style(both, two, number):
+    """Which entries are of a style, and their places in it."""
+    (h, w), top, width = two[number].values.size, tops(two)[number], both.values.size[1]
+    row, column = both.places // width - top, both.places % width - 1
+    own = (row >= 0) & (row < h)
+    assert ((column >= 0) & (column < w))[own].all()
+    return own, (row * w + column)[own]
+
+
+def test_entries_of_several_styles(backend, two):
+    both = blend_entries(backend, two, [0.5, 0.5])
+    assert len(both.places) == both.keys.shape[1] == len(both.penalty) == sum(len(style.places) for style in two)
+    assert both.places.dtype == np.int32
+    for number, style in enumerate(two):
+        own, places = of_style(both, two, number)
+        order, expected = np.argsort(places, kind="stable"), np.argsort(style.places, kind="stable")
+        assert np.array_equal(places[order], style.places[expected])
+        assert np.allclose(both.penalty[own][order], style.penalty[expected], atol=1e-5)  # equal weights add nothing
+        assert np.allclose(both.keys[:, own][:, order], style.keys[:, expected], atol=1e-5)
+        quarters = own.reshape(4, -1)
+        assert (quarters.mean(1) > 0.2).all()  # each quarter of the entries has some of each style
 
 
 def test_patches_of_a_style_never_reach_into_the_next(backend, two):
     both = blend_entries(backend, two, [0.5, 0.5])
-    h, w = two[0].values.size
-    index = torch.arange(h * w).view(1, h, w)
-    moved = (torch.arange(1, h + 1)[:, None] * both.values.size[1] + torch.arange(1, w + 1)).view(1, h, w)
-    flipped = index.flip(1), moved.flip(1)  # the last row's patches first
-    for name, stride in (("s3", 2), ("s2", 4)):
-        alone = overlap_blocks(getattr(two[0], name).values, flipped[0], stride)
-        found = overlap_blocks(getattr(both, name).values, flipped[1], stride)
-        assert torch.allclose(found, alone, atol=1e-5)
+    for style, top in zip(two, tops(two), strict=True):
+        h, w = style.values.size
+        index = torch.arange(h * w).view(1, h, w).flip(1)  # the last row's patches first
+        moved = (index // w + top) * both.values.size[1] + index % w + 1
+        for name, stride in (("s3", 2), ("s2", 4)):
+            alone = overlap_blocks(getattr(style, name).values, index, stride)
+            found = overlap_blocks(getattr(both, name).values, moved, stride)
+            assert torch.allclose(found, alone, atol=1e-5)
 
 
 def test_weights_of_styles_move_similarities_by_their_logarithm(backend, two):
-    sizes = [style.values.size for style in two]
-    flat = blend_entries(backend, two, [0.5, 0.5])
-    both = blend_entries(backend, two, [0.8, 0.2])
-    height, width = both.values.size
-    moved = (flat.penalty - both.penalty)[: height * width].reshape(height, width)  # added to similarities
-    for weight, (h, w), top in ((0.8, sizes[0], 1), (0.2, sizes[1], sizes[0][0] + 3)):
-        assert np.allclose(moved[top : top + h, 1 : w + 1], 0.05 * np.log(weight * 2), atol=1e-5)
+    flat, both = (blend_entries(backend, two, weights) for weights in ([0.5, 0.5], [0.8, 0.2]))
+    assert np.array_equal(flat.places, both.places)
+    for number, weight in enumerate((0.8, 0.2)):
+        own, _ = of_style(both, two, number)
+        added = (flat.penalty - both.penalty)[own]  # to similarities
+        assert np.allclose(added, 0.05 * np.log(weight * 2), atol=1e-5)
     # Two entries as similar as each other share a position as the weights of their styles do.
-    shares = torch.softmax(torch.tensor([0.05 * np.log(1.6), 0.05 * np.log(0.4)]) / 0.05, 0)
-    assert shares.tolist() == pytest.approx([0.8, 0.2])
+    assert torch.softmax(torch.tensor([1.6, 0.4]).log(), 0).tolist() == pytest.approx([0.8, 0.2])
     expected = Moments.lerp([style.moments for style in two], [0.8, 0.2])
     assert np.array_equal(both.moments.mean, expected.mean)
 
@@ -316,10 +325,10 @@ def test_weights_of_styles_move_similarities_by_their_logarithm(backend, two):
 def test_a_weight_of_zero_removes_a_style(backend, two):
     only = blend_entries(backend, two, [1.0, 0.0])
     h, w = two[0].values.size
-    assert only.values.size == (h + 2, w + 2)
-    entries = only.penalty < 100
-    assert np.array_equal(only.keys[:, entries], two[0].keys[:, : h * w])
     assert torch.equal(only.values.values[:, :, 1:-1, 1:-1], two[0].values.values)
+    assert only.values.size == (h + 2, w + 2)
+    assert len(only.places) == len(two[0].places)
+    assert np.array_equal(only.moments.std, two[0].moments.std)
 
 
 def test_a_style_of_much_weight_paints_most_of_the_picture(quantart_model):
@@ -337,24 +346,21 @@ def test_a_style_of_much_weight_paints_most_of_the_picture(quantart_model):
 
 def test_levels_of_a_brush():
     assert brush_sides((300, 400), "none") == [400]
-    assert brush_sides((300, 400), "auto") == [200, 400]
+    assert brush_sides((600, 1000), "auto") == [500, 1000]
     assert brush_sides((100, 100), "auto") == [100]  # smaller than the smallest level
     assert brush_sides((300, 4000), "auto") == [768, 1753, 4000]
     assert brush_sides((300, 400), "100") == [100, 200, 400]
 
 
-def test_the_next_level_has_the_painting_and_some_of_the_contents_detail():
+def test_the_next_level_has_the_painting_and_the_contents_detail():
     content, painted = Image.of(scene(80, 60)), np.full((30, 40, 3), 99, np.uint8)
-    level = content_of_level(content, 80, painted, fidelity=0.0)
+    level = content_of_level(content, 80, painted)
     assert level.size == (60, 80)
     coarse = resized(resized(content.pixels, (30, 40)), (60, 80))
-    detail = content.pixels.astype(float) - coarse
-    for fidelity, share in ((0.0, 1.0), (1.0, 0.25)):
-        level = content_of_level(content, 80, painted, fidelity)
-        expected = (99 + share * detail).clip(0, 255)
-        assert np.abs(level.pixels - expected).max() <= 1
-    assert np.array_equal(content_of_level(content, 80, None, 1.0).pixels, content.pixels)
-    assert np.array_equal(content_of_level(content, 40, None, 1.0).pixels, resized(content.pixels, (30, 40)))
+    expected = (99 + content.pixels.astype(float) - coarse).clip(0, 255)
+    assert np.abs(level.pixels - expected).max() <= 1
+    assert np.array_equal(content_of_level(content, 80, None).pixels, content.pixels)
+    assert np.array_equal(content_of_level(content, 40, None).pixels, resized(content.pixels, (30, 40)))
 
 
 def test_the_brush_changes_the_picture_and_keeps_its_size(quantart_model):

@@ -1,0 +1,200 @@
+"""The options of ``quantart batch``: their parameters, checks, and the request and job they describe."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from quantart_cli.cli.options import SHARED, of_any, with_parameters
+from quantart_cli.cli.painting import check_shared, model_asked_for, parse_style_weights
+from quantart_cli.engine.choices import VQGAN_MODEL
+from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.methods.controls import CONTROLS
+
+if TYPE_CHECKING:
+    from quantart_cli.batch.job import PaintJob
+    from quantart_cli.batch.plan import Plan, Request
+    from quantart_cli.checkpoints.models import ModelFile
+
+EXECUTORS = ("local", "ray")
+
+_PATHS = typer.Argument(
+    metavar="PHOTOS... STYLE",
+    help="Folders, globs and files, then the style. With --style all are photographs; with --input or --from-file all "
+    "are styles.",
+)
+_STYLE = typer.Option("--style", metavar="STYLE", help="A style; several are blended, or see --each-style.")
+_OUTPUT = typer.Option("--output", "-o", metavar="OUT", help="The folder to write to.")
+_METHOD = typer.Option("--method", metavar="|".join(CONTROLS), help="How to paint.")
+_INPUT = typer.Option("--input", metavar="PHOTOS", help="A folder, glob or file; may be given several times.")
+_FROM_FILE = typer.Option("--from-file", metavar="LIST|-", help="A file with one path a line; - is stdin.")
+_RECURSIVE = typer.Option("--recursive/--no-recursive", help="Whether subfolders are read.")
+_EACH_STYLE = typer.Option("--each-style", help="Every picture in every style, and folders of styles; no blend.")
+_NAME = typer.Option(
+    "--name",
+    metavar="TEMPLATE",
+    help="Names of the results, of {stem}, {style}, {ext} and {suffix}. Default: {stem}{suffix}, or "
+    "{stem}_{style}{suffix} with several styles.",
+)
+_OVERWRITE = typer.Option("--overwrite", help="Paint everything again, and replace files quantart did not paint.")
+_FAIL_FAST = typer.Option("--fail-fast", help="Stop at the first picture that fails.")
+_REPORT = typer.Option("--report", metavar="FILE.jsonl", help="Write one JSON object a picture, as it happens.")
+_SHARD = typer.Option("--shard", metavar="K/N", help="The Kth of N parts of the plan, for as many machines.")
+_NICE = typer.Option("--nice", help="Work in the background: low priority, and one CPU left free.")
+_EXECUTOR = typer.Option("--executor", metavar="|".join(EXECUTORS), help="Paint here, or on a Ray cluster.")
+_ADDRESS = typer.Option("--address", metavar="ray://HOST:PORT", help="The Ray cluster. Default: a new one.")
+_WORKERS = typer.Option("--workers", metavar="N", help="Ray workers. Default: as many as fit.")
+
+
+@dataclass(kw_only=True)
+class BatchOptions:
+    """The command line as given. The fields of the first part declare their parameters; those of the second part are
+    shared with the other painting commands, and ``settings`` are the method's own."""
+
+    paths: Annotated[list[str] | None, _PATHS] = None
+    output: Annotated[str, _OUTPUT]
+    style: Annotated[list[str] | None, _STYLE] = None
+    method: Annotated[str, _METHOD] = "quantart"
+    input: Annotated[list[str] | None, _INPUT] = None
+    from_file: Annotated[list[str] | None, _FROM_FILE] = None
+    recursive: Annotated[bool, _RECURSIVE] = True
+    each_style: Annotated[bool, _EACH_STYLE] = False
+    name: Annotated[str | None, _NAME] = None
+    overwrite: Annotated[bool, _OVERWRITE] = False
+    fail_fast: Annotated[bool, _FAIL_FAST] = False
+    report: Annotated[str | None, _REPORT] = None
+    shard: Annotated[str | None, _SHARD] = None
+    nice: Annotated[bool, _NICE] = False
+    executor: Annotated[str, _EXECUTOR] = EXECUTORS[0]
+    address: Annotated[str | None, _ADDRESS] = None
+    workers: Annotated[int | None, _WORKERS] = None
+
+    style_weights: str | None
+    size: int | None
+    style_size: int | None
+    tile: str
+    preserve_color: str
+    format: str | None
+    quality: int
+    background: str | None
+    strip_metadata: bool
+    model: str | None
+    download: bool
+    dry_run: bool
+    json: bool
+    quiet: bool
+    device: str
+    precision: str
+    runtime: str
+    seed: int
+    max_pixels: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        """The output folder."""
+        return Path(self.output)
+
+    def check(self) -> Request:
+        """Check everything that needs no look into a folder; returns what is to be painted."""
+        from quantart_cli.batch.plan import Request, parse_shard
+        from quantart_cli.images.encoding import parse_background
+        from quantart_cli.images.formats import SUFFIXES, format_name
+
+        check_choice("--method", self.method, CONTROLS)
+        check_choice("--executor", self.executor, EXECUTORS)
+        check_shared(vars(self))
+        parse_background(self.background)
+        if self.format is not None:
+            format_name(self.format)
+        if self.report is not None and not self.report.endswith(".jsonl"):
+            raise QuantArtError(f"--report {self.report} must end in .jsonl")
+        for name in ("address", "workers"):
+            if getattr(self, name) is not None and self.executor != "ray":
+                raise QuantArtError(f"--{name} is for --executor ray")
+        if self.workers is not None and self.workers < 1:
+            raise QuantArtError(f"--workers must be at least 1, not {self.workers}")
+        if self.each_style and self.style_weights is not None:
+            raise QuantArtError("--style-weights blends styles, and --each-style paints each alone: give one of them")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise QuantArtError(f"{self.folder} is a file: -o takes a folder")
+        if self.folder.suffix.lower() in SUFFIXES and not self.folder.exists():
+            raise QuantArtError(
+                f"-o {self.output} would become a folder: give a folder such as {self.folder.stem}; "
+                "quantart stylize paints one picture into a file"
+            )
+        inputs, styles = self._contents_and_styles()
+        return Request(
+            inputs=tuple(inputs),
+            lists=tuple(self.from_file or ()),
+            styles=tuple(styles),
+            output=str(self.folder),
+            recursive=self.recursive,
+            each_style=self.each_style,
+            name=self.name,
+            format=self.format,
+            shard=None if self.shard is None else parse_shard(self.shard),
+        )
+
+    def find_model(self) -> ModelFile | None:
+        """The model given with ``--model``, found or downloaded; None: quantart's own."""
+        return model_asked_for(self.method, vars(self))
+
+    def paint_job(self, plan: Plan, model: ModelFile | None) -> PaintJob:
+        """How the pictures of a plan are painted."""
+        from quantart_cli.batch.job import PaintJob
+        from quantart_cli.checkpoints.models import weights_of
+
+        shared = {item.name: getattr(self, item.name) for item in fields(PaintJob) if item.name in SHARED}
+        shared["style_weights"] = parse_style_weights(self.style_weights, len(plan.styles[0]))
+        return PaintJob(
+            method=self.method,
+            controls=CONTROLS[self.method].of(self.settings),
+            weights={file.name: file.checksum for file in weights_of(self.method, model).values()},
+            model_file=model,
+            threads=max(1, _cpus() - 1) if self.nice else None,
+            tiles_matter=model is not None and model.kind == VQGAN_MODEL,
+            **shared,
+        )
+
+    def _contents_and_styles(self) -> tuple[list[str], list[str]]:
+        """Which paths are photographs and which are styles."""
+        paths, inputs = self.paths or [], self.input or []
+        if self.style:
+            contents, styles = [*inputs, *paths], self.style
+        elif inputs or self.from_file:
+            contents, styles = inputs, paths
+        else:
+            contents, styles = paths[:-1] or paths, paths[1:] and paths[-1:]
+        if not contents and not self.from_file:
+            raise QuantArtError("there is nothing to paint: give folders, globs or files, and then a style")
+        if not styles:
+            raise QuantArtError("there is no style: give a picture in the style to take, after the photographs")
+        return contents, styles
+
+
+def command(run: Callable[[BatchOptions], int], doc: str) -> Callable[..., int | None]:
+    """A function that Typer can read, with every option of the command, which calls ``run``."""
+    hints = get_type_hints(BatchOptions, include_extras=True)
+    own = {
+        item.name: (hints[item.name], ... if item.default is MISSING else item.default)
+        for item in fields(BatchOptions)
+        if item.name not in SHARED and item.name != "settings"
+    }
+    methods = of_any(CONTROLS)
+
+    def call(values: dict[str, Any]) -> int:
+        settings = {name: value for name in methods if (value := values.pop(name)) is not None}
+        return run(BatchOptions(**values, settings=settings))
+
+    return with_parameters(call, doc, {**own, **methods, **SHARED})
+
+
+def _cpus() -> int:
+    """CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
