@@ -238,6 +238,12 @@ class QuantArt(FeedForward[QuantArtSettings]):
             return Moments.lerp(list(styles), list(weights))
         return blend_entries(run.backend, styles, weights)
 
+    def pixels_of_work(self, size: tuple[int, int], settings: QuantArtSettings) -> float:
+        pixels = super().pixels_of_work(size, settings)
+        if self.codebook(settings) != "style":
+            return pixels
+        return pixels * sum((side / max(size)) ** 2 for side in brush_sides(size, settings.brush))
+
     def paint(self, run: Runner, content: Image, style: Any, settings: QuantArtSettings) -> np.ndarray:
         codebook = self.codebook(settings)
         if codebook == "style":
