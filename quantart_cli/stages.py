@@ -7,9 +7,10 @@ next. AdaIN is encode, then decode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,16 +24,18 @@ class Map:
 
     Attributes:
         stride: pixels a side of one position.
+        multiple: the network rounds the picture's height and width up to a multiple of so many pixels.
     """
 
     stride: int
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
 class Pixels:
     """Output of a stage: the painted picture, (1, 3, h, w) about [0, 1], stored as uint8."""
 
-    stride: int = 1
+    stride: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,9 @@ class Stage:
             are maps, the others float32 arrays.
         integers: inputs whose numbers are int32.
         outputs: in the order in which the network returns them.
-        halo: pixels around a tile that its result depends on.
+        halo: pixels around a tile that its result depends on; the runner rounds them up to the grain.
         exact: computed in float32 whatever the precision of the model.
+        tiled: False where the network must see the whole map at once.
         scalars: float inputs, behind the others.
     """
 
@@ -77,6 +81,7 @@ class Stage:
     scalars: tuple[str, ...] = ()
     halo: int = 0
     exact: bool = False
+    tiled: bool = True
 
     def __hash__(self) -> int:
         return hash((self.name, self.net))
@@ -86,7 +91,8 @@ class Stage:
         """Tiles begin at multiples of it."""
         inputs = [stride for stride, _ in self.maps.values()]
         outputs = [output.stride for output in self.outputs.values() if not isinstance(output, Summed)]
-        return max(8, *inputs, *outputs)
+        outputs += [output.multiple for output in self.outputs.values() if isinstance(output, Map)]
+        return math.lcm(8, *inputs, *outputs)
 
 
 @dataclass(frozen=True)
@@ -117,8 +123,8 @@ class Sums:
 
     def __init__(self) -> None:
         self.weight = 0.0
-        self.mean: Any = 0.0
-        self.squares: Any = 0.0
+        self.mean = np.zeros(1)  # becomes (C,)
+        self.squares = np.zeros(1)
 
     def add(self, part: np.ndarray) -> None:
         """What a network returned, (3, C): see :class:`Summed`."""

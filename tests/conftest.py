@@ -13,6 +13,7 @@ import safetensors.torch
 import torch
 
 import quantart_cli as quantart
+from quantart_cli.backends.torch_backend import TorchBackend
 from quantart_cli.checkpoints.convert import convert
 from quantart_cli.backends.torch_backend import TorchBackend
 from quantart_cli.checkpoints.loading import fill_strictly

@@ -146,7 +146,7 @@ class Optimisation:
         """From the first level to the last, a step at a time."""
         height, width = content.shape[2:]
         plan = levels(width, height, self.settings.steps, self.settings.pyramid)
-        resume, image, done = self.inputs.resume, content, 0
+        resume, image, done, at = self.inputs.resume, content, 0, None
         for level in plan:
             if resume is not None and level.side < resume.side:
                 done += level.steps
@@ -169,11 +169,9 @@ class Optimisation:
                 at = Moment(done + taken, self.settings.steps, level, (width, height))
                 yield _step(at, descent, plateau, image, self.latest)
             done += level.steps
-        # The last level may have had no steps left: its picture is the result all the same.
-        last = Moment(done, self.settings.steps, plan[-1], (width, height))
-        yield Step(
-            last.step, last.steps, "", dict(self.latest), last.level.size, image=lambda: resized(image, last.size)
-        )
+        if at is None or at.level is not plan[-1]:  # the last level has no steps left: its picture is the result
+            size, reached = (width, height), image
+            yield Step(done, self.settings.steps, "", dict(self.latest), size, image=lambda: resized(reached, size))
 
     def start(self, content: Tensor, level: Level) -> Tensor:
         """The picture that the first level begins with, (1, 3, h, w)."""

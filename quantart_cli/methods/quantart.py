@@ -31,6 +31,7 @@ that a position is quantized once. The authors' own networks are in methods/quan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ import numpy as np
 from quantart_cli.methods.adain import DECODE, ENCODE
 from quantart_cli.methods.base import FeedForward, adain
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, parse_brush
-from quantart_cli.runner import Image, MapOf, Runner
+from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
 from quantart_cli.stages import EPSILON, Map, Moments, Pixels, Stage, Summed
 
@@ -101,7 +102,7 @@ ENCODE_STYLE = Stage(
     "quantart_cli.nets.painting:StyleEncoder",
     parts=("vgg",),
     maps={"image": (1, 3), "weight": (8, 1)},
-    outputs={**_FEATURES, "s3": Map(4), "s2": Map(2)},
+    outputs={**_FEATURES, "s3": Map(4, multiple=8), "s2": Map(2, multiple=8)},
     halo=32,
 )
 STYLE_KEYS = Stage(
@@ -112,6 +113,7 @@ STYLE_KEYS = Stage(
     whole={"mean": (896,), "scale": (896,)},
     outputs={"keys": Map(8), "hubness": Map(8)},
     exact=True,
+    tiled=False,
 )
 MATCH = Stage(
     "match",
@@ -215,10 +217,6 @@ class QuantArt(FeedForward[QuantArtSettings]):
         """μ and σ of z_s, or the style's entries."""
         if kind == "moments":
             return run(ENCODE, style)["moments"]
-        # Whole positions of relu4_1, so that its map and the finer ones fit each other.
-        height, width = style.size
-        opacity = None if style.opacity is None else style.opacity[:height, :width]
-        style = Image.of(style.pixels[:height, :width], opacity, multiple=8)
         found = run(ENCODE_STYLE, style)
         places = _places(found["z"].size, style.weight(8))
         mean, scale = _standardisation(found)
@@ -235,10 +233,10 @@ class QuantArt(FeedForward[QuantArtSettings]):
             found["m4"],
         )
 
-    def blend(self, styles: Sequence[Any], weights: Sequence[float]) -> Any:
+    def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         if isinstance(styles[0], Moments):
             return Moments.lerp(list(styles), list(weights))
-        return blend_entries(styles, weights)
+        return blend_entries(run.backend, styles, weights)
 
     def pixels_of_work(self, size: tuple[int, int], settings: QuantArtSettings) -> float:
         pixels = super().pixels_of_work(size, settings)
@@ -329,13 +327,52 @@ def _places(size: tuple[int, int], visible: np.ndarray | None) -> np.ndarray:
     return places.astype(np.int32).reshape(4, -1)
 
 
-def blend_entries(styles: Sequence[StyleEntries], weights: Sequence[float]) -> StyleEntries:
-    """Several styles as one codebook: all their entries, side by side.
+def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Sequence[float]) -> StyleEntries:
+    """Several styles as one codebook with the entries of all of them. Their maps are stacked, one below the other.
 
     A weight w adds T log(w N) to the similarities of its style's entries, with N styles and T the temperature of the
     matching: equal weights add nothing, a weight of 0 removes the style.
+
+    Every style gets a border of one position, and all get the same width. The border repeats the edge, so that patches
+    of a style never reach into the next.
     """
-    raise NotImplementedError
+    used = [(style, w * len(styles)) for style, w in zip(styles, weights, strict=True) if w > 0]
+    width = max(style.values.size[1] for style, _ in used) + 2
+    top, places, penalties = 1, [], []
+    for style, weight in used:
+        height, own = style.values.size
+        places.append((style.places // own + top) * width + style.places % own + 1)
+        penalties.append(style.penalty - _TEMPERATURE * math.log(weight))
+        top += height + 2
+    # In random order: the matching takes a candidate from each quarter of the entries.
+    order = np.random.default_rng(0).permutation(sum(map(len, places)))
+    maps = [_stacked(backend, [getattr(style, name) for style, _ in used]) for name in ("values", "s3", "s2")]
+    return StyleEntries(
+        *maps,
+        np.concatenate(places)[order].astype(np.int32),
+        np.ascontiguousarray(np.concatenate([style.keys for style, _ in used], axis=1)[:, order]),
+        np.concatenate(penalties)[order].astype(np.float32),
+        Moments.lerp([style.moments for style in styles], list(weights)),
+    )
+
+
+def _stacked(backend: Backend, maps: Sequence[MapOf]) -> MapOf:
+    """Maps of several styles, one below the other, each with a border of one position that repeats its edge."""
+    stride = maps[0].stride
+    side = 8 // stride  # values a side of a position
+    height, width = sum(each.size[0] + 2 * side for each in maps), max(each.size[1] + 2 * side for each in maps)
+    found = backend.allocate(maps[0].values, height, width)
+    top = 0
+    for each in maps:
+        h, w = each.size
+        rows = slice(top + side, top + side + h)
+        found[:, :, rows, side : side + w] = each.values
+        found[:, :, rows, :side] = each.values[:, :, :, :1]
+        found[:, :, rows, side + w :] = each.values[:, :, :, -1:]
+        found[:, :, top : top + side] = found[:, :, rows.start : rows.start + 1]
+        found[:, :, rows.stop : rows.stop + side] = found[:, :, rows.stop - 1 : rows.stop]
+        top += h + 2 * side
+    return MapOf(found, stride)
 
 
 def _paint_art(
