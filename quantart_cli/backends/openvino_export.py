@@ -17,7 +17,7 @@ from quantart_cli.device import DeviceSpec
 from quantart_cli.stages import Map, Stage
 
 _GRID = 8  # positions a side of the tile that is traced, at the coarsest stride
-_ANY = 12  # length of a dimension of any length, while tracing
+_ANY = 48  # length of a dimension of any length, while tracing
 
 
 def export(stage: Stage, files: Mapping[str, ModelFile], precision: str, maps: str) -> bytes:
@@ -63,7 +63,7 @@ def _inputs(module: Any, stage: Stage) -> tuple[list[Any], list[list[int]]]:
         example.append(torch.zeros_like(values, dtype=torch.int32) if name in stage.integers else values)
         shapes.append(list(shape))
     for _ in stage.scalars:
-        example.append(torch.tensor(0.5))
+        example.append(torch.tensor(4.0))
         shapes.append([])
     return example, shapes
 

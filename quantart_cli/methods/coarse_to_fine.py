@@ -16,7 +16,7 @@ from quantart_cli.runner import Image
 
 _LARGEST = 768  # long side at which "auto" lays strokes, at most
 _SMALLEST = 384  # and at least: broader strokes dissolve faces
-_STEP = 3.0  # one level is at most so many times as large as the one before
+_LEAST_STEP, _STEP = 1.25, 3.0  # one level is so many times as large as the one before, at least and at most
 
 
 def parse_brush(given: str) -> int | str:
@@ -43,7 +43,7 @@ def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
     if chosen == "none":
         return [side]
     first = max(_SMALLEST, min(_LARGEST, side // 2)) if isinstance(chosen, str) else chosen
-    if first >= side:
+    if side < _LEAST_STEP * first:
         return [side]
     steps = math.ceil(math.log(side / first) / math.log(_STEP) - 1e-9)
     return [round(first * (side / first) ** (i / steps)) for i in range(steps)] + [side]

@@ -49,6 +49,7 @@ CODEBOOKS = ("auto", "style", "art")
 _CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
 _KEY = 128  # numbers of a key
 _TEMPERATURE = 0.05
+_HIDDEN = 1e4  # penalty of positions that must not be matched
 _ENTRIES, _GROUPS = 4096, 16  # most entries of a style; their number is a multiple of the groups of nets/painting.py
 
 
@@ -105,24 +106,34 @@ ENCODE_STYLE = Stage(
     outputs={**_FEATURES, "s3": Map(4, multiple=8), "s2": Map(2, multiple=8)},
     halo=32,
 )
-STYLE_KEYS = Stage(
-    "style-keys",
-    "quantart_cli.nets.painting:StyleKeys",
+KEYS = Stage(
+    "keys",
+    "quantart_cli.nets.painting:Keys",
     parts=("painter",),
     maps=_KEY_MAPS,
     whole={"mean": (896,), "scale": (896,)},
-    outputs={"keys": Map(8), "hubness": Map(8)},
+    outputs={"keys": Map(8)},
     exact=True,
-    tiled=False,
+)
+HUBNESS = Stage(
+    "hubness",
+    "quantart_cli.nets.painting:Hubness",
+    parts=(),
+    maps={"keys": (8, _KEY)},
+    whole={"entries": (_KEY, -1)},
+    outputs={"hubness": Map(8)},
+    exact=True,
 )
 MATCH = Stage(
     "match",
     "quantart_cli.nets.painting:Matcher",
     parts=("painter",),
     maps=_KEY_MAPS,
-    whole={"mean": (896,), "scale": (896,), "entries": (_KEY, -1), "penalty": (-1,), "places": (-1,)},
+    whole={"mean": (896,), "scale": (896,), "places": (-1,), "table": (-1, _KEY), "penalty": (-1,)},
+    scalars=("columns",),
     integers=("places",),
     outputs={"best": Map(8), "share": Map(8)},
+    halo=32,
     exact=True,
 )
 DECODE_PAINTED = Stage(
@@ -172,9 +183,9 @@ class StyleEntries:
         values: (1, 512, h, w), relu4_1.
         s3: (1, 256, 2h, 2w), relu3_1.
         s2: (1, 128, 4h, 4w), relu2_1.
-        places: (n,) int32, the positions of relu4_1 that are entries, in row order; n is a multiple of four.
-        keys: (128, n) float32, what entries are found by.
-        penalty: (n,) float32, subtracted from the similarities of entries.
+        places: (m,) int32, the positions of relu4_1 that are entries, in row order; m is a multiple of sixteen.
+        keys: (128, h, w) float32, what positions are found by.
+        penalty: (h, w) float32, subtracted from the similarities of positions.
         moments: μ and σ of relu4_1.
     """
 
@@ -204,7 +215,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         by_codebook = {
             "none": (ENCODE, DECODE),
             "art": (ENCODE, QUANTIZE, DECODE_CODES),
-            "style": (ENCODE_STYLE, STYLE_KEYS, ENCODE_CONTENT, MATCH, DECODE_PAINTED),
+            "style": (ENCODE_STYLE, KEYS, HUBNESS, ENCODE_CONTENT, MATCH, DECODE_PAINTED),
         }
         if settings is not None:
             return by_codebook[self.codebook(settings)]
@@ -218,20 +229,18 @@ class QuantArt(FeedForward[QuantArtSettings]):
         if kind == "moments":
             return run(ENCODE, style)["moments"]
         found = run(ENCODE_STYLE, style)
-        places = _places(found["z"].size, style.weight(8))
+        visible = style.weight(8)
+        hidden = None if visible is None else visible < min(0.5, float(visible.max()))
+        places = _places(found["z"].size, hidden)
         mean, scale = _standardisation(found)
-        chosen = {name: run.select(found[name], places) for name in _KEY_MAPS}
-        of_places = run(STYLE_KEYS, **chosen, mean=mean, scale=scale)
-        keys, hubness = (run.backend.numpy(of_places[name].values) for name in ("keys", "hubness"))
-        return StyleEntries(
-            found["z"],
-            found["s3"],
-            found["s2"],
-            places.reshape(-1),
-            np.ascontiguousarray(keys.reshape(_KEY, -1)),
-            hubness.reshape(-1).copy(),
-            found["m4"],
-        )
+        maps = {name: found[name] for name in _KEY_MAPS}
+        key_map: MapOf = run(KEYS, **maps, mean=mean, scale=scale)["keys"]
+        keys = run.backend.numpy(key_map.values)[0].astype(np.float32)  # (128, h, w)
+        entries = np.ascontiguousarray(keys.reshape(_KEY, -1)[:, places])
+        penalty = run.backend.numpy(run(HUBNESS, keys=key_map, entries=entries)["hubness"].values)[0, 0]
+        if hidden is not None:
+            penalty = np.where(hidden, _HIDDEN, penalty)
+        return StyleEntries(found["z"], found["s3"], found["s2"], places, keys, penalty.astype(np.float32), found["m4"])
 
     def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         if isinstance(styles[0], Moments):
@@ -280,9 +289,10 @@ def _paint_level(run: Runner, content: Image, style: StyleEntries, settings: Qua
         x2=c["x2"],
         mean=mean,
         scale=scale,
-        entries=style.keys,
-        penalty=style.penalty,
         places=style.places,
+        table=np.ascontiguousarray(style.keys.reshape(_KEY, -1).T),
+        penalty=style.penalty.reshape(-1),
+        columns=style.penalty.shape[1],
     )
     slope, shift = adain(c["m4"], style.moments, beta)
     image: np.ndarray = run(
@@ -307,24 +317,19 @@ def _standardisation(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([each.mean for each in moments]), np.concatenate(scales).astype(np.float32)
 
 
-def _places(size: tuple[int, int], visible: np.ndarray | None) -> np.ndarray:
-    """Positions of a style that become entries, (a, b) int32 in row order.
+def _places(size: tuple[int, int], hidden: np.ndarray | None) -> np.ndarray:
+    """Positions of a style that become entries, (m,) int32 in row order.
 
     At most 4,096, drawn at random: more entries cost time and change little. Hidden positions are left out. Where there
-    are fewer, positions are repeated up to the least number that the matching takes.
+    are fewer, positions are repeated up to a multiple of sixteen.
     """
-    count = size[0] * size[1]
-    if visible is None:
-        allowed = np.arange(count)
-    else:
-        allowed = np.flatnonzero(visible.reshape(-1) >= min(0.5, float(visible.max())))
+    allowed = np.arange(size[0] * size[1]) if hidden is None else np.flatnonzero(~hidden.reshape(-1))
     draw = np.random.default_rng(0)
     if len(allowed) > _ENTRIES:
         places = draw.choice(allowed, _ENTRIES, replace=False)
     else:
-        repeated = -(-len(allowed) // _GROUPS) * _GROUPS
-        places = draw.permutation(np.resize(allowed, repeated))
-    return places.astype(np.int32).reshape(4, -1)
+        places = draw.permutation(np.resize(allowed, -(-len(allowed) // _GROUPS) * _GROUPS))
+    return places.astype(np.int32)
 
 
 def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Sequence[float]) -> StyleEntries:
@@ -334,15 +339,18 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
     matching: equal weights add nothing, a weight of 0 removes the style.
 
     Every style gets a border of one position, and all get the same width. The border repeats the edge, so that patches
-    of a style never reach into the next.
+    of a style never reach into the next; its own positions are never matched.
     """
     used = [(style, w * len(styles)) for style, w in zip(styles, weights, strict=True) if w > 0]
     width = max(style.values.size[1] for style, _ in used) + 2
-    top, places, penalties = 1, [], []
+    top, places, keys, penalties = 1, [], [], []
     for style, weight in used:
         height, own = style.values.size
         places.append((style.places // own + top) * width + style.places % own + 1)
-        penalties.append(style.penalty - _TEMPERATURE * math.log(weight))
+        border = ((1, 1), (1, width - own - 1))
+        keys.append(np.pad(style.keys, ((0, 0), *border)))
+        penalty = style.penalty - _TEMPERATURE * math.log(weight)
+        penalties.append(np.pad(penalty, border, constant_values=_HIDDEN))
         top += height + 2
     # In random order: the matching takes a candidate from each quarter of the entries.
     order = np.random.default_rng(0).permutation(sum(map(len, places)))
@@ -350,8 +358,8 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
     return StyleEntries(
         *maps,
         np.concatenate(places)[order].astype(np.int32),
-        np.ascontiguousarray(np.concatenate([style.keys for style, _ in used], axis=1)[:, order]),
-        np.concatenate(penalties)[order].astype(np.float32),
+        np.concatenate(keys, axis=1),
+        np.concatenate(penalties).astype(np.float32),
         Moments.lerp([style.moments for style in styles], list(weights)),
     )
 

@@ -15,8 +15,8 @@ from quantart_cli.checkpoints.manifest import (
     read_manifest,
     weights_folder,
 )
-from quantart_cli.engine.build import METHODS
 from quantart_cli.errors import QuantArtError
+from quantart_cli.registry import methods
 from tests.checkpoints.servers import entry, hub_carrier, index_carrier
 
 GOOD = entry("thing", b"data", hub_carrier("owner/repo"))
@@ -79,7 +79,7 @@ def test_weights_stay_small():
 
 
 def test_every_method_has_its_weights():
-    for _, parts in METHODS.values():
+    for parts in (row.weights for row in methods().values()):
         for name in parts.values():
             assert artefact(name).path.is_file()
 

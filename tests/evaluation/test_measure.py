@@ -3,7 +3,6 @@
 import numpy as np
 import PIL.Image
 import pytest
-from quantart_cli.methods.controls import QuantArtControls
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation import measure as module
@@ -11,6 +10,7 @@ from quantart_cli.evaluation.measure import Measured, inception_features, measur
 from quantart_cli.evaluation.networks import MetricNetworks
 from quantart_cli.evaluation.pictures import choose_pairs, named
 from quantart_cli.evaluation.systems import Photographs, parse_system
+from quantart_cli.methods.quantart import QuantArtSettings
 from tests.conftest import scene
 from tests.evaluation.metric_networks import inception, metric_networks
 
@@ -131,7 +131,7 @@ def test_unreadable_pictures_are_left_out(tmp_path, pairs):
 
 def test_names_of_systems():
     spec = parse_system("quantart:alpha=0.25,strength=1,model=a:b.safetensors")
-    assert spec.settings == QuantArtControls(fidelity=0.25, strength=1.0)
+    assert spec.settings == QuantArtSettings(fidelity=0.25, strength=1.0)
     assert spec.model == "a:b.safetensors"
     assert parse_system("photographs").settings is None
     assert parse_system("gatys:steps=3,content-weight=2").settings.steps == 3
