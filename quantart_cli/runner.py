@@ -152,7 +152,7 @@ class Runner:
         """
         run = _Run(self.backend, stage, image, inputs)
         height, width = run.size
-        tiler = self.tiler
+        tiler = self.tiler if stage.tiled else Tiler()
         grain, tiler.grain = tiler.grain, math.lcm(stage.grain, tiler.grain)
         done, total = 0, tiler.count(height, width)
 
@@ -249,10 +249,9 @@ class _Run:
         if (tile.height, tile.width) == self.size:
             self.stored[name] = self.backend.keep(values)
             return
-        tile = tile.rounded(output.multiple)
         if name not in self.stored:
-            whole = Tile(0, 0, *self.size).rounded(output.multiple).shrunk(output.stride)
-            self.stored[name] = self.backend.allocate(values, whole.height, whole.width)
+            height, width = (-(-length // output.stride) for length in self.size)
+            self.stored[name] = self.backend.allocate(values, height, width)
         rows, columns = tile.shrunk(output.stride).slices
         own_rows, own_columns = tile.within(outer).shrunk(output.stride).slices
         self.stored[name][:, :, rows, columns] = values[:, :, own_rows, own_columns]

@@ -24,11 +24,9 @@ class Map:
 
     Attributes:
         stride: pixels a side of one position.
-        multiple: the network rounds the picture's height and width up to a multiple of so many pixels.
     """
 
     stride: int
-    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -67,6 +65,7 @@ class Stage:
         outputs: in the order in which the network returns them.
         halo: pixels around a tile that its result depends on; the runner rounds them up to the grain.
         exact: computed in float32 whatever the precision of the model.
+        tiled: False where the network must see the whole map at once.
         scalars: float inputs, behind the others.
     """
 
@@ -80,6 +79,7 @@ class Stage:
     scalars: tuple[str, ...] = ()
     halo: int = 0
     exact: bool = False
+    tiled: bool = True
 
     def __hash__(self) -> int:
         return hash((self.name, self.net))
@@ -89,7 +89,6 @@ class Stage:
         """Tiles begin at multiples of it."""
         inputs = [stride for stride, _ in self.maps.values()]
         outputs = [output.stride for output in self.outputs.values() if not isinstance(output, Summed)]
-        outputs += [output.multiple for output in self.outputs.values() if isinstance(output, Map)]
         return math.lcm(8, *inputs, *outputs)
 
 

@@ -44,7 +44,6 @@ from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, p
 from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
 from quantart_cli.stages import EPSILON, Map, Moments, Pixels, Stage, Summed
-from quantart_cli.tiling import Tiler
 
 CODEBOOKS = ("auto", "style", "art")
 _CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
@@ -103,7 +102,7 @@ ENCODE_STYLE = Stage(
     "quantart_cli.nets.painting:StyleEncoder",
     parts=("vgg",),
     maps={"image": (1, 3), "weight": (8, 1)},
-    outputs={**_FEATURES, "s3": Map(4, multiple=8), "s2": Map(2, multiple=8)},
+    outputs={**_FEATURES, "s3": Map(4), "s2": Map(2)},
     halo=32,
 )
 STYLE_KEYS = Stage(
@@ -114,6 +113,7 @@ STYLE_KEYS = Stage(
     whole={"mean": (896,), "scale": (896,)},
     outputs={"keys": Map(8), "hubness": Map(8)},
     exact=True,
+    tiled=False,
 )
 MATCH = Stage(
     "match",
@@ -217,12 +217,15 @@ class QuantArt(FeedForward[QuantArtSettings]):
         """μ and σ of z_s, or the style's entries."""
         if kind == "moments":
             return run(ENCODE, style)["moments"]
+        # Whole positions of relu4_1, so that its map and the finer ones fit each other.
+        height, width = style.size
+        opacity = None if style.opacity is None else style.opacity[:height, :width]
+        style = Image.of(style.pixels[:height, :width], opacity, multiple=8)
         found = run(ENCODE_STYLE, style)
         places = _places(found["z"].size, style.weight(8))
         mean, scale = _standardisation(found)
         chosen = {name: run.select(found[name], places) for name in _KEY_MAPS}
-        whole = Runner(run.backend, Tiler())  # hubness compares all entries
-        of_places = whole(STYLE_KEYS, **chosen, mean=mean, scale=scale)
+        of_places = run(STYLE_KEYS, **chosen, mean=mean, scale=scale)
         keys, hubness = (run.backend.numpy(of_places[name].values) for name in ("keys", "hubness"))
         return StyleEntries(
             found["z"],
