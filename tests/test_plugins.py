@@ -185,11 +185,11 @@ def test_commands(cli, tmp_path):
     assert status == 0, err
     facts = json.loads(out)
     assert facts["method"] == "tint"
-    assert facts["amount"] == 1
+    assert facts["options"]["amount"] == 1
     assert np.abs(painted(tmp_path / "out.png")[4:-4, 4:-4] - expected(1.0)).max() <= 1
     status, out, err = cli("fade", "content.png", "style.png", "-o", "fade.png", "--steps", "2", "--json")
     assert status == 0, err
-    assert json.loads(out)["steps"] == 2
+    assert json.loads(out)["options"]["steps"] == 2
     status, _, err = cli("tint", "content.png", "style.png", "-o", "out2.png", "--amount", "2")
     assert status == 2
     assert "amount" in err
@@ -199,11 +199,12 @@ def test_commands(cli, tmp_path):
 @rewritten
 @pytest.mark.parametrize("method", ["tint", "fade"])
 def test_batch(cli, tmp_path, method):
-    status, _, err = cli("batch", "content.png", "--style", "style.png", "--method", method, "-o", "out", "--quiet")
+    exact = "--device", "cpu", "--precision", "fp32", "--quiet"
+    status, _, err = cli("batch", "content.png", "--style", "style.png", "--method", method, "-o", "out", *exact)
     assert status == 0, err
     (file,) = (tmp_path / "out").rglob("*.png")
-    model = load(method)
-    assert np.array_equal(painted(file), np.asarray(model.stylize(CONTENT, STYLE)))
+    expected = np.asarray(load(method).stylize(CONTENT, STYLE)).astype(float)
+    assert np.abs(painted(file) - expected).max() <= 1  # by OpenVINO, where it is installed
 
 
 @rewritten
