@@ -89,7 +89,6 @@ def q(*names: str) -> tuple[str, ...]:
     return tuple(f"quantart_cli.{name}" for name in names)
 
 
-@pytest.mark.xfail(strict=False, reason="command line in rewrite")
 def test_every_module_that_is_imported_exists():
     missing = [
         f"{name}:{each.line} imports {each.target}"
