@@ -58,9 +58,6 @@ def content_of_level(content: Image, side: int, painted: np.ndarray | None) -> I
         content: the picture.
         side: long side of the level.
         painted: (h, w, 3) uint8, the painting of the level before, or None.
-
-    Returns:
-        the picture, mirrored to whole positions of relu4_1.
     """
     height, width = content.size
     scale = side / max(height, width)
@@ -69,12 +66,12 @@ def content_of_level(content: Image, side: int, painted: np.ndarray | None) -> I
     opacity = None if content.opacity is None else resized(content.opacity[:height, :width], size)
     level = pixels if size == (height, width) else resized(_bytes(pixels), size)
     if painted is None:
-        return Image.of(level, opacity, multiple=8)
+        return Image.of(level, opacity)
     coarse = resized(resized(_bytes(level), (painted.shape[0], painted.shape[1])), size)
     found = _bytes(level).astype(np.float32)
     found -= coarse
     found += resized(painted, size)
-    return Image.of(_round(found), opacity, multiple=8)
+    return Image.of(_round(found), opacity)
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:

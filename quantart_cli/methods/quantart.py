@@ -217,10 +217,6 @@ class QuantArt(FeedForward[QuantArtSettings]):
         """μ and σ of z_s, or the style's entries."""
         if kind == "moments":
             return run(ENCODE, style)["moments"]
-        # Whole positions of relu4_1, so that its map and the finer ones fit each other.
-        height, width = style.size
-        opacity = None if style.opacity is None else style.opacity[:height, :width]
-        style = Image.of(style.pixels[:height, :width], opacity, multiple=8)
         found = run(ENCODE_STYLE, style)
         places = _places(found["z"].size, style.weight(8))
         mean, scale = _standardisation(found)
@@ -241,6 +237,12 @@ class QuantArt(FeedForward[QuantArtSettings]):
         if isinstance(styles[0], Moments):
             return Moments.lerp(list(styles), list(weights))
         return blend_entries(run.backend, styles, weights)
+
+    def pixels_of_work(self, size: tuple[int, int], settings: QuantArtSettings) -> float:
+        pixels = super().pixels_of_work(size, settings)
+        if self.codebook(settings) != "style":
+            return pixels
+        return pixels * sum((side / max(size)) ** 2 for side in brush_sides(size, settings.brush))
 
     def paint(self, run: Runner, content: Image, style: Any, settings: QuantArtSettings) -> np.ndarray:
         codebook = self.codebook(settings)
