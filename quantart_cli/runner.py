@@ -249,9 +249,10 @@ class _Run:
         if (tile.height, tile.width) == self.size:
             self.stored[name] = self.backend.keep(values)
             return
+        tile = tile.rounded(output.multiple)
         if name not in self.stored:
-            height, width = (-(-length // output.stride) for length in self.size)
-            self.stored[name] = self.backend.allocate(values, height, width)
+            whole = Tile(0, 0, *self.size).rounded(output.multiple).shrunk(output.stride)
+            self.stored[name] = self.backend.allocate(values, whole.height, whole.width)
         rows, columns = tile.shrunk(output.stride).slices
         own_rows, own_columns = tile.within(outer).shrunk(output.stride).slices
         self.stored[name][:, :, rows, columns] = values[:, :, own_rows, own_columns]

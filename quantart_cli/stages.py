@@ -24,9 +24,11 @@ class Map:
 
     Attributes:
         stride: pixels a side of one position.
+        multiple: the network rounds the picture's height and width up to a multiple of so many pixels.
     """
 
     stride: int
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Stage:
         """Tiles begin at multiples of it."""
         inputs = [stride for stride, _ in self.maps.values()]
         outputs = [output.stride for output in self.outputs.values() if not isinstance(output, Summed)]
+        outputs += [output.multiple for output in self.outputs.values() if isinstance(output, Map)]
         return math.lcm(8, *inputs, *outputs)
 
 

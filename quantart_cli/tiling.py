@@ -70,6 +70,11 @@ class Tile:
         top, left = outer.top, outer.left
         return Tile(self.top - top, self.left - left, self.bottom - top, self.right - left)
 
+    def rounded(self, multiple: int) -> Tile:
+        """The tile with its end rounded up to a multiple."""
+        bottom, right = -(-self.bottom // multiple) * multiple, -(-self.right // multiple) * multiple
+        return Tile(self.top, self.left, bottom, right, self.usual)
+
     def shrunk(self, stride: int) -> Tile:
         """The tile in positions of features of this stride; its corner must be at a multiple of the stride."""
         bottom, right = -(-self.bottom // stride), -(-self.right // stride)

@@ -102,7 +102,7 @@ ENCODE_STYLE = Stage(
     "quantart_cli.nets.painting:StyleEncoder",
     parts=("vgg",),
     maps={"image": (1, 3), "weight": (8, 1)},
-    outputs={**_FEATURES, "s3": Map(4), "s2": Map(2)},
+    outputs={**_FEATURES, "s3": Map(4, multiple=8), "s2": Map(2, multiple=8)},
     halo=32,
 )
 STYLE_KEYS = Stage(

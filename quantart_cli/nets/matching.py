@@ -209,7 +209,9 @@ def pad_to_grid(x: Tensor, height: int, width: int) -> Tensor:
     Pooling rounds sizes up, so relu3_1 and relu2_1 of an odd-sized picture end inside the last position of relu4_1.
     """
     missing = height - x.shape[2], width - x.shape[3]
-    return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else x
+    if torch.jit.is_tracing() or any(missing):  # a graph that is traced must pad: it is for pictures of any size
+        return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate")
+    return x
 
 
 def _cosines(queries: Tensor, entries: Tensor) -> Tensor:

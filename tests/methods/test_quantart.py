@@ -14,7 +14,7 @@ from quantart_cli.nets.matching import overlap_blocks
 from quantart_cli.nets.painter import PainterDecoder
 from quantart_cli.nets.painting import StyleEncoder
 from quantart_cli.nets.quantizer import Blend
-from quantart_cli.runner import Image, Runner, extend
+from quantart_cli.runner import Image, Runner
 from quantart_cli.stages import EPSILON, Moments
 from quantart_cli.tiling import Tiler
 from tests.conftest import scene
@@ -162,9 +162,7 @@ def pictures():
 @pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.4, 1.0), (1.0, 0.5), (0.7, 0.3)])
 @torch.inference_mode()
 def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, painter, pictures, alpha, beta):
-    # Both are mirrored to whole positions.
-    mirrored = (torch.from_numpy(extend(image_of(picture).pixels, 16, 8)) for picture in pictures)
-    content, style = (picture.permute(2, 0, 1)[None].float() / 255 for picture in mirrored)
+    content, style = (picture.float() / 255 for picture in pictures)
 
     def keys(z, x3, x2):
         parts = [
