@@ -20,7 +20,6 @@ from tests.conftest import scene
 
 ROOT = Path(__file__).parents[1]
 CONTENT, STYLE = scene(150, 110, 1), scene(60, 80, 2)
-rewritten = pytest.mark.xfail(strict=False, reason="command line in rewrite")
 
 
 def install(folder: Path, *entry_points: str) -> None:
@@ -175,38 +174,38 @@ def painted(path):
     return np.asarray(PIL.Image.open(path)).astype(float)
 
 
-@rewritten
 def test_commands(cli, tmp_path):
     for name, option in (("tint", "--amount"), ("fade", "--steps")):
         status, out, _ = cli(name, "--help")
         assert status == 0
         assert option in out
-    status, out, err = cli("tint", "content.png", "style.png", "-o", "out.png", "--amount", "1", "--json")
+    status, out, err = cli(
+        "tint", "content.png", "style.png", "-o", "out.png", "--amount", "1", "--json", "--precision", "fp32"
+    )
     assert status == 0, err
     facts = json.loads(out)
     assert facts["method"] == "tint"
-    assert facts["amount"] == 1
+    assert facts["options"]["amount"] == 1
     assert np.abs(painted(tmp_path / "out.png")[4:-4, 4:-4] - expected(1.0)).max() <= 1
     status, out, err = cli("fade", "content.png", "style.png", "-o", "fade.png", "--steps", "2", "--json")
     assert status == 0, err
-    assert json.loads(out)["steps"] == 2
+    assert json.loads(out)["options"]["steps"] == 2
     status, _, err = cli("tint", "content.png", "style.png", "-o", "out2.png", "--amount", "2")
     assert status == 2
     assert "amount" in err
     assert len(err.strip().splitlines()) == 1
 
 
-@rewritten
 @pytest.mark.parametrize("method", ["tint", "fade"])
 def test_batch(cli, tmp_path, method):
-    status, _, err = cli("batch", "content.png", "--style", "style.png", "--method", method, "-o", "out", "--quiet")
+    exact = "--device", "cpu", "--precision", "fp32", "--quiet"
+    status, _, err = cli("batch", "content.png", "--style", "style.png", "--method", method, "-o", "out", *exact)
     assert status == 0, err
     (file,) = (tmp_path / "out").rglob("*.png")
-    model = load(method)
-    assert np.array_equal(painted(file), np.asarray(model.stylize(CONTENT, STYLE)))
+    expected = np.asarray(load(method).stylize(CONTENT, STYLE)).astype(float)
+    assert np.abs(painted(file) - expected).max() <= 1  # by OpenVINO, where it is installed
 
 
-@rewritten
 def test_compare(cli, tmp_path):
     options = ("--method", "tint:amount=0.7", "--method", "fade", "--fidelity", "0", "--strength", "1")
     status, _, err = cli("compare", "content.png", "style.png", "-o", "sheet.png", *options, "--size", "64")
@@ -214,7 +213,6 @@ def test_compare(cli, tmp_path):
     assert painted(tmp_path / "sheet.png").std() > 5
 
 
-@rewritten
 def test_evaluate(cli, tmp_path):
     for folder, picture in (("contents", CONTENT), ("styles", STYLE)):
         (tmp_path / folder).mkdir()

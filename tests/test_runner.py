@@ -1,4 +1,7 @@
-"""The runner with stages made for the test: halos, weights, sums, maps of several strides, and numbers that overflow."""
+"""The runner with stages made for the test: halos, weights, sums, maps of several strides, numbers that overflow."""
+
+from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from tests.conftest import EXACT, scene
 class Measure(nn.Module):
     """A mean over 11 × 11 pixels, its average over 4 and over 16 pixels, and moments."""
 
-    parts: dict[str, type[nn.Module]] = {}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
 
     def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         blurred = F.conv2d(F.pad(image, (5, 5, 5, 5), mode="reflect"), torch.full((3, 1, 11, 11), 1 / 121), groups=3)
@@ -28,7 +31,7 @@ class Measure(nn.Module):
 class Paint(nn.Module):
     """A weighted sum of three maps of different strides, a colour, and a number."""
 
-    parts: dict[str, type[nn.Module]] = {}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
 
     def forward(self, x1: Tensor, x4: Tensor, x16: Tensor, colour: Tensor, amount: float) -> tuple[Tensor]:
         size = x1.shape[2:]
@@ -39,7 +42,7 @@ class Paint(nn.Module):
 class Rounded(nn.Module):
     """A map of stride 2 that ends at a multiple of 8 pixels, as pooling that rounds up asks for."""
 
-    parts: dict[str, type[nn.Module]] = {}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         height, width = image.shape[2:]
@@ -50,7 +53,7 @@ class Rounded(nn.Module):
 class Broken(nn.Module):
     """Returns what overflowed."""
 
-    parts: dict[str, type[nn.Module]] = {}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
 
     def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         return moments(image, weight * torch.inf), image / 0
@@ -146,6 +149,22 @@ def test_a_map_that_ends_at_a_multiple(size):
     whole, tiled = (runner(side)(stage, image(*size))["x"] for side in (None, 48))
     assert whole.size == tiled.size == (-(-size[0] // 8) * 4, -(-size[1] // 8) * 4)
     assert torch.equal(whole.values, tiled.values)
+
+
+def test_a_stage_that_is_not_tiled_sees_the_whole_picture():
+    seen = []
+    run = runner(64, lambda *step: seen.append(step))
+    whole = replace(MEASURE, name="whole", tiled=False)
+    assert torch.equal(run(whole, image(100, 150))["x1"].values, runner()(MEASURE, image(100, 150))["x1"].values)
+    assert seen == [("whole", 1, 1)]
+
+
+def test_selected_positions_of_a_map():
+    values = np.arange(2 * 5 * 7, dtype=np.float32).reshape(1, 2, 5, 7)
+    places = np.array([[34, 0, 6], [7, 7, 20]])
+    found = runner().select(MapOf(torch.from_numpy(values), 8), places)
+    assert found.stride == 8
+    assert np.array_equal(found.values, values.reshape(1, 2, 35)[:, :, places])
 
 
 def test_progress_counts_the_tiles_of_each_stage():

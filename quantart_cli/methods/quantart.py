@@ -354,9 +354,10 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
         top += height + 2
     # In random order: the matching takes a candidate from each quarter of the entries.
     order = np.random.default_rng(0).permutation(sum(map(len, places)))
-    maps = [_stacked(backend, [getattr(style, name) for style, _ in used]) for name in ("values", "s3", "s2")]
     return StyleEntries(
-        *maps,
+        _stacked(backend, [style.values for style, _ in used]),
+        _stacked(backend, [style.s3 for style, _ in used]),
+        _stacked(backend, [style.s2 for style, _ in used]),
         np.concatenate(places)[order].astype(np.int32),
         np.concatenate(keys, axis=1),
         np.concatenate(penalties).astype(np.float32),

@@ -39,12 +39,15 @@ def styles_of(method, *pictures):
     return method.encode_style([(picture, None) for picture in pictures], [1 / len(pictures)] * len(pictures))
 
 
+def optimisation(method, style, settings=None, inputs=None, seed=0, tiler=None, opacity=None):
+    """One with a single style."""
+    settings, inputs = settings or GatysSettings(), inputs or OptimisationInputs()
+    return Optimisation(method.vgg, styles_of(method, style), settings, opacity, tiler or Tiler(), inputs, seed)
+
+
 def objective(method, content, style, settings=None, tiler=None, inputs=None, opacity=None):
     """The losses at the size of the content, as the last level has them."""
-    settings = settings or GatysSettings()
-    run = Optimisation(
-        method.vgg, styles_of(method, style), settings, opacity, tiler or Tiler(), inputs or OptimisationInputs(), 0
-    )
+    run = optimisation(method, style, settings, inputs, tiler=tiler, opacity=opacity)
     return run.descent(content, content, Level(content.shape[3], content.shape[2], 1)).evaluate
 
 
@@ -62,7 +65,7 @@ def test_it_descends_towards_the_style(method, parity):
 def test_losses_are_one_where_nothing_is_right_and_zero_where_all_is(method, content):
     content = content[..., :64, :64]
     settings = GatysSettings(style_weight=1, tv_weight=0, init="content")
-    run = Optimisation(method.vgg, styles_of(method, content), settings, None, Tiler(), OptimisationInputs(), 0)
+    run = optimisation(method, content, settings)
     run.descent(content, content, Level(64, 64, 1))
     assert run.latest["content"] == pytest.approx(0, abs=1e-6)
     assert run.latest["style"] == pytest.approx(0, abs=1e-6)
@@ -72,9 +75,7 @@ def test_the_same_weights_are_alike_at_every_size(method, content, parity):
     losses = []
     for side in (64, 128):
         picture, style = (resized(parity[name], (side, side)) for name in ("content", "style_1"))
-        run = Optimisation(
-            method.vgg, styles_of(method, style), GatysSettings(), None, Tiler(), OptimisationInputs(), 0
-        )
+        run = optimisation(method, style)
         run.descent(picture, picture, Level(side, side, 1))
         losses.append(run.latest["style"])
     assert losses[1] == pytest.approx(losses[0], rel=0.5)
@@ -201,16 +202,14 @@ def test_every_level_starts_from_the_one_before(method, parity):
 
 def test_each_level_gets_the_contents_own_detail(method, parity):
     content = resized(parity["content"], (64, 64))
-    run = Optimisation(
-        method.vgg, styles_of(method, parity["style_1"]), GatysSettings(), None, Tiler(), OptimisationInputs(), 0
-    )
+    run = optimisation(method, parity["style_1"])
     small, level = resized(content, (32, 32)), Level(64, 64, 1)
     assert torch.allclose(run.enlarged(small, content, level), content, atol=1e-5)
     for settings, inputs in (
         (GatysSettings(init="gray"), OptimisationInputs()),
         (GatysSettings(), OptimisationInputs(start=np.zeros((3, 3, 3), np.uint8))),
     ):
-        run = Optimisation(method.vgg, styles_of(method, parity["style_1"]), settings, None, Tiler(), inputs, 0)
+        run = optimisation(method, parity["style_1"], settings, inputs)
         assert torch.equal(run.enlarged(small, content, level), resized(small, (64, 64)))
 
 
@@ -233,9 +232,7 @@ def test_a_flat_level_is_left_early(method, content):
 @pytest.mark.parametrize("init", ["content", "style", "noise", "gray"])
 def test_starts(method, parity, init):
     content, style = parity["content"][..., :40, :60], parity["style_1"]
-    run = Optimisation(
-        method.vgg, styles_of(method, style), GatysSettings(init=init), None, Tiler(), OptimisationInputs(), 5
-    )
+    run = optimisation(method, style, GatysSettings(init=init), seed=5)
     start = run.start(content, Level(60, 40, 1))
     assert start.shape == content.shape
     if init == "content":
@@ -248,7 +245,7 @@ def test_starts(method, parity, init):
     else:
         assert (start == 0.5).all()
     own = OptimisationInputs(start=np.full((3, 3, 3), 51, np.uint8))
-    run = Optimisation(method.vgg, styles_of(method, style), GatysSettings(init=init), None, Tiler(), own, 5)
+    run = optimisation(method, style, GatysSettings(init=init), own, seed=5)
     assert torch.allclose(run.start(content, Level(60, 40, 1)), torch.tensor(0.2))
 
 
@@ -282,15 +279,7 @@ def test_regions_take_their_own_styles(method, parity):
 
 
 def test_the_brush_is_as_large_as_the_style_is_shown(method, parity):
-    run = Optimisation(
-        method.vgg,
-        styles_of(method, parity["style_1"]),
-        GatysSettings(style_scale=0.5),
-        None,
-        Tiler(),
-        OptimisationInputs(),
-        0,
-    )
+    run = optimisation(method, parity["style_1"], GatysSettings(style_scale=0.5))
     seen = []
     run.extractor.statistics = lambda image, *_: seen.append(tuple(image.shape[2:])) or {}
     for side in (64, 128, 1024):

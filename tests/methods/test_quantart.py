@@ -180,7 +180,8 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
 
     z_c, _, _, queries = features(content)
     z_s, s3, s2, entries = features(style)
-    places = torch.from_numpy(METHOD.encode_style(Runner(backend, Tiler()), image_of(style), "entries").places).long()
+    encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(pictures[1]), "entries")
+    places = torch.from_numpy(encoded.places).long()
     assert len(places) % 16 == 0
     assert set(places.tolist()) == set(range(len(entries)))  # all positions of so small a style
     entries = entries[places]
@@ -199,7 +200,7 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
     first = best.gather(1, values.argmax(1, keepdim=True)).view(1, *z_c.shape[2:])
     network = Blend(PainterDecoder.of(decoder), painter.decoder).at(alpha * beta)
     expected = network(mixed, overlap_blocks(s3, first, 2), overlap_blocks(s2, first, 4))[:, :, :37, :45]
-    found = stylize(backend, content, style, fidelity=alpha, strength=beta, codebook="style")
+    found = stylize(backend, *pictures, fidelity=alpha, strength=beta, codebook="style")
     # Another entry may be the best on a tie; rounding moves the others.
     assert (found - expected).abs().median() < 1e-5
     assert ((found - expected).abs() < 1e-3).float().mean() > 0.99
@@ -358,9 +359,9 @@ def test_the_next_level_has_the_painting_and_the_contents_detail():
     assert level.size == (60, 80)
     coarse = resized(resized(content.pixels, (30, 40)), (60, 80))
     expected = (99 + content.pixels.astype(float) - coarse).clip(0, 255)
-    assert np.abs(level.pixels - expected).max() <= 1
-    assert np.array_equal(content_of_level(content, 80, None).pixels, content.pixels)
-    assert np.array_equal(content_of_level(content, 40, None).pixels, resized(content.pixels, (30, 40)))
+    assert np.abs(level.pixels[:60] - expected).max() <= 1
+    assert np.array_equal(content_of_level(content, 80, None).pixels[:60], content.pixels)
+    assert np.array_equal(content_of_level(content, 40, None).pixels[:30], resized(content.pixels, (30, 40)))
 
 
 def test_the_brush_changes_the_picture_and_keeps_its_size(quantart_model):
