@@ -439,7 +439,8 @@ class Model:
             return style.encoded[kind]
         if isinstance(self.program, FeedForward):
             parts = [self._encode_one(picture, kind, reference) for picture in style.pictures]
-            found = parts[0] if len(parts) == 1 else self.program.blend(parts, style.weights)
+            run = Runner(self.backend, Tiler())
+            found = parts[0] if len(parts) == 1 else self.program.blend(run, parts, style.weights)
         else:
             from quantart_cli.torch_methods import tensors
 

@@ -11,6 +11,7 @@ happens at the true borders of the picture only. So the tiles do not change the 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -145,7 +146,7 @@ class Runner:
         run = _Run(self.backend, stage, image, inputs)
         height, width = run.size
         tiler = self.tiler
-        grain, tiler.grain = tiler.grain, max(stage.grain, tiler.grain)
+        grain, tiler.grain = tiler.grain, math.lcm(stage.grain, tiler.grain)
         done, total = 0, tiler.count(height, width)
 
         def work(tile: Tile) -> None:
@@ -193,7 +194,8 @@ class _Run:
 
     def tile(self, tile: Tile) -> None:
         """Compute a tile and store its results."""
-        outer = tile.grown(self.stage.halo, *self.size, self.stage.grain)
+        grain, sums = self.stage.grain, {}
+        outer = tile.grown(-(-self.stage.halo // grain) * grain, *self.size, grain)
         cut = [self._cut(name, stride, tile, outer) for name, (stride, _) in self.stage.maps.items()]
         found = self.network(*cut, *self.whole, *self.scalars)
         for (name, output), values in zip(self.stage.outputs.items(), found, strict=True):
@@ -201,11 +203,13 @@ class _Run:
                 part = self.backend.numpy(values)
                 if not np.isfinite(part).all():
                     raise NotFinite(f"{self.stage.name}: {name} is not finite")
-                self.stored.setdefault(name, Sums()).add(part)
+                sums[name] = part
             elif isinstance(output, Pixels):
                 self._put_pixels(name, output, values, tile, outer)
             else:
                 self._put_map(name, output, values, tile, outer)
+        for name, part in sums.items():  # last: a tile that runs out of memory is computed again
+            self.stored.setdefault(name, Sums()).add(part)
 
     def _cut(self, name: str, stride: int, tile: Tile, outer: Tile) -> Any:
         rows, columns = outer.shrunk(stride).slices

@@ -7,6 +7,7 @@ next. AdaIN is encode, then decode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -62,7 +63,7 @@ class Stage:
             are maps, the others float32 arrays.
         integers: inputs whose numbers are int32.
         outputs: in the order in which the network returns them.
-        halo: pixels around a tile that its result depends on.
+        halo: pixels around a tile that its result depends on; the runner rounds them up to the grain.
         exact: computed in float32 whatever the precision of the model.
         scalars: float inputs, behind the others.
     """
@@ -86,7 +87,7 @@ class Stage:
         """Tiles begin at multiples of it."""
         inputs = [stride for stride, _ in self.maps.values()]
         outputs = [output.stride for output in self.outputs.values() if not isinstance(output, Summed)]
-        return max(8, *inputs, *outputs)
+        return math.lcm(8, *inputs, *outputs)
 
 
 @dataclass(frozen=True)
@@ -117,8 +118,8 @@ class Sums:
 
     def __init__(self) -> None:
         self.weight = 0.0
-        self.mean: Any = 0.0
-        self.squares: Any = 0.0
+        self.mean = np.zeros(1)  # becomes (C,)
+        self.squares = np.zeros(1)
 
     def add(self, part: np.ndarray) -> None:
         """What a network returned, (3, C): see :class:`Summed`."""

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from quantart_cli.backends.torch_backend import tensor_of
 from quantart_cli.methods.base import Optimising, WholePicture
 from quantart_cli.runner import NotFinite
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 def tensors(pixels: np.ndarray, alpha: np.ndarray | None, device: str) -> tuple[Tensor, Tensor | None]:
     """A picture (1, 3, H, W) of the array's type, and its opacity (1, 1, H, W) float32 on the device, or None."""
     opacity = None if alpha is None else torch.from_numpy(alpha.astype(np.float32) / 255)[None, None].to(device)
-    return torch.from_numpy(pixels).permute(2, 0, 1)[None], opacity
+    return tensor_of(pixels).permute(2, 0, 1)[None], opacity
 
 
 def optimise(method: Optimising[Any], pixels: np.ndarray, work: _Work, style: Any) -> tuple[np.ndarray, int | None]:

@@ -14,16 +14,21 @@ import torch
 
 import quantart_cli as quantart
 from quantart_cli.checkpoints.convert import convert
+from quantart_cli.backends.torch_backend import TorchBackend
 from quantart_cli.checkpoints.loading import fill_strictly
-from quantart_cli.engine.build import build_network
-from quantart_cli.engine.machine import Machine
-from quantart_cli.nets.guide import StyleGuide
+from quantart_cli.checkpoints.models import embedded_model
+from quantart_cli.device import DeviceSpec
+from quantart_cli.nets.autoencoder import ArtCodebook
+from quantart_cli.nets.decoder import Decoder
+from quantart_cli.nets.painter import Painter
+from quantart_cli.nets.vgg import VGG19
 from quantart_cli.nets.vqgan import StyleVQGAN
+from quantart_cli.registry import find
 from tests.fill import fill
 
 DATA = Path(__file__).with_name("data")
 PERSONS_CACHE = os.environ.get("QUANTART_CACHE", "")
-EXACT = Machine("cpu", "fp32", "tests")
+EXACT = DeviceSpec("cpu", "fp32", "tests")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -41,31 +46,40 @@ def parity():
 
 
 @pytest.fixture(scope="session")
-def vgg():
-    return build_network("vgg", "vgg19-normalised", EXACT)
+def backend():
+    """torch in float32 with the embedded weights of all parts."""
+    return TorchBackend(EXACT, {part: embedded_model(name) for part, name in find("quantart").weights.items()})
 
 
 @pytest.fixture(scope="session")
-def decoder():
-    return build_network("decoder", "adain-decoder", EXACT)
+def vgg(backend):
+    return backend.network("vgg", VGG19)
 
 
 @pytest.fixture(scope="session")
-def codebook():
-    """The embedded one alone, without the decoder that was trained with it."""
-    book = build_network("codebook", "quantart-vgg19", EXACT)
-    book.decoder = None
-    return book
+def decoder(backend):
+    return backend.network("decoder", Decoder)
+
+
+@pytest.fixture(scope="session")
+def painter(backend):
+    return backend.network("painter", Painter)
+
+
+@pytest.fixture(scope="session")
+def codebook(backend):
+    """The embedded one, with the decoder that was trained with it."""
+    return backend.network("codebook", ArtCodebook)
 
 
 @pytest.fixture(scope="session")
 def quantart_model():
-    return quantart.load("quantart", device="cpu", precision="fp32")
+    return quantart.load("quantart", device="cpu", precision="fp32", backend="torch")
 
 
 @pytest.fixture(scope="session")
 def adain_model():
-    return quantart.load("adain", device="cpu", precision="fp32")
+    return quantart.load("adain", device="cpu", precision="fp32", backend="torch")
 
 
 def scene(width: int, height: int, seed: int = 0) -> np.ndarray:
@@ -78,15 +92,6 @@ def scene(width: int, height: int, seed: int = 0) -> np.ndarray:
         picture += np.sin(fx * x + fy * y + phase)[..., None] * random.uniform(-0.5, 0.5, 3)
     picture += random.normal(0, 0.08, picture.shape)
     return np.uint8(np.clip(picture * 0.25 + 0.5, 0, 1) * 255)
-
-
-def awake(guide: StyleGuide, seed: int) -> StyleGuide:
-    """A style guide that changes something: its last layers are no longer zero."""
-    with torch.random.fork_rng(), torch.no_grad():
-        torch.manual_seed(seed)
-        for value in guide.parameters():
-            value.add_(0.05 * torch.randn_like(value))
-    return guide
 
 
 @pytest.fixture

@@ -35,11 +35,11 @@ class TorchBackend:
 
     def tile_of_image(self, pixels: np.ndarray) -> Tensor:
         # uint8 goes to the device as it is: a quarter of the bytes.
-        image = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.spec.device).permute(2, 0, 1)[None]
+        image = tensor_of(pixels).to(self.spec.device).permute(2, 0, 1)[None]
         return image.float().div_(255) if image.dtype == torch.uint8 else image.float()
 
     def array(self, values: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self.spec.device)
+        return tensor_of(values).to(self.spec.device)
 
     def numpy(self, values: Tensor) -> np.ndarray:
         return (values.float() if values.is_floating_point() else values).cpu().numpy()
@@ -95,6 +95,12 @@ class TorchBackend:
             network.to(self.spec.device, torch.float32 if exact else self.spec.dtype)
             self._networks[key] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return self._networks[key]
+
+
+def tensor_of(values: np.ndarray) -> Tensor:
+    """The same numbers as a tensor. Read-only arrays, as Pillow returns them, are copied: torch has no such tensors."""
+    contiguous = np.ascontiguousarray(values)
+    return torch.from_numpy(contiguous if contiguous.flags.writeable else contiguous.copy())
 
 
 def load_network(kind: type[nn.Module], file: ModelFile) -> Any:

@@ -71,7 +71,7 @@ class AdaIN(FeedForward[AdaINSettings]):
         found: Moments = run(ENCODE, style)["moments"]
         return found
 
-    def blend(self, styles: Sequence[Moments], weights: Sequence[float]) -> Moments:
+    def blend(self, run: Runner, styles: Sequence[Moments], weights: Sequence[float]) -> Moments:
         return Moments.lerp(list(styles), list(weights))
 
     def paint(self, run: Runner, content: Image, style: Moments, settings: AdaINSettings) -> np.ndarray:

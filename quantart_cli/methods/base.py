@@ -51,7 +51,7 @@ class FeedForward(Generic[S]):
         """What the method needs of one style picture."""
         raise NotImplementedError
 
-    def blend(self, styles: Sequence[Any], weights: Sequence[float]) -> Any:
+    def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         """Several encoded styles as one; weights sum to 1. Only called for two or more."""
         raise NotImplementedError
 

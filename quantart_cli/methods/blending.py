@@ -71,7 +71,7 @@ def decode_in_tiles(network: StyleVQGAN, decode: Callable[[Tensor], Tensor], z: 
     def work(tile: Tile) -> None:
         outer = tile.grown(_whole(HALO["vqgan"], stride), height, width, stride)
         rows, columns = outer.shrunk(stride).slices
-        sums.add(window, outer, decode(z[:, :, rows, columns]))
+        sums.add(tile, outer, decode(z[:, :, rows, columns]))
 
     with fixed(network.decoder):
         cut.run(height, width, work)

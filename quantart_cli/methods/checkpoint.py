@@ -17,8 +17,8 @@ from quantart_cli.checkpoints.writing import write_tensors
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture
 from quantart_cli.images.names import printable
-from quantart_cli.methods.controls import Controls
-from quantart_cli.methods.guidance import Guidance, State
+from quantart_cli.methods.inputs import OptimisationInputs, State
+from quantart_cli.settings import Settings
 
 _FORMAT = 1
 _NONE = "{} is no checkpoint of quantart gatys, or damaged: remove it to begin anew, or give --checkpoint another file"
@@ -28,8 +28,8 @@ def facts_of(
     content: Picture,
     styles: Iterable[Picture],
     style_weights: Iterable[float],
-    controls: Controls,
-    guidance: Guidance,
+    settings: Settings,
+    inputs: OptimisationInputs,
     **others: Any,
 ) -> dict[str, Any]:
     """What decides the picture, as JSON has it: pictures by their sha256, everything else as it is.
@@ -38,20 +38,20 @@ def facts_of(
         content: the picture, at the size to be painted.
         styles: as they are encoded.
         style_weights: one each.
-        controls: of the method.
-        guidance: masks, and a picture to start from.
+        settings: of the method.
+        inputs: masks, and a picture to start from.
         others: whatever else: seed, precision, weights.
     """
-    start = None if guidance.start is None else _digest(guidance.start)
+    start = None if inputs.start is None else _digest(inputs.start)
     return {
         "format": _FORMAT,
         "content": _digest(content.rgb, content.alpha),
         "styles": [_digest(style.rgb, style.alpha) for style in styles],
         "style-weights": list(style_weights),
-        "mask": [_digest(mask) for mask in guidance.masks],
-        "style-mask": [_digest(mask) for mask in guidance.style_masks],
+        "mask": [_digest(mask) for mask in inputs.masks],
+        "style-mask": [_digest(mask) for mask in inputs.style_masks],
         "picture to start from": start,
-        **{name.replace("_", "-"): value for name, value in asdict(controls).items()},  # type: ignore[call-overload]
+        **{name.replace("_", "-"): value for name, value in asdict(settings).items()},
         **{name.replace("_", "-"): value for name, value in others.items()},
     }
 

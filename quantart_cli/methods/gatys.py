@@ -172,7 +172,7 @@ class Optimisation:
     def start(self, content: Tensor, level: Level) -> Tensor:
         """The picture that the first level begins with, (1, 3, h, w)."""
         if self.inputs.start is not None:
-            start = torch.from_numpy(self.inputs.start).permute(2, 0, 1)[None]
+            start = torch.from_numpy(self.inputs.start.copy()).permute(2, 0, 1)[None]
             return resized(floats(start, self.device), level.size)
         shape = (1, 3, level.height, level.width)
         if self.settings.init == "style":

@@ -31,6 +31,7 @@ that a position is quantized once. The authors' own networks are in methods/quan
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +41,7 @@ import numpy as np
 from quantart_cli.methods.adain import DECODE, ENCODE
 from quantart_cli.methods.base import FeedForward, adain
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, parse_brush
-from quantart_cli.runner import Image, MapOf, Runner
+from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
 from quantart_cli.stages import EPSILON, Map, Moments, Pixels, Stage, Summed
 
@@ -232,10 +233,10 @@ class QuantArt(FeedForward[QuantArtSettings]):
         table, penalty = _padded(table, penalty)
         return StyleEntries(found["z"], found["s3"], found["s2"], table, penalty, found["m4"])
 
-    def blend(self, styles: Sequence[Any], weights: Sequence[float]) -> Any:
+    def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         if isinstance(styles[0], Moments):
             return Moments.lerp(list(styles), list(weights))
-        return blend_entries(styles, weights)
+        return blend_entries(run.backend, styles, weights)
 
     def paint(self, run: Runner, content: Image, style: Any, settings: QuantArtSettings) -> np.ndarray:
         codebook = self.codebook(settings)
@@ -299,13 +300,48 @@ def _padded(keys: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return keys.astype(np.float32), np.pad(penalty, (0, missing), constant_values=_HIDDEN).astype(np.float32)
 
 
-def blend_entries(styles: Sequence[StyleEntries], weights: Sequence[float]) -> StyleEntries:
-    """Several styles as one codebook: all their entries, side by side.
+def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Sequence[float]) -> StyleEntries:
+    """Several styles as one codebook: all their entries, one style below the other.
 
     A weight w adds T log(w N) to the similarities of its style's entries, with N styles and T the temperature of the
     matching: equal weights add nothing, a weight of 0 removes the style.
+
+    Every style gets a border of one position, and all get the same width. The border repeats the edge, so that patches
+    of a style never reach into the next. Positions of the border are no entries.
     """
-    raise NotImplementedError
+    used = [(style, w * len(styles)) for style, w in zip(styles, weights, strict=True) if w > 0]
+    sizes = [style.values.size for style, _ in used]
+    height, width = sum(h + 2 for h, _ in sizes), max(w + 2 for _, w in sizes)
+    keys = np.zeros((_KEY, height, width), np.float32)
+    penalty = np.full((height, width), _HIDDEN, np.float32)
+    top = 1
+    for (style, weight), (h, w) in zip(used, sizes, strict=True):
+        keys[:, top : top + h, 1 : w + 1] = style.keys[:, : h * w].reshape(_KEY, h, w)
+        added = _TEMPERATURE * math.log(weight)
+        penalty[top : top + h, 1 : w + 1] = style.penalty[: h * w].reshape(h, w) - added
+        top += h + 2
+    table, flat = _padded(keys.reshape(_KEY, -1), penalty.reshape(-1))
+    maps = [_stacked(backend, [getattr(style, name) for style, _ in used]) for name in ("values", "s3", "s2")]
+    return StyleEntries(*maps, table, flat, Moments.lerp([style.moments for style in styles], list(weights)))
+
+
+def _stacked(backend: Backend, maps: Sequence[MapOf]) -> MapOf:
+    """Maps of several styles, one below the other, each with a border of one position that repeats its edge."""
+    stride = maps[0].stride
+    side = 8 // stride  # values a side of a position
+    height, width = sum(each.size[0] + 2 * side for each in maps), max(each.size[1] + 2 * side for each in maps)
+    found = backend.allocate(maps[0].values, height, width)
+    top = 0
+    for each in maps:
+        h, w = each.size
+        rows = slice(top + side, top + side + h)
+        found[:, :, rows, side : side + w] = each.values
+        found[:, :, rows, :side] = each.values[:, :, :, :1]
+        found[:, :, rows, side + w :] = each.values[:, :, :, -1:]
+        found[:, :, top : top + side] = found[:, :, rows.start : rows.start + 1]
+        found[:, :, rows.stop : rows.stop + side] = found[:, :, rows.stop - 1 : rows.stop]
+        top += h + 2 * side
+    return MapOf(found, stride)
 
 
 def _paint_art(

@@ -8,9 +8,10 @@ import pytest
 import torch
 
 import quantart_cli as quantart
-from quantart_cli.engine.choices import normalise_weights
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.controls import AdaINControls
+from quantart_cli.images import read_picture
+from quantart_cli.methods.adain import DECODE, AdaINSettings
+from quantart_cli.settings import normalise_weights
 from tests.conftest import scene
 
 CONTENT, STYLE = scene(61, 47, 1), scene(64, 48, 2)
@@ -113,7 +114,7 @@ def test_several_styles_are_weighted(adain_model):
     ("weights", "message"),
     [
         ([1], "1 style weights for 2"),
-        ([1, -1], "not negative"),
+        ([1, -1], "at least 0"),
         ([0, 0], "not all of them 0"),
         ([1, float("nan")], "must"),
     ],
@@ -180,26 +181,20 @@ def test_wholly_transparent_pictures_do_no_harm(adain_model):
 
 
 def test_an_overflow_is_computed_again_in_fp32(monkeypatch):
-    model = quantart.load("adain", device="cpu", precision="fp32")
+    model = quantart.load("adain", device="cpu", precision="fp32", backend="torch")
     exact = pixels(model.stylize(CONTENT, STYLE))
-    reduced = quantart.load("adain", device="cpu", precision="bf16")
+    reduced = quantart.load("adain", device="cpu", precision="bf16", backend="torch")
     style = reduced.encode_style(STYLE)
-    broken = reduced._networks.decoder
-    monkeypatch.setattr(reduced._networks, "decoder", lambda z: broken(z) * torch.tensor(float("inf")))
-    painted = reduced.paint(quantart_picture(CONTENT), style, AdaINControls())
+    whole = reduced.backend.prepare(DECODE)
+    monkeypatch.setitem(reduced.backend._stages, DECODE.name, lambda *z: (whole(*z)[0] * torch.inf,))
+    painted = reduced.paint(read_picture(CONTENT), style, AdaINSettings())
     assert painted.precision == "fp32"
     assert "bf16 overflowed" in painted.notes[0]
     assert np.array_equal(painted.picture.rgb, exact)
 
 
-def quantart_picture(array):
-    from quantart_cli.images import read_picture
-
-    return read_picture(array)
-
-
 def test_bf16_is_close_to_fp32(quantart_model):
-    reduced = quantart.load("quantart", device="cpu", precision="bf16")
+    reduced = quantart.load("quantart", device="cpu", precision="bf16", backend="torch")
     one, two = (
         pixels(model.stylize(CONTENT, STYLE, fidelity=0.0)).astype(float) for model in (quantart_model, reduced)
     )
@@ -218,7 +213,7 @@ def test_bf16_is_close_to_fp32(quantart_model):
         (lambda model, style: model.stylize(CONTENT, style, preserve_color="lumma"), "did you mean luma"),
         (lambda model, style: model.stylize("nowhere.jpg", style), "nowhere.jpg"),
         (lambda model, style: model.stylize(CONTENT.astype(float), style), "uint8"),
-        (lambda model, style: quantart.load("adain").stylize(CONTENT, style), "another model"),
+        (lambda model, style: quantart.load("adain", backend="torch").stylize(CONTENT, style), "another model"),
     ],
 )
 def test_mistakes_are_one_line(quantart_model, style, call, message):
@@ -228,13 +223,13 @@ def test_mistakes_are_one_line(quantart_model, style, call, message):
 
 
 def test_too_large_a_picture_is_refused(monkeypatch, adain_model):
-    monkeypatch.setattr("quantart_cli.engine.memory.available", lambda _: 10**6)
+    monkeypatch.setattr("quantart_cli.memory.available", lambda _: 10**6)
     with pytest.raises(QuantArtError, match="needs about"):
         adain_model.stylize(CONTENT, STYLE)
 
 
 def test_max_pixels_of_a_model():
-    model = quantart.load("adain", device="cpu", precision="fp32", max_pixels=100)
+    model = quantart.load("adain", device="cpu", precision="fp32", backend="torch", max_pixels=100)
     file = io.BytesIO()
     PIL.Image.fromarray(CONTENT).save(file, "PNG")
     with pytest.raises(QuantArtError, match="above the limit"):

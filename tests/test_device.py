@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from quantart_cli.engine.device import choose
+from quantart_cli.device import choose_device
 from quantart_cli.errors import QuantArtError
 
 
@@ -17,9 +17,9 @@ def only_a_cpu(monkeypatch, bf16: bool):
 @pytest.mark.parametrize(("bf16", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_auto_on_a_cpu_follows_the_hardware(monkeypatch, bf16, precision):
     only_a_cpu(monkeypatch, bf16)
-    machine = choose()
-    assert (machine.device, machine.precision) == ("cpu", precision)
-    assert machine.why
+    spec = choose_device()
+    assert (spec.device, spec.precision) == ("cpu", precision)
+    assert spec.reason
 
 
 def test_auto_takes_a_gpu_and_its_bf16(monkeypatch):
@@ -28,9 +28,9 @@ def test_auto_takes_a_gpu_and_its_bf16(monkeypatch):
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU")
     for has, precision in ((True, "bf16"), (False, "fp32")):
         monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, has=has: has)
-        machine = choose()
-        assert (machine.device, machine.precision) == ("cuda", precision)
-        assert "Some GPU" in machine.why
+        spec = choose_device()
+        assert (spec.device, spec.precision) == ("cuda", precision)
+        assert "Some GPU" in spec.reason
 
 
 @pytest.mark.parametrize(
@@ -47,10 +47,10 @@ def test_auto_takes_a_gpu_and_its_bf16(monkeypatch):
 def test_refusals(monkeypatch, device, precision, message):
     only_a_cpu(monkeypatch, True)
     with pytest.raises(QuantArtError, match=message):
-        choose(device, precision)
+        choose_device(device, precision)
 
 
 def test_as_asked(monkeypatch):
     only_a_cpu(monkeypatch, True)
-    assert choose("cpu", "fp32").dtype == torch.float32
-    assert choose("cpu", "bf16").dtype == torch.bfloat16
+    assert choose_device("cpu", "fp32").dtype == torch.float32
+    assert choose_device("cpu", "bf16").dtype == torch.bfloat16

@@ -3,31 +3,31 @@
 import pytest
 import torch
 
-from quantart_cli.engine import memory
-from quantart_cli.engine.machine import Machine
+from quantart_cli import memory
+from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.lbfgs import LBFGS
 
-MACHINE = Machine("cpu", "fp32", "tests")
+SPEC = DeviceSpec("cpu", "fp32", "tests")
 
 
 def test_too_large_a_picture_is_refused_with_a_way_out(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda _: 10**9)
-    memory.check_memory(memory.needed(500_000, MACHINE), MACHINE, "small.png")
-    with pytest.raises(QuantArtError, match=r"huge.png needs about .* GB .* 1.0 GB are free: reduce it with --size"):
-        memory.check_memory(memory.needed(50_000_000, MACHINE), MACHINE, "huge.png")
+    memory.check_memory(memory.needed(500_000, SPEC), SPEC, "small.png")
+    with pytest.raises(QuantArtError, match=r"huge.png needs about .* GB .* 1.0 GB are free: reduce it with size"):
+        memory.check_memory(memory.needed(50_000_000, SPEC), SPEC, "huge.png")
 
 
 def test_halves_and_no_gradients_need_less():
-    half = Machine("cpu", "bf16", "tests")
-    assert memory.needed(1000, half) < memory.needed(1000, MACHINE)
-    assert memory.needed(1000, MACHINE, gradients=True) > memory.needed(1000, MACHINE)
-    assert memory.needed(1000, MACHINE, "vqgan") > memory.needed(1000, MACHINE)
+    half = DeviceSpec("cpu", "bf16", "tests")
+    assert memory.needed(1000, half) < memory.needed(1000, SPEC)
+    assert memory.needed(1000, SPEC, gradients=True) > memory.needed(1000, SPEC)
+    assert memory.needed(1000, SPEC, "vqgan") > memory.needed(1000, SPEC)
 
 
 def test_unknown_memory_refuses_nothing(monkeypatch):
     monkeypatch.setattr(memory, "available", lambda _: None)
-    memory.check_memory(10**15, MACHINE, "x")
+    memory.check_memory(10**15, SPEC, "x")
 
 
 @pytest.mark.parametrize(
@@ -40,7 +40,7 @@ def test_unknown_memory_refuses_nothing(monkeypatch):
 )
 def test_running_out_is_one_line(error):
     with (
-        pytest.raises(QuantArtError, match=r"memory ran out on x\.png: reduce it with --size"),
+        pytest.raises(QuantArtError, match=r"memory ran out on x\.png: reduce it with size"),
         memory.out_of_memory("x.png"),
     ):
         raise error
@@ -59,6 +59,6 @@ def test_bugs_stay_bugs():
 @pytest.mark.parametrize("side", [64, 1024, 2048])
 def test_what_the_optimiser_remembers_is_counted(side):
     descent = LBFGS(torch.zeros(1, 3, side, side), lambda x, _: (0.0, x))
-    bf16 = Machine("cpu", "bf16", "tests")
+    bf16 = DeviceSpec("cpu", "bf16", "tests")
     beside = memory.needed(side * side, bf16, gradients=True) + (memory._OPTIMISED + 48) * side * side
     assert memory.needed_to_optimise(side, side, None, bf16) == beside + descent._history * 24 * side * side
