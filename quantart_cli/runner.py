@@ -42,6 +42,9 @@ class Backend(Protocol):
     def numpy(self, values: Any) -> np.ndarray:
         """What a network returned as a float32 or integer array."""
 
+    def stored(self, values: np.ndarray, like: Any) -> Any:
+        """float32 numbers in the type in which a map is stored."""
+
     def allocate(self, like: Any, height: int, width: int) -> Any:
         """Memory for a whole map, (1, C, height, width), of the type and the channels of one tile's."""
 
@@ -111,6 +114,11 @@ class Image:
         rows = np.stack([self.opacity[part].mean(0, dtype=np.float32) for part in _areas(self.opacity.shape[0], height)])
         return np.stack([rows[:, part].mean(1) for part in _areas(rows.shape[1], width)], axis=1) / np.float32(255)
 
+    def visible(self, stride: int) -> np.ndarray | None:
+        """Which positions of features are mostly opaque, (h, w) bool, at least one; None: all."""
+        weight = self.weight(stride)
+        return None if weight is None else weight >= min(0.5, float(weight.max()))
+
 
 class Runner:
     """Runs stages over the tiles of pictures.
@@ -162,6 +170,29 @@ class Runner:
             tiler.grain = grain
         self.backend.finished(stage, tiler.side is not None)
         return run.results()
+
+
+    def change_channels(
+        self, z: MapOf, change: Callable[[np.ndarray, slice], np.ndarray], at_a_time: int = 32
+    ) -> MapOf:
+        """A new map, computed by numpy: for what needs all positions of a channel at once, such as ranks.
+
+        Args:
+            z: a map, (1, C, h, w).
+            change: called with (c, h·w) float32 and the channels these are; returns as many numbers.
+            at_a_time: c, for the memory.
+
+        Returns:
+            a map of the same size and type.
+        """
+        channels, (height, width) = z.values.shape[1], z.size
+        found = self.backend.allocate(z.values, height, width)
+        for first in range(0, channels, at_a_time):
+            part = slice(first, min(first + at_a_time, channels))
+            values = self.backend.numpy(z.values[:, part]).reshape(-1, height * width)
+            changed = change(values, part).reshape(1, -1, height, width)
+            found[:, part] = self.backend.stored(changed.astype(np.float32, copy=False), z.values)
+        return MapOf(found, z.stride)
 
 
 class _Run:

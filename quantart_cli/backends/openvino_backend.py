@@ -132,6 +132,12 @@ class OpenVINOBackend:
             return values
         return (values.astype(np.uint32) << 16).view(np.float32)
 
+    def stored(self, values: np.ndarray, like: np.ndarray) -> np.ndarray:
+        if like.dtype != np.uint16:
+            return values
+        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
+        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)  # rounded to the nearest, ties to even
+
     def allocate(self, like: np.ndarray, height: int, width: int) -> np.ndarray:
         return alloc_scratch((1, like.shape[1], height, width), like.dtype)
 

@@ -55,8 +55,8 @@ class Decoder(nn.Module):
         return x.float()
 
 
-class AffineDecoder(nn.Module):
-    """A decoder of features that are first scaled and shifted, channel by channel: AdaIN is such a map."""
+class PlainDecoder(nn.Module):
+    """A decoder of features as they are."""
 
     parts = {"decoder": Decoder}
 
@@ -64,9 +64,26 @@ class AffineDecoder(nn.Module):
         super().__init__()
         self.decoder = decoder
 
-    def forward(self, z: Tensor, slope: Tensor, shift: Tensor) -> tuple[Tensor]:
+    def forward(self, z: Tensor) -> tuple[Tensor]:
+        """D(z): (1, 512, h, w) -> (1, 3, 8h, 8w) float32."""
+        return (self.decoder(z),)
+
+
+class AffineDecoder(PlainDecoder):
+    """A decoder of features that are first scaled and shifted, channel by channel: AdaIN is such a map."""
+
+    def forward(self, z: Tensor, slope: Tensor, shift: Tensor) -> tuple[Tensor]:  # type: ignore[override]
         """D(slope · z + shift): (1, 512, h, w), (512,), (512,) -> (1, 3, 8h, 8w) float32."""
         return (self.decoder(scaled(z, slope, shift)),)
+
+
+class LinearDecoder(PlainDecoder):
+    """A decoder of features that a matrix is first applied to: whitening and colouring is such a map."""
+
+    def forward(self, z: Tensor, matrix: Tensor, shift: Tensor) -> tuple[Tensor]:  # type: ignore[override]
+        """D(matrix · z + shift): (1, 512, h, w), (512, 512), (512,) -> (1, 3, 8h, 8w) float32."""
+        rows = matrix @ z.flatten(2).float() + shift[:, None]  # (1, 512, h·w)
+        return (self.decoder(rows.view_as(z)),)
 
 
 def scaled(z: Tensor, slope: Tensor, shift: Tensor) -> Tensor:
