@@ -14,6 +14,7 @@ from quantart_cli.errors import QuantArtError, suggest
 from quantart_cli.methods.adain import AdaINSettings
 from quantart_cli.methods.gatys_settings import GatysSettings
 from quantart_cli.methods.quantart import QuantArtSettings
+from quantart_cli.methods.swap import SwapSettings
 from quantart_cli.methods.wct import WCTSettings
 from quantart_cli.settings import Settings
 
@@ -114,6 +115,19 @@ More of the style's distribution than means and deviations: --transfer efdm or -
         help="""Fast, any style. Colours and textures are closer to the style than with adain, shapes less clear.
 
 quantart wct photo.jpg painting.jpg -o out.png --alpha 0.7""",
+    ),
+    Method(
+        name="swap",
+        summary="Paint a picture with the most similar patches of the painting (style swap).",
+        paper="Chen and Schmidt 2016",
+        settings=SwapSettings,
+        target="quantart_cli.methods.swap:Swap",
+        weights={"vgg": "vgg19-normalised", "decoder": "adain-decoder"},
+        models={"adain-decoder": None},
+        help="""Any style. Every piece of the picture is one of the painting, averaged where they overlap. The time grows
+with the sizes of both pictures: a small --style-size is quicker.
+
+quantart swap photo.jpg painting.jpg -o out.png --patch 5""",
     ),
     Method(
         name="gatys",

@@ -37,7 +37,7 @@ def test_the_result_has_the_styles_distribution_at_any_size():
     for count in (50, 500, 3000):
         values = rng.normal(size=count).astype(np.float32)
         found = matched_to(values, Quantiles.of(style), 0)
-        assert (np.diff(found[np.argsort(values)]) >= -1e-6).all()
+        assert (np.diff(found[np.argsort(values, kind="stable")]) >= 0).all()
         for level in (0.1, 0.5, 0.9):
             assert np.quantile(found, level) == pytest.approx(np.quantile(style, level), abs=0.15)
     assert found.min() >= style.min()
