@@ -14,6 +14,7 @@ from quantart_cli.errors import QuantArtError, suggest
 from quantart_cli.methods.adain import AdaINSettings
 from quantart_cli.methods.gatys_settings import GatysSettings
 from quantart_cli.methods.quantart import QuantArtSettings
+from quantart_cli.methods.sanet import SANetSettings
 from quantart_cli.methods.swap import SwapSettings
 from quantart_cli.methods.wct import WCTSettings
 from quantart_cli.settings import Settings
@@ -128,6 +129,19 @@ quantart wct photo.jpg painting.jpg -o out.png --alpha 0.7""",
 with the sizes of both pictures: a small --style-size is quicker.
 
 quantart swap photo.jpg painting.jpg -o out.png --patch 5""",
+    ),
+    Method(
+        name="sanet",
+        summary="Paint a picture by attention to the positions of the painting (SANet).",
+        paper="Park and Lee 2019",
+        settings=SANetSettings,
+        target="quantart_cli.methods.sanet:SANet",
+        weights={"vgg": "vgg19-normalised", "sanet": "sanet"},
+        models={"sanet": None},
+        help="""Any style, in one pass. The weights, 33 MB, do not come with quantart: convert the authors' two files,
+transformer_iter_500000.pth and decoder_iter_500000.pth, and give the result as --model.
+
+quantart sanet photo.jpg painting.jpg -o out.png --model sanet.safetensors""",
     ),
     Method(
         name="gatys",

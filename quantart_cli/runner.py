@@ -12,7 +12,7 @@ happens at the true borders of the picture only. So the tiles do not change the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -92,7 +92,9 @@ class Image:
     opacity: np.ndarray | None = None
 
     @classmethod
-    def of(cls, pixels: np.ndarray, opacity: np.ndarray | None = None, smallest: int = SMALLEST_SIDE, multiple: int = 1) -> Image:
+    def of(
+        cls, pixels: np.ndarray, opacity: np.ndarray | None = None, smallest: int = SMALLEST_SIDE, multiple: int = 1
+    ) -> Image:
         """Prepare a picture.
 
         Args:
@@ -111,7 +113,9 @@ class Image:
         if self.opacity is None:
             return None
         height, width = (-(-length // stride) for length in self.opacity.shape)
-        rows = np.stack([self.opacity[part].mean(0, dtype=np.float32) for part in _areas(self.opacity.shape[0], height)])
+        rows = np.stack(
+            [self.opacity[part].mean(0, dtype=np.float32) for part in _areas(self.opacity.shape[0], height)]
+        )
         return np.stack([rows[:, part].mean(1) for part in _areas(rows.shape[1], width)], axis=1) / np.float32(255)
 
     def visible(self, stride: int) -> np.ndarray | None:
@@ -171,7 +175,6 @@ class Runner:
         self.backend.finished(stage, tiler.side is not None)
         return run.results()
 
-
     def change_channels(
         self, z: MapOf, change: Callable[[np.ndarray, slice], np.ndarray], at_a_time: int = 32
     ) -> MapOf:
@@ -193,6 +196,19 @@ class Runner:
             changed = change(values, part).reshape(1, -1, height, width)
             found[:, part] = self.backend.stored(changed.astype(np.float32, copy=False), z.values)
         return MapOf(found, z.stride)
+
+    def mean_of(self, maps: Sequence[MapOf], weights: Sequence[float]) -> MapOf:
+        """The weighted mean of maps of one size; weights sum to 1."""
+        if len(maps) == 1:
+            return maps[0]
+
+        def mix(values: np.ndarray, part: slice) -> np.ndarray:
+            total = values * np.float32(weights[0])
+            for each, weight in zip(maps[1:], weights[1:], strict=True):
+                total += self.backend.numpy(each.values[:, part]).reshape(total.shape) * np.float32(weight)
+            return total
+
+        return self.change_channels(maps[0], mix)
 
 
 class _Run:

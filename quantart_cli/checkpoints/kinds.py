@@ -48,6 +48,7 @@ KINDS = {
         Kind("quantart-vgg19", "QuantArt codebook for VGG-19"),
         Kind("quantart-painter", "QuantArt painter"),
         Kind("adain-decoder", "AdaIN decoder"),
+        Kind("sanet", "SANet"),
         Kind("vgg19-normalised", "normalised VGG-19"),
         Kind("quantart-vqgan", "QuantArt on VQGAN"),
         Kind("vqgan", "VQGAN, stage 1"),
@@ -103,6 +104,8 @@ def identify(shapes: Mapping[str, Sequence[int]]) -> str | None:
     """
     if "decoder.fuse3.weight" in shapes:
         return "quantart-painter"
+    if "transform.merge_conv.weight" in shapes:
+        return "sanet"
     if "entries" in shapes and "project.weight" in shapes:
         return "quantart-vgg19"
     if any(name.startswith(tuple(f"{end}." for end in ENDS)) for name in shapes):
