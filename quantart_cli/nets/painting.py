@@ -176,8 +176,9 @@ class PaintedDecoder(nn.Module):
         Returns:
             (1, 3, 8h, 8w) float32.
         """
-        index = best[0].long()
         table = values[0].flatten(1).T  # (m, 512)
+        # Of very few entries a whole quarter may be unused ones behind the last; their weight is 0.
+        index = best[0].long().clamp(max=table.shape[0] - 1)
         painted = scaled(z, slope, shift)
         for k in range(TOP):
             copies = table.index_select(0, index[k].flatten()).float().T.unflatten(1, z.shape[2:])[None]
