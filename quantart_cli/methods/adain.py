@@ -123,11 +123,14 @@ class AdaIN(FeedForward[AdaINSettings]):
 
 def _with_quantiles(run: Runner, z: MapOf, content: Image, style: Quantiles, alpha: float) -> MapOf:
     """(1 - α) z + α t, with t of equation 4 of EFDM."""
-    visible = content.visible(8)
-    counted = None if visible is None else visible.reshape(-1)
+    channels = range(0, z.values.shape[1], 32)  # some at a time, for the memory
+    totals = sum(run.backend.numpy(z.values[:, first : first + 32]).sum(1) for first in channels)
+    positions, visible = np.argsort(np.ravel(totals), kind="stable"), content.visible(8)
+    if visible is not None:
+        positions = positions[visible.reshape(-1)[positions]]
 
-    def change(values: np.ndarray, channels: slice) -> np.ndarray:
-        t = [matched_to(row, style, channels.start + i, counted) for i, row in enumerate(values)]
+    def change(values: np.ndarray, part: slice) -> np.ndarray:
+        t = [matched_to(row, style, part.start + i, positions) for i, row in enumerate(values)]
         return (1 - alpha) * values + alpha * np.stack(t)
 
     return run.change_channels(z, change)

@@ -10,8 +10,9 @@ features is that of their quantiles.
 Departures from the reference program:
 
 * It takes features of equal size. Here the quantiles of the style are interpolated at those of the content.
-* Equal values keep the order of their positions (a stable sort). Channels that do not vary have no order: they take the
-  style's mean, as in AdaIN.
+* More than half of the features are 0, and the reference gives equal values an order that depends on where they are:
+  with it, a picture upside down is painted differently. Here equal values are ordered by the sum of all channels.
+* Channels that do not vary have no order: they take the style's mean, as in AdaIN.
 * Transparent positions do not count; theirs are interpolated between the others.
 """
 
@@ -52,20 +53,26 @@ class Quantiles:
         return sum(weight * float(part[channel].mean(dtype=np.float64)) for weight, part in self.parts)
 
 
-def matched_to(values: np.ndarray, style: Quantiles, channel: int, visible: np.ndarray | None = None) -> np.ndarray:
-    """Values (n,) of a channel with the distribution of the style's; ``visible`` (n,) are those that count."""
-    own = values if visible is None else values[visible]
+def matched_to(values: np.ndarray, style: Quantiles, channel: int, positions: np.ndarray) -> np.ndarray:
+    """The values of a channel with the distribution of the style's.
+
+    Args:
+        values: (n,).
+        style: what to match.
+        channel: which of its channels.
+        positions: indices of the values that count, in the order that equal values get.
+    """
+    own = values[positions]
     if own.max() - own.min() <= 1e-5 * np.abs(own).max():
         return np.full_like(values, style.mean(channel))
     order = np.argsort(own, kind="stable")
     targets = style.at(channel, _levels(len(own))).astype(np.float32)
-    found = np.empty_like(own)
-    found[order] = targets
-    if visible is None:
-        return found
-    every: np.ndarray = np.interp(values, own[order], targets).astype(np.float32)
-    every[visible] = found
-    return every
+    if len(own) == len(values):
+        found = np.empty_like(values)
+    else:
+        found = np.interp(values, own[order], targets).astype(np.float32)
+    found[positions[order]] = targets
+    return found
 
 
 def _levels(count: int) -> np.ndarray:

@@ -14,9 +14,9 @@ from tests.exact import encode, image_of, paint
 
 
 def transferred(content: torch.Tensor, style: torch.Tensor) -> np.ndarray:
-    """(1, C, h, w) each -> (C, n)."""
-    quantiles = Quantiles.of(style[0].flatten(1).numpy())
-    return np.stack([matched_to(row, quantiles, i) for i, row in enumerate(content[0].flatten(1).numpy())])
+    """(1, C, h, w) each -> (C, n); equal values keep the order of their positions."""
+    quantiles, rows = Quantiles.of(style[0].flatten(1).numpy()), content[0].flatten(1).numpy()
+    return np.stack([matched_to(row, quantiles, i, np.arange(len(row))) for i, row in enumerate(rows)])
 
 
 def test_parity():
@@ -36,7 +36,7 @@ def test_the_result_has_the_styles_distribution_at_any_size():
     style = np.sort(rng.gamma(2, size=(1, 500)).astype(np.float32))
     for count in (50, 500, 3000):
         values = rng.normal(size=count).astype(np.float32)
-        found = matched_to(values, Quantiles.of(style), 0)
+        found = matched_to(values, Quantiles.of(style), 0, np.arange(count))
         assert (np.diff(found[np.argsort(values, kind="stable")]) >= 0).all()
         for level in (0.1, 0.5, 0.9):
             assert np.quantile(found, level) == pytest.approx(np.quantile(style, level), abs=0.15)
@@ -49,20 +49,26 @@ def test_hidden_positions_do_not_count():
     values, style = rng.normal(size=40).astype(np.float32), Quantiles.of(rng.normal(size=(1, 30)))
     visible = rng.random(40) < 0.6
     spoilt = np.where(visible, values, 100).astype(np.float32)
-    found = matched_to(spoilt, style, 0, visible)
-    np.testing.assert_array_equal(found[visible], matched_to(values[visible], style, 0))
+    found = matched_to(spoilt, style, 0, np.flatnonzero(visible))
+    np.testing.assert_array_equal(found[visible], matched_to(values[visible], style, 0, np.arange(visible.sum())))
     assert np.isfinite(found).all()
+
+
+def test_equal_values_get_the_order_that_is_given():
+    style = Quantiles.of(np.array([[1.0, 2, 3, 4]]))
+    found = matched_to(np.array([0, 0, 5, 0], np.float32), style, 0, np.array([3, 2, 0, 1]))
+    np.testing.assert_allclose(found, [2, 3, 4, 1])
 
 
 def test_a_constant_channel_takes_the_styles_mean():
     style = Quantiles.of(np.array([[1.0, 2, 6]]))
-    np.testing.assert_allclose(matched_to(np.zeros(5, np.float32), style, 0), 3)
+    np.testing.assert_allclose(matched_to(np.zeros(5, np.float32), style, 0, np.arange(5)), 3)
 
 
 def test_several_styles_are_averaged_by_quantiles():
     first, second = Quantiles.of(np.array([[0.0, 1]])), Quantiles.of(np.array([[10.0, 30]]))
     mixed = Quantiles.lerp([first, second], [0.75, 0.25])
-    np.testing.assert_allclose(matched_to(np.array([5, 4], np.float32), mixed, 0), [8.25, 2.5])
+    np.testing.assert_allclose(matched_to(np.array([5, 4], np.float32), mixed, 0, np.arange(2)), [8.25, 2.5])
 
 
 @pytest.mark.parametrize("transfer", ["adain", "efdm", "wct"])

@@ -130,7 +130,8 @@ def test_several_styles(load, name, settings):
         for styles, weights in (([STYLE], None), ([STYLE, second], [1, 0]), ([STYLE, second], None))
     )
     if not isinstance(model.program, Optimising):
-        assert np.abs(alone - silent).mean() < 1  # the candidates of QuantArt's matching depend on the number of entries
+        # QuantArt's candidates depend on the number of entries.
+        assert np.abs(alone - silent).mean() < 1
     assert np.abs(alone - both).max() > 1
 
 
