@@ -6,6 +6,8 @@ Sun, Feng, Saenko: "Return of frustratingly easy domain adaptation" (CORAL), AAA
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # the Y of YIQ and of YCbCr (BT.601)
@@ -107,7 +109,7 @@ def _statistics(picture: np.ndarray, weight: np.ndarray | None) -> tuple[np.ndar
     return mean, deviation, (scatter * np.outer(inverse, inverse) + np.eye(3)) / count
 
 
-def _weighted_bands(picture: np.ndarray, weight: np.ndarray | None):
+def _weighted_bands(picture: np.ndarray, weight: np.ndarray | None) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     for rows in _bands(picture.shape):
         pixels = np.asarray(picture[rows], np.float64).reshape(-1, 3)
         weights = np.ones(len(pixels)) if weight is None else np.asarray(weight[rows], np.float64).reshape(-1)
@@ -117,7 +119,8 @@ def _weighted_bands(picture: np.ndarray, weight: np.ndarray | None):
 def _power(symmetric: np.ndarray, exponent: float) -> np.ndarray:
     """A power of a symmetric positive definite matrix, by its eigenvectors."""
     values, vectors = np.linalg.eigh(symmetric)
-    return (vectors * np.maximum(values, np.finfo(np.float64).tiny) ** exponent) @ vectors.T
+    power: np.ndarray = (vectors * np.maximum(values, np.finfo(np.float64).tiny) ** exponent) @ vectors.T
+    return power
 
 
 def _bands(shape: tuple[int, ...]) -> list[slice]:

@@ -16,8 +16,8 @@ from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
 from quantart_cli.scratch import resident_bytes
 
-# Peak bytes a pixel of a tile by bytes of the dtype, measured with benchmarks/memory.py. Feature maps at full resolution
-# decide it: 64 channels in VGG-19 and 128 in VQGAN, a few of them alive at once in a forward pass, all of them where
+# Peak bytes a pixel of a tile by bytes of the dtype, measured with benchmarks/memory.py. Feature maps at full
+# resolution decide it: 64 channels in VGG-19 and 128 in VQGAN, a few of them alive at once in a forward pass, all of them where
 # gradients are taken.
 _FORWARD = {
     ("torch", "vgg19"): {2: 260, 4: 540},
@@ -64,8 +64,8 @@ def needed_in_tiles(width: int, height: int, side: int | None, spec: DeviceSpec,
     """
     halo = HALO[network]
     rows, columns = (size if side is None else min(size, side + 2 * halo) for size in (height, width))
-    # Beside the work on one tile: the pixels read and painted, and relu4_1 of the picture, 512 channels at stride 8; with
-    # VQGAN the picture as floats, twice, and the sums of overlapping tiles. Large arrays may be in scratch files.
+    # Beside the work on one tile: the pixels read and painted, and relu4_1 of the picture, 512 channels at stride 8.
+    # VQGAN: the picture as floats, twice, and the sums of overlapping tiles. Large arrays may be in scratch files.
     pixels = width * height
     features = 8 * spec.bytes * pixels
     if network != "vgg19":
@@ -77,7 +77,9 @@ def needed_in_tiles(width: int, height: int, side: int | None, spec: DeviceSpec,
     return 2 * resident_bytes(3 * pixels) + rest + needed(rows * columns, spec, network)
 
 
-def choose_tile(width: int, height: int, tile: int | str | None, spec: DeviceSpec, network: str = "vgg19") -> int | None:
+def choose_tile(
+    width: int, height: int, tile: int | str | None, spec: DeviceSpec, network: str = "vgg19"
+) -> int | None:
     """The side of the tiles of a forward pass in pixels; None: the whole picture.
 
     With VGG-19 on a CPU, tiles are faster even where memory is plenty: they stay in the caches, and memory is reused.

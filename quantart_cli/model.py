@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -43,11 +43,7 @@ from quantart_cli.methods.inputs import OptimisationInputs, mask_of
 from quantart_cli.registry import Method
 from quantart_cli.runner import Backend, Image, NotFinite, Runner
 from quantart_cli.settings import BACKENDS, PRESERVE_COLOR, STYLE_SIZE, Settings, normalise_weights, parse_tile
-from quantart_cli.stages import Moments
 from quantart_cli.tiling import Tiler
-
-if TYPE_CHECKING:
-    from quantart_cli.backends.torch_backend import TorchBackend
 
 Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
 """What a picture may be given as; arrays are (H, W[, 1, 3 or 4])."""
@@ -173,9 +169,7 @@ def files_of(
     return {**files, **{part: model for part in given if model is not None}}, given
 
 
-def _why_not_openvino(
-    row: Method, target: str, device: str, precision: str, backend: str, pixels: int
-) -> str | None:
+def _why_not_openvino(row: Method, target: str, device: str, precision: str, backend: str, pixels: int) -> str | None:
     """Why OpenVINO does not compute this, or None."""
     from importlib.util import find_spec
 
@@ -270,7 +264,13 @@ class Model:
     @cached_property
     def identity(self) -> str:
         """Tells models apart: a style encoded by a model of the same identity, in any process, can be used."""
-        parts = [self.method.name, self.spec.backend, self.spec.kind, self.spec.precision, *sorted(self.weights.values())]
+        parts = [
+            self.method.name,
+            self.spec.backend,
+            self.spec.kind,
+            self.spec.precision,
+            *sorted(self.weights.values()),
+        ]
         return " ".join(parts)
 
     def encode_style(
@@ -329,7 +329,7 @@ class Model:
             seed: of all random numbers.
             progress: called after each tile or step with a :class:`~quantart_cli.methods.base.Step`.
             masks: regions of the content, white is inside; one for each style or each of ``style_masks``. They are
-                resized to the content. With a single one the rest of the picture is not painted. Optimising methods only.
+                resized to the content. With a single one the rest is not painted. Optimising methods only.
             style_masks: the part of a style that the region of the same number takes. Optimising methods only.
             start: a picture to start from, instead of ``init``. Optimising methods only.
             **settings: the method's own, for example ``fidelity=0.7``.
@@ -355,7 +355,14 @@ class Model:
                 None if start is None else self._read(start).rgb,
             )
         painted = self.paint(
-            picture, style, chosen, preserve_color=preserve_color, tile=tile, seed=seed, progress=progress, inputs=inputs
+            picture,
+            style,
+            chosen,
+            preserve_color=preserve_color,
+            tile=tile,
+            seed=seed,
+            progress=progress,
+            inputs=inputs,
         )
         if painted.stopped:
             raise KeyboardInterrupt
@@ -388,7 +395,9 @@ class Model:
         if style.identity != self.identity:
             raise QuantArtError("the style was encoded by another model: encode it with this one")
         if inputs is not None and not self.optimises:
-            raise QuantArtError(f"{self.method.name} takes no masks and no start: an optimising method such as gatys does")
+            raise QuantArtError(
+                f"{self.method.name} takes no masks and no start: an optimising method such as gatys does"
+            )
         with self._lock:
             return self._paint(content, style, settings, preserve_color, parse_tile(tile), int(seed), progress, inputs)
 

@@ -84,8 +84,8 @@ _BUILT_IN = (
             "quantart-vqgan": "quantart_cli.methods.quantart_vqgan:QuantArtVQGAN",
         },
         backends=("torch", "openvino"),
-        help="""The picture is rebuilt from pieces of the style picture, as far as --fidelity says, with strokes as broad
-as --brush says.
+        help="""The picture is rebuilt from pieces of the style picture, as far as --fidelity says, with strokes as
+broad as --brush says.
 
 quantart stylize photo.jpg painting.jpg -o out.png --fidelity 0.7""",
     ),
@@ -138,8 +138,10 @@ quantart swap photo.jpg painting.jpg -o out.png --patch 5""",
         target="quantart_cli.methods.sanet:SANet",
         weights={"vgg": "vgg19-normalised", "sanet": "sanet"},
         models={"sanet": None},
-        help="""Any style, in one pass. The weights, 33 MB, do not come with quantart: convert the authors' two files,
-transformer_iter_500000.pth and decoder_iter_500000.pth, and give the result as --model.
+        help="""Any style, in one pass. The weights, 32 MB, do not come with quantart: get the authors' two files and
+convert them.
+
+quantart convert transformer_iter_500000.pth decoder_iter_500000.pth -o sanet.safetensors
 
 quantart sanet photo.jpg painting.jpg -o out.png --model sanet.safetensors""",
     ),

@@ -42,8 +42,8 @@ class Backend(Protocol):
     def numpy(self, values: Any) -> np.ndarray:
         """What a network returned as a float32 or integer array."""
 
-    def stored(self, values: np.ndarray, like: Any) -> Any:
-        """float32 numbers in the type in which a map is stored."""
+    def to_map(self, values: np.ndarray) -> Any:
+        """(1, C, h, w) float32 or int32 as a map of this backend, in its precision."""
 
     def allocate(self, like: Any, height: int, width: int) -> Any:
         """Memory for a whole map, (1, C, height, width), of the type and the channels of one tile's."""
@@ -175,6 +175,20 @@ class Runner:
         self.backend.finished(stage, tiler.side is not None)
         return run.results()
 
+    def select(self, source: MapOf, places: np.ndarray) -> MapOf:
+        """A map of some positions of another.
+
+        Args:
+            source: (1, C, h, w).
+            places: (a, b) integers, positions of the source in row order.
+
+        Returns:
+            (1, C, a, b).
+        """
+        columns = source.size[1]
+        rows = self.backend.numpy(source.values[0][:, places // columns, places % columns][None])
+        return MapOf(self.backend.to_map(np.ascontiguousarray(rows)), source.stride)
+
     def change_channels(
         self, z: MapOf, change: Callable[[np.ndarray, slice], np.ndarray], at_a_time: int = 32
     ) -> MapOf:
@@ -194,7 +208,7 @@ class Runner:
             part = slice(first, min(first + at_a_time, channels))
             values = self.backend.numpy(z.values[:, part]).reshape(-1, height * width)
             changed = change(values, part).reshape(1, -1, height, width)
-            found[:, part] = self.backend.stored(changed.astype(np.float32, copy=False), z.values)
+            found[:, part] = self.backend.to_map(np.ascontiguousarray(changed, np.float32))
         return MapOf(found, z.stride)
 
     def mean_of(self, maps: Sequence[MapOf], weights: Sequence[float]) -> MapOf:
@@ -275,9 +289,10 @@ class _Run:
         if (tile.height, tile.width) == self.size:
             self.stored[name] = self.backend.keep(values)
             return
+        tile = tile.rounded(output.multiple)
         if name not in self.stored:
-            height, width = (-(-length // output.stride) for length in self.size)
-            self.stored[name] = self.backend.allocate(values, height, width)
+            whole = Tile(0, 0, *self.size).rounded(output.multiple).shrunk(output.stride)
+            self.stored[name] = self.backend.allocate(values, whole.height, whole.width)
         rows, columns = tile.shrunk(output.stride).slices
         own_rows, own_columns = tile.within(outer).shrunk(output.stride).slices
         self.stored[name][:, :, rows, columns] = values[:, :, own_rows, own_columns]

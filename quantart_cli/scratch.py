@@ -1,8 +1,8 @@
-"""Arrays as large as a picture, in pages of their own: small ones in memory, large ones in files without a name.
+"""Arrays as large as a picture: small ones in memory, large ones in memory-mapped temporary files without a name.
 
-What lies in such a file takes memory only while it is worked on: the system writes it out and drops it when memory is
-short, and :func:`release` takes it off the process at once. The files lie where ``TMPDIR`` says, else in /var/tmp, which
-unlike /tmp is on a disk; nobody sees them, and they go with the process, however that ends.
+A mapped file takes memory only while it is used: the system writes it out and drops it when memory is short, and
+:func:`release` drops it from the process at once. The files are in ``TMPDIR``, by default in /var/tmp, which unlike
+/tmp is on a disk. They have no name and disappear with the process, however it ends.
 """
 
 from __future__ import annotations
@@ -16,43 +16,44 @@ import sys
 import threading
 import weakref
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 LARGE = 128 << 20
-"""Bytes from which on an array lies in a file."""
+"""Bytes from which on an array is in a file."""
 
 _mapped: weakref.WeakSet[mmap.mmap] = weakref.WeakSet()
 _lock = threading.Lock()
+# Linux alone can reserve room on a disk and drop pages from a process.
+_CAN_MAP = hasattr(os, "posix_fallocate") and hasattr(mmap, "MADV_DONTNEED")
 
 
-def alloc_scratch(shape: Sequence[int], dtype: type | str) -> np.ndarray:
-    """An array of zeros, given back when it goes, whatever the allocator is set to.
+def alloc_scratch(shape: Sequence[int], dtype: Any) -> np.ndarray[Any, Any]:
+    """An array of zeros in pages of its own, which the system gets back when the array is freed.
 
-    For what is as large as the picture and stays while it is painted: among the blocks that come and go it would leave
-    holes which nothing fits. Where a large one cannot lie in a file, it lies in memory.
+    The heap would keep such pages: a large array that outlives the blocks allocated after it leaves a hole that
+    nothing else fits. Where no file can be made, a large array is in anonymous memory.
     """
     count = math.prod(shape)
     size = max(count * np.dtype(dtype).itemsize, 1)
-    pages = _in_file(size) if size >= LARGE else None
-    if pages is None:
-        pages = mmap.mmap(-1, size)
-    return np.frombuffer(pages, dtype, count=count).reshape(shape)
+    pages = _map_file(size) if size >= LARGE else None
+    return np.frombuffer(pages or mmap.mmap(-1, size), dtype, count=count).reshape(shape)
 
 
 def resident_bytes(size: int) -> int:
-    """Bytes of memory that an array of so many bytes takes while nobody works on it: all of them, or none."""
-    if size < LARGE or not _can():
+    """Bytes of memory that an array of ``size`` bytes takes while it is not in use: ``size``, or 0 when in a file."""
+    if size < LARGE or not _CAN_MAP:
         return size
     try:
-        told = os.statvfs(_folder())
+        disk = os.statvfs(_folder())
     except OSError:
         return size
-    return size if told.f_bavail * told.f_frsize < size else 0
+    return size if disk.f_bavail * disk.f_frsize < size else 0
 
 
 def release() -> None:
-    """Take what lies in files off this process's memory; it comes back when it is looked at, from the system's."""
+    """Drop the mapped arrays from this process's memory; their values are read back when they are used."""
     if not _mapped:
         return
     with _lock:
@@ -60,15 +61,15 @@ def release() -> None:
             pages.madvise(mmap.MADV_DONTNEED)
 
 
-def _in_file(size: int) -> mmap.mmap | None:
+def _map_file(size: int) -> mmap.mmap | None:
     """Pages of a new file without a name; None where there is no room for it."""
-    if not _can():
+    if not _CAN_MAP:
         return None
-    from tempfile import TemporaryFile  # which takes its time
+    from tempfile import TemporaryFile  # slow to import
 
     try:
         with TemporaryFile(dir=_folder()) as file:
-            # A disk that is full later on would end the process without a word.
+            # Without the reservation a disk that fills up later would kill the process (SIGBUS).
             os.posix_fallocate(file.fileno(), 0, size)
             pages = mmap.mmap(file.fileno(), size)
     except OSError:
@@ -76,11 +77,6 @@ def _in_file(size: int) -> mmap.mmap | None:
     with _lock:
         _mapped.add(pages)
     return pages
-
-
-def _can() -> bool:
-    """Whether the system can reserve room on a disk, and take pages off a process: Linux."""
-    return hasattr(os, "posix_fallocate") and hasattr(mmap, "MADV_DONTNEED")
 
 
 def _folder() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 
@@ -23,16 +24,18 @@ class Map:
 
     Attributes:
         stride: pixels a side of one position.
+        multiple: the network rounds the picture's height and width up to a multiple of so many pixels.
     """
 
     stride: int
+    multiple: int = 1
 
 
 @dataclass(frozen=True)
 class Pixels:
     """Output of a stage: the painted picture, (1, 3, h, w) about [0, 1], stored as uint8."""
 
-    stride: int = 1
+    stride: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
@@ -57,8 +60,8 @@ class Stage:
 
     Attributes:
         name: in messages and in the cache.
-        net: ``"module:Class"`` of the network. Its class attribute ``parts`` has the classes of the networks it is made
-            of, by part; its ``forward`` takes the inputs in the order of ``maps``, ``whole`` and ``scalars``, and
+        net: ``"module:Class"`` of the network. Its class attribute ``parts`` has the classes of the networks it is
+            built from, by part; its ``forward`` takes the inputs in the order of ``maps``, ``whole`` and ``scalars``, and
             returns the outputs as a tuple.
         parts: names of those networks.
         maps: inputs that are cut into tiles, with their stride and their channels. ``image`` is (1, 3, h, w) float32 in
@@ -91,6 +94,7 @@ class Stage:
         """Tiles begin at multiples of it."""
         inputs = [stride for stride, _ in self.maps.values()]
         outputs = [output.stride for output in self.outputs.values() if not isinstance(output, Summed)]
+        outputs += [output.multiple for output in self.outputs.values() if isinstance(output, Map)]
         return math.lcm(8, *inputs, *outputs)
 
 

@@ -1,26 +1,19 @@
-"""The statistics of styles on the disk: a folder of small files, so that a style is encoded only once.
+"""The statistics of styles in the cache on the disk, so that a style is encoded only once. Does not import torch.
 
-``<cache>/styles/<key>`` holds mean and standard deviation as float32, and the sha256 of these bytes. A file that cannot
-be read, or has another length or checksum, counts as missing. A cache that cannot be written is no error. Does not
-import torch.
+An entry is mean and standard deviation as float32. A cache that cannot be read or written is no error.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
-from quantart_cli.checkpoints.cache import cache_folder
+from quantart_cli.checkpoints import cache
 from quantart_cli.images import Picture
 from quantart_cli.stages import Moments
 
-_MOST = 1000  # files of 4 kB; the oldest are removed
-_DIGEST = 32
 _FORMAT = "2"
 
 
@@ -43,47 +36,19 @@ def get_or_compute(key: str, compute: Callable[[], Moments]) -> Moments:
     known = get(key)
     if known is None:
         known = compute()
-        if isinstance(known, Moments):
-            put(key, known)
+        put(key, known)
     return known
 
 
 def get(key: str) -> Moments | None:
     """The moments stored under a key; None if there are none."""
-    try:
-        data = _folder().joinpath(key).read_bytes()
-    except (OSError, TypeError):
+    data = cache.get(f"styles/{key}")
+    if not data or len(data) % 8:
         return None
-    numbers, digest = data[:-_DIGEST], data[-_DIGEST:]
-    if len(numbers) % 8 or not numbers or hashlib.sha256(numbers).digest() != digest:
-        return None
-    mean, std = np.frombuffer(numbers, "<f4").reshape(2, -1).astype(np.float32)
+    mean, std = np.frombuffer(data, "<f4").reshape(2, -1).astype(np.float32)
     return Moments(mean, std)
 
 
 def put(key: str, moments: Moments) -> None:
-    """Store moments; a failure to write is ignored."""
-    numbers = np.stack([moments.mean, moments.std]).astype("<f4").tobytes()
-    with contextlib.suppress(OSError, TypeError):
-        folder = _folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{key}.{os.urandom(4).hex()}"
-        try:
-            temporary.write_bytes(numbers + hashlib.sha256(numbers).digest())
-            os.replace(temporary, folder / key)
-        finally:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-        _remove_oldest(folder)
-
-
-def _folder() -> Path:
-    return cache_folder() / "styles"
-
-
-def _remove_oldest(folder: Path) -> None:
-    with os.scandir(folder) as found:
-        files = [(entry.stat().st_mtime, entry.path) for entry in found]
-    for _, path in sorted(files)[: max(0, len(files) - _MOST)]:
-        with contextlib.suppress(OSError):
-            os.unlink(path)
+    """Store moments."""
+    cache.put(f"styles/{key}", np.stack([moments.mean, moments.std]).astype("<f4").tobytes())

@@ -1,4 +1,4 @@
-"""Tiles: a picture is cut into rectangles, and the rectangles are halved when memory runs out. Does not import torch."""
+"""Tiles: a picture is cut into rectangles, which are halved when memory runs out. Does not import torch."""
 
 from __future__ import annotations
 
@@ -69,6 +69,11 @@ class Tile:
         """The same rectangle, counted from the corner of another tile."""
         top, left = outer.top, outer.left
         return Tile(self.top - top, self.left - left, self.bottom - top, self.right - left)
+
+    def rounded(self, multiple: int) -> Tile:
+        """The tile with its end rounded up to a multiple."""
+        bottom, right = -(-self.bottom // multiple) * multiple, -(-self.right // multiple) * multiple
+        return Tile(self.top, self.left, bottom, right, self.usual)
 
     def shrunk(self, stride: int) -> Tile:
         """The tile in positions of features of this stride; its corner must be at a multiple of the stride."""

@@ -46,8 +46,10 @@ def test_there_are_commands_to_check():
 
 
 def test_every_option_named_exists():
-    group = typer.main.get_command(app)
-    known = {name for command in group.commands.values() for parameter in command.params for name in parameter.opts}
+    known, groups = set(), [typer.main.get_command(app)]
+    for command in groups:  # grows while it is read: commands of commands
+        groups += getattr(command, "commands", {}).values()
+        known |= {name for parameter in command.params for name in parameter.opts}
     named = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)", README))
     assert named
     assert named <= known

@@ -36,6 +36,17 @@ class Paint(nn.Module):
         return (sum(parts) / 3 * (1 - amount) + colour.view(1, -1, 1, 1) * amount,)
 
 
+class Rounded(nn.Module):
+    """A map of stride 2 that ends at a multiple of 8 pixels, as pooling that rounds up asks for."""
+
+    parts: dict[str, type[nn.Module]] = {}
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        height, width = image.shape[2:]
+        padded = F.pad(image, (0, -width % 8, 0, -height % 8), mode="replicate")
+        return (F.avg_pool2d(padded, 2),)
+
+
 class Broken(nn.Module):
     """Returns what overflowed."""
 
@@ -127,6 +138,14 @@ def test_a_tile_that_ran_out_of_memory_counts_once(monkeypatch):
     assert len(told) == 1
     np.testing.assert_allclose(found["moments"].std, expected["moments"].std, rtol=1e-5)
     np.testing.assert_allclose(found["moments"].mean, expected["moments"].mean, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(96, 128), (97, 131)])
+def test_a_map_that_ends_at_a_multiple(size):
+    stage = Stage("rounded", f"{HERE}:Rounded", (), {"image": (1, 3)}, {"x": Map(2, multiple=8)})
+    whole, tiled = (runner(side)(stage, image(*size))["x"] for side in (None, 48))
+    assert whole.size == tiled.size == (-(-size[0] // 8) * 4, -(-size[1] // 8) * 4)
+    assert torch.equal(whole.values, tiled.values)
 
 
 def test_progress_counts_the_tiles_of_each_stage():

@@ -15,8 +15,8 @@ import argparse
 from pathlib import Path
 
 from quantart_cli.checkpoints.convert import tensors_of
+from quantart_cli.checkpoints.hashing import sha256_of
 from quantart_cli.checkpoints.loading import open_tensors
-from quantart_cli.checkpoints.streams import sha256_of
 from quantart_cli.checkpoints.writing import write_tensors
 
 PUBLISHED = {

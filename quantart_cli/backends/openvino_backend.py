@@ -132,11 +132,11 @@ class OpenVINOBackend:
             return values
         return (values.astype(np.uint32) << 16).view(np.float32)
 
-    def stored(self, values: np.ndarray, like: np.ndarray) -> np.ndarray:
-        if like.dtype != np.uint16:
+    def to_map(self, values: np.ndarray) -> np.ndarray:
+        if values.dtype != np.float32 or self.spec.precision != "bf16":
             return values
-        bits = np.ascontiguousarray(values, np.float32).view(np.uint32)
-        return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)  # rounded to the nearest, ties to even
+        bits = values.view(np.uint32) + np.uint32(0x8000)  # rounded to the nearest
+        return (bits >> 16).astype(np.uint16)
 
     def allocate(self, like: np.ndarray, height: int, width: int) -> np.ndarray:
         return alloc_scratch((1, like.shape[1], height, width), like.dtype)
@@ -160,28 +160,37 @@ class OpenVINOBackend:
             QuantArtError: the weights are damaged, or the cache cannot be written.
         """
         precision = "fp32" if stage.exact else self.spec.precision
-        maps = self.spec.precision
-        key = self._key(stage, precision, maps)
-        made_from = self._made_from(stage)
-        compiled = _find(key, made_from, precision)
+        key = self._key(stage, precision, self.spec.precision)
+        compiled = _find(key, self._made_from(stage), precision)
         if compiled is None:
             self.notify(f"preparing the network {stage.name} for OpenVINO, this once")
-            with files_cache.writing(key, None) as folder:
-                compiled = _find(key, made_from, precision)
-                if compiled is None:  # and not exported by another process meanwhile
-                    from quantart_cli.backends.openvino_export import export
-
-                    blob = export(stage, self.files, precision, maps)
-                    place = files_cache.temporary(folder, ".blob")
-                    place.write_bytes(blob)
-                    digest = hashlib.sha256(blob).hexdigest()
-                    files_cache.install(
-                        key, place, f"{stage.name}.blob", sha256=digest, kind="openvino", source=made_from
-                    )
-                    compiled = _find(key, made_from, precision)
+            try:
+                compiled = self._export(stage, key, precision)
+            except files_cache.CacheError:  # no cache: prepared anew in every process
+                compiled = _read(self._blob(stage, precision), precision)
         if compiled is None:
             raise QuantArtError(f"OpenVINO cannot read the exported network {stage.name}: use backend torch")
         return _Network(compiled)
+
+    def _blob(self, stage: Stage, precision: str) -> bytes:
+        """The exported network."""
+        from quantart_cli.backends.openvino_export import export
+
+        return export(stage, self.files, precision, self.spec.precision)
+
+    def _export(self, stage: Stage, key: str, precision: str) -> Any:
+        """Export a network into the cache, and read it back."""
+        made_from = self._made_from(stage)
+        with files_cache.writing(key, self.notify) as folder:
+            compiled = _find(key, made_from, precision)
+            if compiled is not None:  # another process exported it meanwhile
+                return compiled
+            blob = self._blob(stage, precision)
+            place = files_cache.temporary(folder, ".blob")
+            place.write_bytes(blob)
+            digest = hashlib.sha256(blob).hexdigest()
+            files_cache.install(key, place, f"{stage.name}.blob", sha256=digest, kind="openvino", source=made_from)
+            return _find(key, made_from, precision)
 
     def _key(self, stage: Stage, precision: str, maps: str) -> str:
         """Name of the cache entry."""
@@ -261,8 +270,16 @@ def _find(key: str, made_from: dict[str, str], precision: str) -> Any | None:
         return None
     try:
         data = library().tensor_from_file(entry.path)
-        if hashlib.sha256(data.data).hexdigest() != entry.sha256:
-            return None
-        return core().import_model(data, "CPU", compile_options(precision))
     except (RuntimeError, ValueError, OSError):  # what OpenVINO raises for everything it cannot read
+        return None
+    return _read(data, precision) if hashlib.sha256(data.data).hexdigest() == entry.sha256 else None
+
+
+def _read(data: Any, precision: str) -> Any | None:
+    """The compiled network in the bytes of an export, given as bytes or as a tensor; None if it cannot be read."""
+    if isinstance(data, bytes):
+        data = library().Tensor(np.frombuffer(data, np.uint8).copy())
+    try:
+        return core().import_model(data, "CPU", compile_options(precision))
+    except (RuntimeError, ValueError):
         return None

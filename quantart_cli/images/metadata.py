@@ -1,9 +1,10 @@
-"""What a file says beside its pixels: gathered on reading, handed to Pillow's writers on writing."""
+"""EXIF, XMP, resolution, comments and text: collected on reading, given to Pillow's writers on writing."""
 
 from __future__ import annotations
 
 import math
 import re
+from dataclasses import dataclass
 from typing import Any
 
 from PIL import Image
@@ -11,7 +12,7 @@ from PIL import Image
 from quantart_cli.images import exif as exif_block
 from quantart_cli.images.picture import Metadata, Picture
 
-# Tags of a TIFF's first directory that describe the picture rather than how its file is laid out: ImageDescription,
+# Tags of a TIFF's first directory that describe the picture rather than the layout of its file: ImageDescription,
 # Make, Model, Software, DateTime, Artist, HostComputer, Copyright.
 DESCRIPTIVE_TAGS = (270, 271, 272, 305, 306, 315, 316, 33432)
 _NO_TEXT = ("XML:com.adobe.xmp", "Raw profile type ")
@@ -20,16 +21,29 @@ _XMP_NAMESPACE = b"http://ns.adobe.com/xap/1.0/\0"
 DAMAGED_EXIF = "damaged EXIF data dropped"
 
 
-def collect(image: Image.Image) -> tuple[Metadata, int, list[str]]:
-    """Gather the metadata of a loaded image.
+@dataclass(frozen=True)
+class Header:
+    """What a file says besides its pixels.
 
-    Returns:
-        The metadata, cleaned; the orientation 1 to 8 that is still to be applied; notes for the person.
+    Attributes:
+        metadata: cleaned.
+        orientation: 1 to 8 as in EXIF, still to be applied.
+        profile: the ICC profile.
+        notes: for the person.
     """
+
+    metadata: Metadata
+    orientation: int
+    profile: bytes | None
+    notes: tuple[str, ...] = ()
+
+
+def collect(image: Image.Image) -> Header:
+    """Gather what a file says besides its pixels; a PNG must be loaded."""
     notes: list[str] = []
-    orientation, exif = 1, None
+    orientation, exif, packet = None, None, _xmp(image)
     try:
-        # a TIFF has no EXIF block of its own, and Pillow may have turned it upright on loading
+        # A TIFF has no EXIF block of its own, and Pillow turns it upright when it is loaded.
         block = _tiff_exif(image) if image.format == "TIFF" else _exif_bytes(image)
         if image.format == "TIFF":
             orientation = image.getexif().get(274, 1)
@@ -40,8 +54,13 @@ def collect(image: Image.Image) -> tuple[Metadata, int, list[str]]:
         raise
     except Exception:  # ours raises ValueError; Pillow's TIFF directories may raise anything
         notes.append(DAMAGED_EXIF)
-    metadata = Metadata(exif=exif, xmp=_xmp(image), dpi=_dpi(image), comment=_comment(image), text=_text(image))
-    return metadata, orientation if orientation in range(1, 9) else 1, notes
+    if orientation is None and packet:  # macOS writes it there alone when a PNG is turned
+        orientation = exif_block.xmp_orientation(packet)
+    xmp = exif_block.cleaned_xmp(packet) if packet else None
+    metadata = Metadata(exif=exif, xmp=xmp, dpi=_dpi(image), comment=_comment(image), text=_text(image))
+    if orientation is None or not 1 <= orientation <= 8:
+        orientation = 1
+    return Header(metadata, orientation, image.info.get("icc_profile"), tuple(notes))
 
 
 def _exif_bytes(image: Image.Image) -> bytes | None:
@@ -79,7 +98,7 @@ def _xmp(image: Image.Image) -> bytes | None:
         xmp = next((data[len(_XMP_NAMESPACE) :] for data in segments if data.startswith(_XMP_NAMESPACE)), None)
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")
-    return exif_block.cleaned_xmp(xmp) if isinstance(xmp, bytes) else None
+    return xmp if isinstance(xmp, bytes) else None
 
 
 def _dpi(image: Image.Image) -> tuple[float, float] | None:

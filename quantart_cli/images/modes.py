@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image
 
+from quantart_cli.images.picture import Pixels
 from quantart_cli.images.profiles import to_srgb
+
+AnyArray = np.ndarray[Any, np.dtype[Any]]
 
 
 def to_rgb_alpha(
-    image: Image.Image, profile: bytes | None = None, depth: int = 8
-) -> tuple[np.ndarray, np.ndarray | None, list[str]]:
+    image: Image.Image, profile: bytes | None = None, depth: int = 8, white_is_zero: bool = False
+) -> tuple[Pixels, Pixels | None, list[str]]:
     """The colours and the alpha of a loaded PIL image of any mode.
 
     16-bit grey (I;16 and its kin, and I up to 65535) is divided by 257; I that stays within 255 is taken as it is (it
@@ -21,12 +26,13 @@ def to_rgb_alpha(
         image: loaded.
         profile: its embedded ICC profile, or None.
         depth: bits a sample had in the file: only a PNG's transparent colour is given in these.
+        white_is_zero: whether 16-bit grey runs from white to black, which Pillow inverts in 8 bits alone.
 
     Returns:
         rgb (H, W, 3) uint8; alpha (H, W) uint8 or None when opaque everywhere; notes for the person.
     """
     notes: list[str] = []
-    colour, alpha = _split(image, depth, notes)
+    colour, alpha = _split(image, depth, white_is_zero, notes)
     rgb, note = to_srgb(colour, profile)
     if note:
         notes.append(note)
@@ -35,7 +41,7 @@ def to_rgb_alpha(
     return np.array(rgb), alpha, notes
 
 
-def _split(image: Image.Image, depth: int, notes: list[str]) -> tuple[Image.Image, np.ndarray | None]:
+def _split(image: Image.Image, depth: int, white_is_zero: bool, notes: list[str]) -> tuple[Image.Image, Pixels | None]:
     """(colours in mode L, RGB, CMYK or LAB; alpha (H, W) uint8 or None)."""
     mode = image.mode
     if (mode in ("P", "PA") and image.has_transparency_data) or mode == "RGBa":
@@ -49,6 +55,7 @@ def _split(image: Image.Image, depth: int, notes: list[str]) -> tuple[Image.Imag
         return colour, _keyed(np.asarray(colour), image.info.get("transparency"), depth, mode)
     if mode.startswith("I;16"):
         values = np.asarray(image).astype(np.uint16, copy=False)
+        values = 65535 - values if white_is_zero else values
         return _grey(values, 257), _keyed(values, image.info.get("transparency"), 16, mode)
     if mode == "I":
         return _integers(image, notes)
@@ -59,7 +66,7 @@ def _split(image: Image.Image, depth: int, notes: list[str]) -> tuple[Image.Imag
     return image.convert("RGB"), None  # P, RGBX, YCbCr, HSV
 
 
-def _keyed(pixels: np.ndarray, key: object, depth: int, mode: str) -> np.ndarray | None:
+def _keyed(pixels: AnyArray, key: object, depth: int, mode: str) -> Pixels | None:
     """Alpha of a picture one of whose colours is transparent (PNG tRNS): 0 where a pixel has it, 255 elsewhere.
 
     ``key`` is in the file's samples of ``depth`` bits, whereas Pillow has brought ``pixels`` to 8 bits (but for I;16).
@@ -78,12 +85,12 @@ def _keyed(pixels: np.ndarray, key: object, depth: int, mode: str) -> np.ndarray
     return np.where(hidden, np.uint8(0), np.uint8(255))
 
 
-def _grey(values: np.ndarray, divisor: int) -> Image.Image:
+def _grey(values: AnyArray, divisor: int) -> Image.Image:
     """Unsigned integers divided by ``divisor`` and rounded, as mode L."""
     return Image.fromarray(((values.astype(np.uint32) + divisor // 2) // divisor).astype(np.uint8))
 
 
-def _integers(image: Image.Image, notes: list[str]) -> tuple[Image.Image, np.ndarray | None]:
+def _integers(image: Image.Image, notes: list[str]) -> tuple[Image.Image, Pixels | None]:
     values = np.asarray(image)
     highest = int(values.max())
     # Pillow before 11 opens a 16-bit PNG in this mode: however dark, its white is 65535
@@ -98,7 +105,7 @@ def _integers(image: Image.Image, notes: list[str]) -> tuple[Image.Image, np.nda
     return _grey(values, (2**31 - 1) // 255), None
 
 
-def _floats(values: np.ndarray, notes: list[str]) -> Image.Image:
+def _floats(values: AnyArray, notes: list[str]) -> Image.Image:
     missing = np.isnan(values)
     if missing.any():
         notes.append("values that are not numbers are read as black")

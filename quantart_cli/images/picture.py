@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+"""uint8, (H, W) or (H, W, channels)."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +39,15 @@ class Picture:
     Attributes:
         rgb: (H, W, 3) uint8, C-contiguous, sRGB; not premultiplied by alpha.
         alpha: (H, W) uint8, 255 opaque; None when every pixel is opaque.
-        metadata: what the file said beside the pixels.
+        metadata: what else the file contains.
         name: for messages: the file's name, ``<stdin>``, ``<bytes>``, ``<image>`` or ``<array>``.
-        notes: one-line remarks for the person, such as "animated: the first frame is used".
+        notes: one-line remarks for the person, such as "3 pages: the first is used".
 
     Raises ValueError when the arrays have other shapes or types: that is a bug of the caller.
     """
 
-    rgb: np.ndarray
-    alpha: np.ndarray | None = None
+    rgb: Pixels
+    alpha: Pixels | None = None
     metadata: Metadata = field(default_factory=Metadata)
     name: str = "<array>"
     notes: tuple[str, ...] = ()
@@ -57,12 +61,12 @@ class Picture:
     @property
     def width(self) -> int:
         """Pixels from left to right."""
-        return self.rgb.shape[1]
+        return int(self.rgb.shape[1])
 
     @property
     def height(self) -> int:
         """Pixels from top to bottom."""
-        return self.rgb.shape[0]
+        return int(self.rgb.shape[0])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -76,7 +80,7 @@ class Picture:
             image.putalpha(Image.fromarray(self.alpha))
         return image
 
-    def with_rgb(self, rgb: np.ndarray) -> Picture:
+    def with_rgb(self, rgb: Pixels) -> Picture:
         """The same picture (alpha, metadata, name, notes) with other colours, (H, W, 3) uint8 of the same size.
 
         Raises ValueError when ``rgb`` has another shape or type.

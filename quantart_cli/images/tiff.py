@@ -1,134 +1,127 @@
-"""A TIFF written around an EXIF block, so that camera tags, GPS and maker notes stay as they are.
+"""A TIFF written around an EXIF block. Our own, because Pillow and libvips rewrite EXIF and break maker notes.
 
-An EXIF block is itself a small TIFF file. Laid at the start of the file it keeps every offset in it valid; the
-strips, the profile and a new first directory follow. (Pillow writes these directories anew, and only some of them
-when it compresses.)
+An EXIF block is itself a small TIFF file. At the start of the file every offset in it stays valid; the strips, the
+profile and a new first directory follow.
 """
 
 from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.ahead import ahead
+from quantart_cli.files import printable
 from quantart_cli.images.exif import EXIF_IFD, GPS_IFD, Block
-from quantart_cli.images.metadata import DESCRIPTIVE_TAGS
-from quantart_cli.images.names import printable
+from quantart_cli.images.metadata import DESCRIPTIVE_TAGS, exif_of, xmp_of
 from quantart_cli.images.picture import Picture
-from quantart_cli.pages import let_go
+from quantart_cli.scratch import release
 
-BYTE, SHORT, LONG, RATIONAL, UNDEFINED = 1, 3, 4, 5, 7
-_CODES = {SHORT: "H", LONG: "I", RATIONAL: "I", UNDEFINED: "B", BYTE: "B"}
-_MOST = 0xFFFFFFFF
+_BYTE, _SHORT, _LONG, _RATIONAL, _UNDEFINED = 1, 3, 4, 5, 7
+_CODES = {_SHORT: "H", _LONG: "I", _RATIONAL: "I", _UNDEFINED: "B", _BYTE: "B"}
 _THREADS = 4
 _STRIP_BYTES = 1 << 20
 
+Entry = bytes | tuple[int, Any]
+"""A directory entry: twelve bytes as they are, or a type and its values."""
 
-def write_tiff(file: IO[bytes], picture: Picture, exif: bytes | None, xmp: bytes | None, profile: bytes) -> None:
-    """A TIFF 6.0 file: RGB or RGB with unassociated alpha, 8 bits, deflate with the horizontal predictor.
+
+def write_tiff(file: IO[bytes], picture: Picture, profile: bytes) -> None:
+    """Write a TIFF 6.0 file: RGB or RGB with unassociated alpha, 8 bits, deflate with the horizontal predictor.
 
     Args:
         file: takes the bytes, from its beginning; it can seek.
         picture: any size.
-        exif: a TIFF block whose directories can be read (``exif.cleaned``), or None.
-        xmp: an XMP packet, or None.
         profile: an ICC profile.
 
     Raises:
         QuantArtError: the file would be larger than 4 GB, which TIFF cannot hold.
     """
-    block = Block(exif or b"II*\0\x08\0\0\0\0\0\0\0\0\0")
+    block = Block(exif_of(picture) or b"II*\0\x08\0\0\0\0\0\0\0\0\0")
     file.write(block.data)
     samples = 3 if picture.alpha is None else 4
     rows = max(1, _STRIP_BYTES // (picture.width * samples))
     try:
-        offsets, lengths = _strips(file, picture, rows)
-        entries = _inherited(block)
-        entries |= {
-            256: (LONG, [picture.width]),
-            257: (LONG, [picture.height]),
-            258: (SHORT, [8] * samples),
-            259: (SHORT, [8]),  # deflate
-            262: (SHORT, [2]),  # RGB
-            273: (LONG, offsets),
-            277: (SHORT, [samples]),
-            278: (LONG, [rows]),
-            279: (LONG, lengths),
-            284: (SHORT, [1]),
-            317: (SHORT, [2]),  # horizontal predictor
-            34675: (UNDEFINED, profile),
+        offsets, lengths = _write_strips(file, picture, rows)
+        entries = _inherited(block) | {
+            256: (_LONG, [picture.width]),
+            257: (_LONG, [picture.height]),
+            258: (_SHORT, [8] * samples),
+            259: (_SHORT, [8]),  # deflate
+            262: (_SHORT, [2]),  # RGB
+            273: (_LONG, offsets),
+            277: (_SHORT, [samples]),
+            278: (_LONG, [rows]),
+            279: (_LONG, lengths),
+            284: (_SHORT, [1]),
+            317: (_SHORT, [2]),  # horizontal predictor
+            34675: (_UNDEFINED, profile),
         }
         if samples == 4:
-            entries[338] = (SHORT, [2])  # unassociated alpha
-        if xmp:
-            entries[700] = (BYTE, xmp)
+            entries[338] = (_SHORT, [2])  # unassociated alpha
+        if xmp := xmp_of(picture):
+            entries[700] = (_BYTE, xmp)
         if picture.metadata.dpi:
             across, down = ([round(value * 1000), 1000] for value in picture.metadata.dpi)
-            entries |= {282: (RATIONAL, across), 283: (RATIONAL, down), 296: (SHORT, [2])}
-        directory(file, block.order, entries)
+            entries |= {282: (_RATIONAL, across), 283: (_RATIONAL, down), 296: (_SHORT, [2])}
+        _write_directory(file, block.order, entries)
     except OverflowError:
         named = printable(picture.name)
         raise QuantArtError(f"{named} is too large for a TIFF file (4 GB): write a .png") from None
 
 
-def _strips(file: IO[bytes], picture: Picture, rows: int) -> tuple[list[int], list[int]]:
-    """Write the pixels, so many rows a strip; where each strip begins, and its length."""
+def _write_strips(file: IO[bytes], picture: Picture, rows: int) -> tuple[list[int], list[int]]:
+    """Write the pixels, ``rows`` rows a strip; where each strip begins, and its length in bytes."""
+    from concurrent.futures import ThreadPoolExecutor  # slow to import
 
     def compressed(top: int) -> bytes:
-        return zlib.compress(_predicted(picture, top, top + rows), 6)
+        strip = picture.rgb[top : top + rows]
+        if picture.alpha is not None:
+            strip = np.concatenate([strip, picture.alpha[top : top + rows, :, None]], axis=2)
+        return zlib.compress(np.diff(strip, axis=1, prepend=np.uint8(0)).tobytes(), 6)
 
     tops = range(0, picture.height, rows)
     offsets, lengths = [], []
-    for strip in ahead(compressed, tops, _THREADS) if len(tops) > _THREADS else map(compressed, tops):
-        offsets.append(append(file, strip))
-        lengths.append(len(strip))
-        let_go()
+    with ThreadPoolExecutor(_THREADS) as pool:
+        for first in range(0, len(tops), 2 * _THREADS):  # groups, so that few strips wait to be written
+            for strip in pool.map(compressed, tops[first : first + 2 * _THREADS]):
+                offsets.append(_append(file, strip))
+                lengths.append(len(strip))
+            release()
     return offsets, lengths
 
 
-def _predicted(picture: Picture, top: int, bottom: int) -> bytes:
-    """Rows ``top`` to ``bottom``, each sample less the one to its left."""
-    strip = picture.rgb[top:bottom]
-    if picture.alpha is not None:
-        strip = np.concatenate([strip, picture.alpha[top:bottom, :, None]], axis=2)
-    return np.diff(strip, axis=1, prepend=np.uint8(0)).tobytes()
-
-
-def append(file: IO[bytes], data: bytes) -> int:
-    """Add ``data`` at an even offset and return that. Raises OverflowError beyond what TIFF counts to."""
+def _append(file: IO[bytes], data: bytes) -> int:
+    """Add ``data`` at an even offset and return that. Raises OverflowError beyond what TIFF can address."""
     offset = file.tell()
     if offset % 2:
         offset += file.write(b"\0")
-    if offset + len(data) > _MOST:
+    if offset + len(data) > 0xFFFFFFFF:
         raise OverflowError
     file.write(data)
     return offset
 
 
-def _inherited(block: Block) -> dict[int, bytes | tuple]:
-    """The entries of the EXIF block's first directory that describe the picture, verbatim: offsets stay valid."""
+def _inherited(block: Block) -> dict[int, Entry]:
+    """The entries of the EXIF block's first directory that describe the picture, verbatim: their offsets are valid."""
     wanted = (*DESCRIPTIVE_TAGS, EXIF_IFD, GPS_IFD)
     found = {block.number(at, "H"): bytes(block.data[at : at + 12]) for at in block.entries(block.number(4, "I"))}
     return {tag: entry for tag, entry in found.items() if tag in wanted}
 
 
-def directory(file: IO[bytes], order: str, entries: Mapping[int, bytes | tuple]) -> None:
-    """Add the directory of ``entries`` (verbatim, or type and values) and let the header point at it."""
+def _write_directory(file: IO[bytes], order: str, entries: dict[int, Entry]) -> None:
+    """Add the directory of ``entries`` and make the file's header point to it."""
     packed = []
     for tag, entry in sorted(entries.items()):
-        if isinstance(entry, bytes):
-            packed.append(entry)
-            continue
-        kind, values = entry
-        data = struct.pack(f"{order}{len(values)}{_CODES[kind]}", *values)
-        count = len(values) // (2 if kind == RATIONAL else 1)
-        place = data.ljust(4, b"\0") if len(data) <= 4 else struct.pack(f"{order}I", append(file, data))
-        packed.append(struct.pack(f"{order}HHI", tag, kind, count) + place)
-    offset = append(file, struct.pack(f"{order}H", len(packed)) + b"".join(packed) + bytes(4))
+        if isinstance(entry, tuple):
+            kind, values = entry
+            data = struct.pack(f"{order}{len(values)}{_CODES[kind]}", *values)
+            count = len(values) // (2 if kind == _RATIONAL else 1)
+            inline = data.ljust(4, b"\0") if len(data) <= 4 else struct.pack(f"{order}I", _append(file, data))
+            entry = struct.pack(f"{order}HHI", tag, kind, count) + inline
+        packed.append(entry)
+    offset = _append(file, struct.pack(f"{order}H", len(packed)) + b"".join(packed) + bytes(4))
     file.seek(4)
     file.write(struct.pack(f"{order}I", offset))

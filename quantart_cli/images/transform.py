@@ -1,4 +1,4 @@
-"""Pictures to other sizes, and colours for the pixels that nobody sees."""
+"""Resizing, and colours for transparent pixels."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def resize(picture: Picture, long_side: int, *, enlarge: bool) -> Picture:
 
 
 def to_size(picture: Picture, long_side: int | None, max_pixels: int) -> Picture:
-    """A picture at the size a person asked for with ``--size``, which may be larger than its own; None: its own.
+    """A picture with ``long_side`` pixels on its longer side, larger or smaller than before; None: as it is.
 
     Raises:
         QuantArtError: the size makes more than ``max_pixels``.
@@ -53,7 +53,7 @@ def to_size(picture: Picture, long_side: int | None, max_pixels: int) -> Picture
         return picture
     pixels = long_side * (min(picture.size) * long_side // max(picture.size))
     if pixels > max_pixels:
-        raise QuantArtError(f"--size {long_side} makes {pixels / 1e6:.0f} megapixels: raise --max-pixels for that")
+        raise QuantArtError(f"size={long_side} makes {pixels / 1e6:.0f} megapixels: raise max_pixels")
     return resize(picture, long_side, enlarge=True)
 
 
@@ -125,11 +125,11 @@ def _pulled(colour: np.ndarray, weight: np.ndarray) -> np.ndarray:
     if weight.min() >= 1:
         return colour
     if weight.size == 1:
-        return colour  # the mean of everything visible: what little weight it has is all there is
+        return colour  # the mean of all visible pixels
     coarse = _pulled(*_pushed(colour, weight))
     around = _doubled(_doubled(coarse, 0), 1)[: weight.shape[0], : weight.shape[1]]
-    filled = around + weight[..., None] * (colour - around)
-    # without this a border that lies on a power of two shows as a step: no block at any level reaches across it
+    filled: np.ndarray = around + weight[..., None] * (colour - around)
+    # Without this a border at a power of two shows as a step: no block at any level reaches across it.
     for _ in range(_SMOOTHING if weight.size <= _SMOOTHED_PIXELS else 0):
         padded = np.pad(filled, ((1, 1), (1, 1), (0, 0)), mode="edge")
         mean = (padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]) / 4

@@ -86,8 +86,8 @@ class Step:
 class Optimising(Generic[S]):
     """A method that finds the picture by optimisation, with torch.
 
-    It is built from the networks that its class attribute ``parts`` names, as arguments of those names. All pictures are
-    (1, 3, H, W), float32 in [0, 1] or uint8; opacities are (1, 1, H, W) float32 or None.
+    It is built from the networks that its class attribute ``parts`` names, as arguments of those names. All
+    pictures are (1, 3, H, W), float32 in [0, 1] or uint8; opacities are (1, 1, H, W) float32 or None.
 
     Attributes:
         device: of its networks.

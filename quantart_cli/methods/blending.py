@@ -45,9 +45,7 @@ def encode_in_tiles(network: StyleVQGAN, image: Tensor, tiler: Tiler) -> Tensor:
     def work(tile: Tile) -> None:
         outer = tile.grown(_whole(HALO["vqgan"], stride), height, width, stride)
         rows, columns = outer.slices
-        sums.add(
-            tile.shrunk(stride), outer.shrunk(stride), network.encode_content(image[:, :, rows, columns]).float()
-        )
+        sums.add(tile.shrunk(stride), outer.shrunk(stride), network.encode_content(image[:, :, rows, columns]).float())
 
     with fixed(network.encoder):
         cut.run(height, width, work)

@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -62,7 +63,7 @@ class Styles:
 class Gatys(Optimising[GatysSettings]):
     """Style transfer by optimisation."""
 
-    parts = {"vgg": VGG19}
+    parts: ClassVar = {"vgg": VGG19}
 
     def __init__(self, vgg: VGG19) -> None:
         self.vgg = vgg
@@ -102,9 +103,7 @@ class Gatys(Optimising[GatysSettings]):
             NotFinite: the loss is not finite at the beginning of a level.
             QuantArtError: masks that do not fit the styles.
         """
-        run = Optimisation(
-            self.vgg, style, settings, opacity, tiler or Tiler(), inputs or OptimisationInputs(), seed
-        )
+        run = Optimisation(self.vgg, style, settings, opacity, tiler or Tiler(), inputs or OptimisationInputs(), seed)
         yield from run.over(floats(content, self.device))
 
 
@@ -130,9 +129,7 @@ class Optimisation:
         if self.optimizer == "auto":
             self.optimizer = Adam.name if self.loss.sample else LBFGS.name
         layers = dict.fromkeys([*self.style_layers, *(self.content_layers if settings.content_weight else ())])
-        self.extractor = TiledExtractor(
-            vgg, list(layers), Tiler(tiler.side, tiler.notify, COARSEST), settings.pooling
-        )
+        self.extractor = TiledExtractor(vgg, list(layers), Tiler(tiler.side, tiler.notify, COARSEST), settings.pooling)
         self.pairs = inputs.styles_of_regions(len(style.pictures))
         self.masks = [self._tensor(mask) for mask in inputs.masks]
         self.style_masks = [self._tensor(mask) for mask in inputs.style_masks]
@@ -142,7 +139,7 @@ class Optimisation:
         """From the first level to the last, a step at a time."""
         height, width = content.shape[2:]
         plan = levels(width, height, self.settings.steps, self.settings.pyramid)
-        resume, image, done = self.inputs.resume, content, 0
+        resume, image, done, at = self.inputs.resume, content, 0, None
         for level in plan:
             if resume is not None and level.side < resume.side:
                 done += level.steps
@@ -165,14 +162,14 @@ class Optimisation:
                 at = Moment(done + taken, self.settings.steps, level, (width, height))
                 yield _step(at, descent, plateau, image, self.latest)
             done += level.steps
-        # The last level may have had no steps left: its picture is the result all the same.
-        last = Moment(done, self.settings.steps, plan[-1], (width, height))
-        yield Step(last.step, last.steps, "", dict(self.latest), last.level.size, image=lambda: resized(image, last.size))
+        if at is None or at.level is not plan[-1]:  # the last level has no steps left: its picture is the result
+            size, reached = (width, height), image
+            yield Step(done, self.settings.steps, "", dict(self.latest), size, image=lambda: resized(reached, size))
 
     def start(self, content: Tensor, level: Level) -> Tensor:
         """The picture that the first level begins with, (1, 3, h, w)."""
         if self.inputs.start is not None:
-            start = torch.from_numpy(self.inputs.start.copy()).permute(2, 0, 1)[None]
+            start = torch.from_numpy(self.inputs.start).permute(2, 0, 1)[None]
             return resized(floats(start, self.device), level.size)
         shape = (1, 3, level.height, level.width)
         if self.settings.init == "style":

@@ -37,11 +37,17 @@ class OptimisationInputs:
         """
         regions = len(self.masks)
         if self.style_masks and len(self.style_masks) != regions:
-            raise QuantArtError(f"{regions} masks and {len(self.style_masks)} style masks: give one style mask for each mask")
+            raise QuantArtError(
+                f"{regions} masks and {len(self.style_masks)} style masks: give one style mask for each mask"
+            )
         if regions and styles not in (1, regions):
-            raise QuantArtError(f"{regions} masks for {styles} styles: give one mask for each style, or one style for all")
+            raise QuantArtError(
+                f"{regions} masks for {styles} styles: give one mask for each style, or one style for all"
+            )
         if regions > 1 and styles == 1 and not self.style_masks:
-            raise QuantArtError(f"{regions} masks for one style: give a style mask for each, the part of the style it takes")
+            raise QuantArtError(
+                f"{regions} masks for one style: give a style mask for each, the part of the style it takes"
+            )
         for mask in (*self.masks, *self.style_masks):
             if not mask.any():
                 raise QuantArtError("a mask is black all over: white is inside")

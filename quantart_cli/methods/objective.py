@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quantart_cli.tiling import Tile, Tiler
+from quantart_cli.methods.style_losses import PositionWeights, StyleLoss
 from quantart_cli.methods.tensors import coverage_of
 from quantart_cli.nets.layers import COARSEST, reach, stride
-from quantart_cli.methods.style_losses import PositionWeights, StyleLoss
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.scratch import trim_heap
+from quantart_cli.tiling import Tile, Tiler
 
 # relu5_1 has stride 16 and its reflection padding needs two positions a side.
 SMALLEST = 2 * COARSEST

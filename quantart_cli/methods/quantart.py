@@ -44,12 +44,13 @@ from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, p
 from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
 from quantart_cli.stages import EPSILON, Map, Moments, Pixels, Stage, Summed
+from quantart_cli.tiling import Tiler
 
 CODEBOOKS = ("auto", "style", "art")
 _CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
 _KEY = 128  # numbers of a key
 _TEMPERATURE = 0.05
-_HIDDEN = 1e4  # penalty of entries that must not be used
+_ENTRIES, _GROUPS = 4096, 16  # most entries of a style; their number is a multiple of the groups of nets/painting.py
 
 
 @dataclass(frozen=True)
@@ -87,47 +88,40 @@ class QuantArtSettings(Settings):
     )
 
 
-_MOMENTS = {"m4": Summed(), "m3": Summed(), "m2": Summed()}
-ENCODE_STYLE = Stage(
-    "encode-style",
-    "quantart_cli.nets.painting:StyleEncoder",
-    parts=("vgg",),
-    maps={"image": (1, 3), "weight": (8, 1)},
-    outputs={"z": Map(8), "s3": Map(4), "s2": Map(2), **_MOMENTS},
-    halo=32,
-)
+_FEATURES = {"z": Map(8), "x3": Map(8), "x2": Map(8), "m4": Summed(), "m3": Summed(), "m2": Summed()}
+_KEY_MAPS = {"z": (8, 512), "x3": (8, 256), "x2": (8, 128)}
 ENCODE_CONTENT = Stage(
     "encode-content",
     "quantart_cli.nets.painting:ContentEncoder",
     parts=("vgg",),
     maps={"image": (1, 3), "weight": (8, 1)},
-    outputs={"z": Map(8), "x3": Map(8), "x2": Map(8), **_MOMENTS},
+    outputs=_FEATURES,
+    halo=32,
+)
+ENCODE_STYLE = Stage(
+    "encode-style",
+    "quantart_cli.nets.painting:StyleEncoder",
+    parts=("vgg",),
+    maps={"image": (1, 3), "weight": (8, 1)},
+    outputs={**_FEATURES, "s3": Map(4, multiple=8), "s2": Map(2, multiple=8)},
     halo=32,
 )
 STYLE_KEYS = Stage(
     "style-keys",
     "quantart_cli.nets.painting:StyleKeys",
     parts=("painter",),
-    maps={"z": (8, 512), "s3": (4, 256), "s2": (2, 128)},
+    maps=_KEY_MAPS,
     whole={"mean": (896,), "scale": (896,)},
-    outputs={"keys": Map(8)},
-    exact=True,
-)
-HUBNESS = Stage(
-    "hubness",
-    "quantart_cli.nets.painting:Hubness",
-    parts=(),
-    maps={"own": (8, 128)},
-    whole={"entries": (1, _KEY, -1, -1)},
-    outputs={"hubness": Map(8)},
+    outputs={"keys": Map(8), "hubness": Map(8)},
     exact=True,
 )
 MATCH = Stage(
     "match",
     "quantart_cli.nets.painting:Matcher",
     parts=("painter",),
-    maps={"z": (8, 512), "x3": (8, 256), "x2": (8, 128)},
-    whole={"mean": (896,), "scale": (896,), "entries": (_KEY, -1), "penalty": (-1,)},
+    maps=_KEY_MAPS,
+    whole={"mean": (896,), "scale": (896,), "entries": (_KEY, -1), "penalty": (-1,), "places": (-1,)},
+    integers=("places",),
     outputs={"best": Map(8), "share": Map(8)},
     exact=True,
 )
@@ -175,10 +169,11 @@ class StyleEntries:
     """A style as a codebook of its own features.
 
     Attributes:
-        values: (1, 512, h, w), relu4_1: the entries.
+        values: (1, 512, h, w), relu4_1.
         s3: (1, 256, 2h, 2w), relu3_1.
         s2: (1, 128, 4h, 4w), relu2_1.
-        keys: (128, n) float32, what entries are found by; n is h·w, or up to three more for a multiple of four.
+        places: (n,) int32, the positions of relu4_1 that are entries, in row order; n is a multiple of four.
+        keys: (128, n) float32, what entries are found by.
         penalty: (n,) float32, subtracted from the similarities of entries.
         moments: μ and σ of relu4_1.
     """
@@ -186,6 +181,7 @@ class StyleEntries:
     values: MapOf
     s3: MapOf
     s2: MapOf
+    places: np.ndarray
     keys: np.ndarray
     penalty: np.ndarray
     moments: Moments
@@ -208,7 +204,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         by_codebook = {
             "none": (ENCODE, DECODE),
             "art": (ENCODE, QUANTIZE, DECODE_CODES),
-            "style": (ENCODE_STYLE, STYLE_KEYS, HUBNESS, ENCODE_CONTENT, MATCH, DECODE_PAINTED),
+            "style": (ENCODE_STYLE, STYLE_KEYS, ENCODE_CONTENT, MATCH, DECODE_PAINTED),
         }
         if settings is not None:
             return by_codebook[self.codebook(settings)]
@@ -222,16 +218,21 @@ class QuantArt(FeedForward[QuantArtSettings]):
         if kind == "moments":
             return run(ENCODE, style)["moments"]
         found = run(ENCODE_STYLE, style)
+        places = _places(found["z"].size, style.weight(8))
         mean, scale = _standardisation(found)
-        keys = run(STYLE_KEYS, z=found["z"], s3=found["s3"], s2=found["s2"], mean=mean, scale=scale)["keys"]
-        hubness = run(HUBNESS, own=keys, entries=keys)["hubness"]
-        penalty = run.backend.numpy(hubness.values).reshape(-1)
-        visible = style.weight(8)
-        if visible is not None:  # hidden positions are no entries
-            penalty = np.where(visible.reshape(-1) < min(0.5, float(visible.max())), _HIDDEN, penalty)
-        table = run.backend.numpy(keys.values).reshape(_KEY, -1)
-        table, penalty = _padded(table, penalty)
-        return StyleEntries(found["z"], found["s3"], found["s2"], table, penalty, found["m4"])
+        chosen = {name: run.select(found[name], places) for name in _KEY_MAPS}
+        whole = Runner(run.backend, Tiler())  # hubness compares all entries
+        of_places = whole(STYLE_KEYS, **chosen, mean=mean, scale=scale)
+        keys, hubness = (run.backend.numpy(of_places[name].values) for name in ("keys", "hubness"))
+        return StyleEntries(
+            found["z"],
+            found["s3"],
+            found["s2"],
+            places.reshape(-1),
+            np.ascontiguousarray(keys.reshape(_KEY, -1)),
+            hubness.reshape(-1).copy(),
+            found["m4"],
+        )
 
     def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         if isinstance(styles[0], Moments):
@@ -268,7 +269,15 @@ def _paint_level(run: Runner, content: Image, style: StyleEntries, settings: Qua
     c = run(ENCODE_CONTENT, content)
     mean, scale = _standardisation(c)
     matched = run(
-        MATCH, z=c["z"], x3=c["x3"], x2=c["x2"], mean=mean, scale=scale, entries=style.keys, penalty=style.penalty
+        MATCH,
+        z=c["z"],
+        x3=c["x3"],
+        x2=c["x2"],
+        mean=mean,
+        scale=scale,
+        entries=style.keys,
+        penalty=style.penalty,
+        places=style.places,
     )
     slope, shift = adain(c["m4"], style.moments, beta)
     image: np.ndarray = run(
@@ -293,36 +302,53 @@ def _standardisation(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate([each.mean for each in moments]), np.concatenate(scales).astype(np.float32)
 
 
-def _padded(keys: np.ndarray, penalty: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Keys (D, n) and penalties (n,) with unused entries behind them, up to a multiple of four."""
-    missing = -penalty.size % 4
-    keys = np.pad(keys, ((0, 0), (0, missing)))
-    return keys.astype(np.float32), np.pad(penalty, (0, missing), constant_values=_HIDDEN).astype(np.float32)
+def _places(size: tuple[int, int], visible: np.ndarray | None) -> np.ndarray:
+    """Positions of a style that become entries, (a, b) int32 in row order.
+
+    At most 4,096, drawn at random: more entries cost time and change little. Hidden positions are left out. Where there
+    are fewer, positions are repeated up to the least number that the matching takes.
+    """
+    count = size[0] * size[1]
+    if visible is None:
+        allowed = np.arange(count)
+    else:
+        allowed = np.flatnonzero(visible.reshape(-1) >= min(0.5, float(visible.max())))
+    draw = np.random.default_rng(0)
+    if len(allowed) > _ENTRIES:
+        places = draw.choice(allowed, _ENTRIES, replace=False)
+    else:
+        repeated = -(-len(allowed) // _GROUPS) * _GROUPS
+        places = draw.permutation(np.resize(allowed, repeated))
+    return places.astype(np.int32).reshape(4, -1)
 
 
 def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Sequence[float]) -> StyleEntries:
-    """Several styles as one codebook: all their entries, one style below the other.
+    """Several styles as one codebook with the entries of all of them. Their maps are stacked, one below the other.
 
     A weight w adds T log(w N) to the similarities of its style's entries, with N styles and T the temperature of the
     matching: equal weights add nothing, a weight of 0 removes the style.
 
     Every style gets a border of one position, and all get the same width. The border repeats the edge, so that patches
-    of a style never reach into the next. Positions of the border are no entries.
+    of a style never reach into the next.
     """
     used = [(style, w * len(styles)) for style, w in zip(styles, weights, strict=True) if w > 0]
-    sizes = [style.values.size for style, _ in used]
-    height, width = sum(h + 2 for h, _ in sizes), max(w + 2 for _, w in sizes)
-    keys = np.zeros((_KEY, height, width), np.float32)
-    penalty = np.full((height, width), _HIDDEN, np.float32)
-    top = 1
-    for (style, weight), (h, w) in zip(used, sizes, strict=True):
-        keys[:, top : top + h, 1 : w + 1] = style.keys[:, : h * w].reshape(_KEY, h, w)
-        added = _TEMPERATURE * math.log(weight)
-        penalty[top : top + h, 1 : w + 1] = style.penalty[: h * w].reshape(h, w) - added
-        top += h + 2
-    table, flat = _padded(keys.reshape(_KEY, -1), penalty.reshape(-1))
+    width = max(style.values.size[1] for style, _ in used) + 2
+    top, places, penalties = 1, [], []
+    for style, weight in used:
+        height, own = style.values.size
+        places.append((style.places // own + top) * width + style.places % own + 1)
+        penalties.append(style.penalty - _TEMPERATURE * math.log(weight))
+        top += height + 2
+    # In random order: the matching takes a candidate from each quarter of the entries.
+    order = np.random.default_rng(0).permutation(sum(map(len, places)))
     maps = [_stacked(backend, [getattr(style, name) for style, _ in used]) for name in ("values", "s3", "s2")]
-    return StyleEntries(*maps, table, flat, Moments.lerp([style.moments for style in styles], list(weights)))
+    return StyleEntries(
+        *maps,
+        np.concatenate(places)[order].astype(np.int32),
+        np.ascontiguousarray(np.concatenate([style.keys for style, _ in used], axis=1)[:, order]),
+        np.concatenate(penalties)[order].astype(np.float32),
+        Moments.lerp([style.moments for style in styles], list(weights)),
+    )
 
 
 def _stacked(backend: Backend, maps: Sequence[MapOf]) -> MapOf:

@@ -26,7 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.func import functional_call
 
-from quantart_cli.checkpoints.kinds import ENDS
+from quantart_cli.checkpoints.layouts import ENDS
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError

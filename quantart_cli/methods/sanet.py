@@ -136,7 +136,6 @@ def _keys_and_values(run: Runner, encoded: dict[str, Any], image: Image) -> dict
     for name, each in maps.items():
         visible = image.visible(each.stride)
         if visible is not None and not visible.all():
-            rows = each.values.reshape(1, each.values.shape[1], 1, -1)
-            each = MapOf(rows[:, :, :, np.flatnonzero(visible)], each.stride)
+            each = run.select(each, np.flatnonzero(visible)[None])
         found[name] = each
     return found

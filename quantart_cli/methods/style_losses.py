@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from quantart_cli.tiling import Tile
 from quantart_cli.methods.tensors import bands
+from quantart_cli.tiling import Tile
 
 _POSITIONS = 16384  # taken to float32 at a time
 _EPSILON = 1e-5

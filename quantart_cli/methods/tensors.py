@@ -14,7 +14,7 @@ _POSITIONS = 4096  # in one band of rows
 
 
 def floats(image: Tensor, device: torch.device | str) -> Tensor:
-    """A picture as networks take it: float32 in [0, 1] on their device. uint8 is moved there first, a quarter of the bytes."""
+    """A picture as networks take it: float32 in [0, 1] on their device; uint8 is a quarter of the bytes to move."""
     image = image.to(device)
     return image.float().div_(255) if image.dtype == torch.uint8 else image
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -58,7 +59,7 @@ class Decoder(nn.Module):
 class PlainDecoder(nn.Module):
     """A decoder of features as they are."""
 
-    parts = {"decoder": Decoder}
+    parts: ClassVar = {"decoder": Decoder}
 
     def __init__(self, decoder: Decoder) -> None:
         super().__init__()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from quantart_cli.nets.statistics import moments, products
@@ -11,7 +13,7 @@ from quantart_cli.nets.vgg import VGG19
 class Encoder(nn.Module):
     """E: relu4_1 of the normalised VGG-19."""
 
-    parts = {"vgg": VGG19}
+    parts: ClassVar = {"vgg": VGG19}
 
     def __init__(self, vgg: VGG19) -> None:
         super().__init__()

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KEY_LAYERS = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}
-"""Layers of the keys, and how many of their values lie along one side of a position of relu4_1."""
+"""Layers of the keys, and how many of their values are along one side of a position of relu4_1."""
 
 KEY_SIZE = 896  # 512 + 256 + 128 channels
 NEIGHBOURS = 10  # cosines averaged by CSLS
@@ -127,13 +127,12 @@ def best_matches(
 def average_entries(values: Tensor, matches: Matches) -> Tensor:
     """The weighted mean of the matched entries' values: (B, m, C) -> (B, n, C)."""
     batch, m, channels = values.shape
-    table = values.reshape(batch * m, channels)
-    result = torch.zeros((), dtype=values.dtype, device=values.device)
-    for k in range(matches.indices.shape[2]):
-        rows = _flat(matches.indices[:, :, k], m)
-        chosen = table.index_select(0, rows).view(batch, -1, channels)
-        result = result + chosen * matches.weights[:, :, k : k + 1].to(values.dtype)
-    return result
+    n, top = matches.indices.shape[1:]
+    first = torch.arange(batch, device=values.device).view(-1, 1, 1) * m
+    found = weighted_rows(
+        values.reshape(batch * m, channels), (matches.indices + first).view(-1, top), matches.weights.view(-1, top)
+    )
+    return found.view(batch, n, channels)
 
 
 def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
@@ -146,38 +145,37 @@ def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
     repeat the border's values. Equal to unfold, gather and fold with normalisation, but without their memory.
 
     Args:
-        source: (B, C, hs * stride, ws * stride).
+        source: (B, C, hs * stride, ws * stride), fastest in channels last.
         index: (B, h, w) int64, positions of the source in row order, in [0, hs * ws).
         stride: values along one side of a position, even.
 
     Returns:
         (B, C, h * stride, w * stride) in the dtype of the source, channels last.
     """
-    half = stride // 2
     batch, channels, height, width = source.shape
-    # All blocks consist of cells of half x half values. One row of the table is one cell; one ring of cells is padding.
-    padded = F.pad(source, (half, half, half, half), mode="replicate")
-    rows, columns = height // half + 2, width // half + 2
-    cells = padded.reshape(batch, channels, rows, half, columns, half).permute(0, 2, 4, 3, 5, 1)
-    table = cells.reshape(batch * rows * columns, half * half * channels)
+    h, w = index.shape[1:]
+    first = torch.arange(batch, device=index.device).view(-1, 1, 1) * (height * width)
+    # As tensors, and not as numbers, which tracing would make constants of.
+    last_row, last_column = (torch.arange(length, device=index.device)[-1] for length in (height, width))
+    picks, weights = [], []
+    for y, y_offset, y_weight in _copies(h, stride, source):
+        for x, x_offset, x_weight in _copies(w, stride, source):
+            matched = index[:, y][:, :, x]  # (B, h * stride, w * stride)
+            row = torch.minimum(matched // (width // stride) * stride + y_offset[:, None], last_row).clamp(min=0)
+            column = torch.minimum(matched % (width // stride) * stride + x_offset, last_column).clamp(min=0)
+            picks.append(row * width + column + first)
+            weights.append((y_weight[:, None] * x_weight).expand(batch, -1, -1))
+    table = source.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    found = weighted_rows(table, torch.stack(picks, -1).view(-1, 4), torch.stack(weights, -1).reshape(-1, 4))
+    return found.view(batch, h * stride, w * stride, channels).permute(0, 3, 1, 2)
 
-    grid_rows, grid_columns = index.shape[1:]
-    matched_row = index // (width // stride)
-    matched_column = index % (width // stride)
-    result = torch.zeros((), dtype=source.dtype, device=source.device)
-    for y, y_weight in _neighbours(grid_rows, half, source):
-        for x, x_weight in _neighbours(grid_columns, half, source):
-            # Cell Y of the result lies Y - 2 p cells below the first cell of position p.
-            cell_row = torch.arange(2 * grid_rows, device=y.device) - 2 * y
-            cell_column = torch.arange(2 * grid_columns, device=x.device) - 2 * x
-            row = 2 * matched_row[:, y][:, :, x] + cell_row[:, None] + 1
-            column = 2 * matched_column[:, y][:, :, x] + cell_column[None, :] + 1
-            copies = table.index_select(0, _flat((row * columns + column).flatten(1), rows * columns))
-            copies = copies.view(batch, 2 * grid_rows, 2 * grid_columns, half, half, channels)
-            weight = y_weight[:, None, :, None, None] * x_weight[None, :, None, :, None]
-            result = result + copies * weight
-    result = result.permute(0, 1, 3, 2, 4, 5).reshape(batch, grid_rows * stride, grid_columns * stride, channels)
-    return result.permute(0, 3, 1, 2)
+
+def weighted_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
+    """Weighted sums of rows of a table: (m, C), (n, k) int64 and (n, k) -> (n, C), in one pass over memory."""
+    weights = weights.to(table.dtype)
+    if torch.jit.is_tracing():
+        return torch.stack([table[index[:, k]] * weights[:, k, None] for k in range(index.shape[1])]).sum(0)
+    return F.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
 
 
 def match(
@@ -211,31 +209,31 @@ def pad_to_grid(x: Tensor, height: int, width: int) -> Tensor:
     Pooling rounds sizes up, so relu3_1 and relu2_1 of an odd-sized picture end inside the last position of relu4_1.
     """
     missing = height - x.shape[2], width - x.shape[3]
-    return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else x
+    if torch.jit.is_tracing() or any(missing):  # a graph that is traced must pad: it is for pictures of any size
+        return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate")
+    return x
 
 
 def _cosines(queries: Tensor, entries: Tensor) -> Tensor:
     return torch.matmul(queries, entries.transpose(1, 2)).float()  # (B, n, m)
 
 
-def _flat(index: Tensor, rows: int) -> Tensor:
-    """Indices (B, n) into each of B tables of that many rows -> (B * n,) into the tables stacked."""
-    first = torch.arange(index.shape[0], device=index.device) * rows
-    return (index + first[:, None]).flatten()
-
-
-def _neighbours(positions: int, half: int, like: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """For each cell along one axis, its own position and the nearer neighbour, with their weights.
+def _copies(positions: int, stride: int, like: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:
+    """The two copies that each value along one axis is made of: its own position's, and the nearer neighbour's.
 
     Returns:
-        two pairs: position (2 * positions,) int64, weight (2 * positions, half) in the dtype of ``like``.
+        two triples of tensors (positions * stride,): the position, the value's place counted from that position's first
+        value, and the copy's weight in the dtype of ``like``.
     """
-    cell = torch.arange(2 * positions, device=like.device)
-    own = cell // 2
-    neighbour = own + 2 * (cell % 2) - 1
-    exists = (neighbour >= 0) & (neighbour < positions)
-    # The own block starts half a position earlier, so its window is sampled from k = half on.
-    k = torch.arange(2 * half, device=like.device).view(2, half).repeat(positions, 1) + half
-    window = torch.sin((k + 0.5) * (torch.pi / (4 * half))) ** 2
-    weight = torch.where(exists[:, None], window, 1.0)
-    return [(own, weight.to(like.dtype)), (neighbour.clamp(0, positions - 1), (1 - weight).to(like.dtype))]
+    place = torch.arange(positions * stride, device=like.device)
+    own = place // stride
+    offset = place - own * stride
+    neighbour = own + torch.where(offset < stride // 2, -1, 1)
+    exists = (neighbour >= 0) & (neighbour <= own[-1])
+    window = torch.sin((offset + stride // 2 + 0.5) * (torch.pi / (2 * stride))) ** 2
+    weight = torch.where(exists, window, 1.0)
+    neighbour = torch.where(exists, neighbour, own)
+    return [
+        (own, offset, weight.to(like.dtype)),
+        (neighbour, place - neighbour * stride, (1 - weight).to(like.dtype)),
+    ]

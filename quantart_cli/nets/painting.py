@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart_cli.nets.decoder import Decoder, scaled
-from quantart_cli.nets.matching import NEIGHBOURS, TEMPERATURE, TOP, overlap_blocks, pad_to_grid
+from quantart_cli.nets.matching import TEMPERATURE, TOP, overlap_blocks, pad_to_grid, weighted_rows
 from quantart_cli.nets.painter import Painter, PainterDecoder
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.nets.statistics import moments
 from quantart_cli.nets.vgg import VGG19
 
 _STRIDES = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}  # positions a side in one position of relu4_1
+GROUPS = 16  # of entries; their number is a multiple of it
 _SCORES = 1 << 22  # similarities computed at a time: 16 MB
 
 
-class StyleEncoder(nn.Module):
-    """The features of a style, at full resolution."""
+class ContentEncoder(nn.Module):
+    """The features of a picture, all at the grid of relu4_1: relu3_1 and relu2_1 are averaged there."""
 
-    parts = {"vgg": VGG19}
+    parts: ClassVar = {"vgg": VGG19}
 
     def __init__(self, vgg: VGG19) -> None:
         super().__init__()
@@ -34,69 +37,79 @@ class StyleEncoder(nn.Module):
             weight: (1, 1, h, w) at relu4_1, how much each position counts in the moments.
 
         Returns:
-            relu4_1 (1, 512, h, w), relu3_1 (1, 256, 2h, 2w) and relu2_1 (1, 128, 4h, 4w), and the moments of each.
+            relu4_1 (1, 512, h, w), relu3_1 (1, 256, h, w) and relu2_1 (1, 128, h, w), and the moments of each, those of
+            relu3_1 and relu2_1 at their own resolution.
         """
+        maps, sums = self.encode(image, weight)
+        return *(F.avg_pool2d(x, n) if n > 1 else x for x, n in zip(maps, _STRIDES.values(), strict=True)), *sums
+
+    def encode(self, image: Tensor, weight: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """The maps at their own resolution, extended to whole positions of relu4_1, and their moments."""
         found = self.vgg(image, _STRIDES)
         h, w = found["relu4_1"].shape[2:]
         maps = [pad_to_grid(found[name], h * stride, w * stride) for name, stride in _STRIDES.items()]
-        weights = [F.interpolate(weight, size=z.shape[2:], mode="nearest") for z in maps]
-        return *maps, *(moments(z, w) for z, w in zip(maps, weights, strict=True))
+        weights = [F.interpolate(weight, scale_factor=n, mode="nearest") for n in _STRIDES.values()]
+        # Every second row and column of the finer maps: a quarter of the time, and hardly another result.
+        parts = [
+            (z, w) if n == 1 else (z[:, :, ::2, ::2], w[:, :, ::2, ::2])
+            for z, w, n in zip(maps, weights, _STRIDES.values(), strict=True)
+        ]
+        return maps, [moments(z, w) for z, w in parts]
 
 
-class ContentEncoder(StyleEncoder):
-    """The features of a content, all at the grid of relu4_1: relu3_1 and relu2_1 are averaged there."""
+class StyleEncoder(ContentEncoder):
+    """The features of a style, as of a content, and relu3_1 and relu2_1 at full resolution."""
 
     def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-        """As :meth:`StyleEncoder.forward`, with maps (1, 512, h, w), (1, 256, h, w) and (1, 128, h, w)."""
-        z, x3, x2, *sums = super().forward(image, weight)
-        return z, F.avg_pool2d(x3, 2), F.avg_pool2d(x2, 4), *sums
+        """As :meth:`ContentEncoder.forward`; behind these relu3_1 (1, 256, 2h, 2w) and relu2_1 (1, 128, 4h, 4w)."""
+        maps, sums = self.encode(image, weight)
+        pooled = (F.avg_pool2d(x, n) if n > 1 else x for x, n in zip(maps, _STRIDES.values(), strict=True))
+        return *pooled, *sums, maps[1], maps[2]
 
 
 class StyleKeys(nn.Module):
-    """The keys of a style's positions, and how generic each position is."""
+    """The keys of a style's entries, and how generic each entry is."""
 
-    parts = {"painter": Painter}
+    parts: ClassVar = {"painter": Painter}
 
     def __init__(self, painter: Painter) -> None:
         super().__init__()
         self.project = painter.project  # (D, 896)
 
-    def forward(self, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor]:
-        """Keys of a tile; arguments as of :func:`keys`, with relu3_1 and relu2_1 at full resolution.
+    def forward(self, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys of entries; arguments as of :func:`keys`, all entries at once.
 
         Returns:
-            (1, D, h, w) float32.
+            keys (1, D, h, w), and hubness (1, 1, h, w): the mean of the largest cosines between an entry and each of
+            sixteen groups of others, close to the mean of the sixteen largest, and a tenth of the time; float32.
         """
-        found = keys(self.project, z, F.avg_pool2d(x3.float(), 2), F.avg_pool2d(x2.float(), 4), mean, scale)
-        return (found.T.unflatten(1, z.shape[2:])[None],)
-
-
-class Hubness(nn.Module):
-    """How similar each entry is to others of its style: the mean of its ten largest cosines."""
-
-    parts: dict[str, type[nn.Module]] = {}
-
-    def forward(self, own: Tensor, entries: Tensor) -> tuple[Tensor]:
-        """Keys of a tile (1, D, h, w) and of the whole style (1, D, H, W) -> (1, 1, h, w) float32."""
-        table, found = entries[0].flatten(1), []
-        rows = own[0].flatten(1).T
-        for part in rows.split(max(1, _SCORES // table.shape[1])):
-            largest = (part @ table).topk(min(NEIGHBOURS + 1, table.shape[1]), 1).values
-            found.append(largest[:, 1:].mean(1) if largest.shape[1] > 1 else largest[:, 0])  # the first is itself
-        return (torch.cat(found).unflatten(0, own.shape[2:])[None, None],)
+        table = keys(self.project, z, x3, x2, mean, scale)
+        cosines = table @ table.T
+        cosines = torch.where(cosines > 0.9999, -1.0, cosines)  # an entry is not its own neighbour
+        hubness = cosines.unflatten(1, (GROUPS, -1)).amax(2).mean(1)
+        grid = z.shape[2:]
+        return table.T.unflatten(1, grid)[None], hubness.unflatten(0, grid)[None, None]
 
 
 class Matcher(nn.Module):
     """The entries of the style that fit each position of the content best."""
 
-    parts = {"painter": Painter}
+    parts: ClassVar = {"painter": Painter}
 
     def __init__(self, painter: Painter) -> None:
         super().__init__()
         self.project = painter.project
 
     def forward(
-        self, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale: Tensor, entries: Tensor, penalty: Tensor
+        self,
+        z: Tensor,
+        x3: Tensor,
+        x2: Tensor,
+        mean: Tensor,
+        scale: Tensor,
+        entries: Tensor,
+        penalty: Tensor,
+        places: Tensor,
     ) -> tuple[Tensor, Tensor]:
         """Match a tile.
 
@@ -104,21 +117,22 @@ class Matcher(nn.Module):
             z, x3, x2, mean, scale: as of :func:`keys`.
             entries: (D, m), keys of the style.
             penalty: (m,), subtracted from the similarities.
+            places: (m,) int32, where each entry is in the style, in row order.
 
         Returns:
-            the entries, best first, (1, 4, h, w) int32, and their weights, which sum to 1, (1, 4, h, w) float32. The
-            candidates are the best of each quarter of the entries, of which every fourth belongs to the same.
+            the places of the entries, best first, (1, 4, h, w) int32, and their weights, (1, 4, h, w) float32, which sum
+            to 1. The candidates are the best of each quarter of the entries.
         """
         rows = keys(self.project, z, x3, x2, mean, scale)
         best, similarity = [], []
         quarter = entries.shape[1] // TOP
         for part in rows.split(max(1, _SCORES // entries.shape[1])) if not torch.jit.is_tracing() else (rows,):
-            scores = (part @ entries * 2 - penalty).view(-1, TOP, quarter)
-            values, index = scores.max(2)
+            scores = torch.addmm(penalty, part, entries, beta=-1, alpha=2)
+            values, index = scores.view(-1, TOP, quarter).max(2)
             similarity.append(values)
             best.append(index + quarter * torch.arange(TOP, device=index.device))
         values, order = torch.cat(similarity).sort(1, descending=True)
-        index = torch.cat(best).gather(1, order)
+        index = places.long()[torch.cat(best).gather(1, order)]
         share = torch.softmax(values / TEMPERATURE, 1)
         return index.int().T.unflatten(1, z.shape[2:])[None], share.T.unflatten(1, z.shape[2:])[None]
 
@@ -143,7 +157,7 @@ def keys(project: Tensor, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale
 class PaintedDecoder(nn.Module):
     """D_α of a mix of the style's entries and the content's features."""
 
-    parts = {"painter": Painter, "decoder": Decoder}
+    parts: ClassVar = {"painter": Painter, "decoder": Decoder}
 
     def __init__(self, painter: Painter, decoder: Decoder) -> None:
         super().__init__()
@@ -176,12 +190,9 @@ class PaintedDecoder(nn.Module):
         Returns:
             (1, 3, 8h, 8w) float32.
         """
-        table = values[0].flatten(1).T  # (m, 512)
-        # Of very few entries a whole quarter may be unused ones behind the last; their weight is 0.
-        index = best[0].long().clamp(max=table.shape[0] - 1)
-        painted = scaled(z, slope, shift)
-        for k in range(TOP):
-            copies = table.index_select(0, index[k].flatten()).float().T.unflatten(1, z.shape[2:])[None]
-            painted = painted + copies * (share[:, k : k + 1] * amount)
+        index = best[0].long()
+        table = values[0].permute(1, 2, 0).flatten(0, 1)  # (m, 512)
+        rows = weighted_rows(table, index.flatten(1).T, share[0].flatten(1).T * amount)  # (h·w, 512)
+        copies = rows.float().T.unflatten(1, z.shape[2:])[None]
         patches = (overlap_blocks(source, index[:1], stride) for source, stride in ((s3, 2), (s2, 4)))
-        return (self.blend(amount, painted, *patches),)
+        return (self.blend(amount, scaled(z, slope, shift) + copies, *patches),)

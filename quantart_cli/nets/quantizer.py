@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from typing import ClassVar
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -15,7 +17,7 @@ from quantart_cli.nets.statistics import moments_of_linear
 class Quantizer(nn.Module):
     """The nearest entries of standardised features, at every position."""
 
-    parts = {"codebook": ArtCodebook}
+    parts: ClassVar = {"codebook": ArtCodebook}
 
     def __init__(self, codebook: ArtCodebook) -> None:
         super().__init__()
@@ -46,7 +48,7 @@ class Quantizer(nn.Module):
 class CodesDecoder(nn.Module):
     """D_α of a mix of quantized and continuous features."""
 
-    parts = {"codebook": ArtCodebook, "decoder": Decoder}
+    parts: ClassVar = {"codebook": ArtCodebook, "decoder": Decoder}
 
     def __init__(self, codebook: ArtCodebook, decoder: Decoder) -> None:
         super().__init__()

@@ -18,8 +18,9 @@ def moments(z: Tensor, weight: Tensor) -> Tensor:
     """
     rows, w = z[0].flatten(1).float(), weight.flatten()  # (C, n), (n,)
     total = w.sum()
-    mean = rows @ w / total.clamp(min=1e-6)
-    squares = (rows - mean[:, None]).square() @ w
+    # Not as products of matrices: OpenVINO would round those to bf16 in a network of that precision.
+    mean = (rows * w).sum(1) / total.clamp(min=1e-6)
+    squares = ((rows - mean[:, None]).square() * w).sum(1)
     return torch.stack([total.expand_as(mean), mean, squares])
 
 

@@ -1,62 +1,64 @@
-"""A codebook of art for the vgg19 backbone: principal components of relu4_1, then k-means.
+"""A codebook of art for VGG-19: principal components of relu4_1, then k-means.
 
-QuantArt (Huang et al. 2023) learns its codebook with an autoencoder; here the encoder is VGG-19 and
-fixed, and what is left of vector quantization's objective (van den Oord et al. 2017, equation 3, second term) is
-k-means, in each of some parts of the components (product quantization, Jégou et al. 2011). Of eight parts each has
-every eighth component, so that all vary about as much. Features are standardised painting by painting; a channel weighs
-as much as it usually varies.
+QuantArt (Huang et al. 2023) trains its codebook with an autoencoder. Here the encoder is VGG-19 and frozen. What is
+left of the objective of vector quantization (van den Oord et al. 2017, equation 3, second term) is k-means, done
+separately in parts of the components (product quantization, Jégou et al. 2011). Part g of eight has the components g,
+g + 8, g + 16 and so on, so that all parts have about the same variance. Features are standardised per painting; a
+channel is weighted by its usual deviation.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import safetensors.torch
 import torch
+from torch import Tensor
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.output import write_atomically
 from quantart_cli.nets.vgg import VGG19
-from quantart_cli.training.gather import Sampled, gather, pictures_below
-from quantart_cli.training.kmeans import Components, lloyd, plus_plus, principal_components, seeding_rows
+from quantart_cli.training.feature_sampling import SampledFeatures, sample_features
+from quantart_cli.training.folders import Progress, write_model
+from quantart_cli.training.kmeans import (
+    Components,
+    Features,
+    Iteration,
+    lloyd,
+    plus_plus,
+    principal_components,
+    seeding_rows,
+)
+from quantart_cli.training.loop import TrainingFiles
+from quantart_cli.training.optimizer import device_and_dtype
 from quantart_cli.training.options import CodebookOptions
+from quantart_cli.training.pictures import pictures_below
 
-# A pass that lowers the residual by less than this share is the last.
+# k-means has converged when an iteration lowers the residual by less than this share.
 _TOLERANCE = 5e-4
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a training of a codebook measured on the features it was trained on."""
+class CodebookReport:
+    """What was measured on the features that the codebook was trained on."""
 
     paintings: int
     unreadable: list[str]
     samples: int
     explained: float
-    """Share of the variance kept by the principal components, 0 to 1."""
+    """Share of the variance that the principal components keep, 0 to 1."""
     residual: float
-    """Share of the variance lost after quantization, lost components included, 0 to 1."""
+    """Share of the variance lost by components and quantization together, 0 to 1."""
     used: int
-    """Entries that have a sample, of all parts."""
+    """Entries, of all parts, that have a sample."""
     perplexity: float
-    """A mean over parts."""
-    passes: int
-    """Of k-means, of the part that took most."""
-
-
-@dataclass
-class Progress:
-    """Where a training stands: a name for the stage, and units done of all."""
-
-    stage: str
-    done: int
-    total: int
+    """Mean over the parts."""
+    iterations: int
+    """Largest number of k-means iterations of a part."""
 
 
 def train_codebook(
@@ -66,113 +68,79 @@ def train_codebook(
     vgg: VGG19,
     *,
     restart: bool = False,
-    progress: Callable[[Progress], None] = lambda _: None,
-) -> Report:
-    """Train a codebook on a folder of paintings and write it as fp16 safetensors.
+    progress: Progress = lambda *_: None,
+) -> CodebookReport:
+    """Train a codebook on a folder of paintings and write it as float16 safetensors.
 
-    Work in hand is kept in ``TARGET.partial/``; the same call again goes on from there to the same result.
+    The state is in ``TARGET.partial/``; the same call resumes from it, with the same result.
 
     Args:
-        folder: pictures of artworks, searched below it.
-        target: the file to write; its tensors are those of :class:`quantart_cli.nets.codebook.Codebook`.
+        folder: pictures of artworks; subfolders are searched.
+        target: the file to write, with the tensors of :class:`quantart_cli.nets.codebook.Codebook`.
         vgg: the encoder, on the device and in the precision to use.
-        restart: forget an earlier unfinished training.
+        restart: delete an unfinished training first.
+        progress: called with (stage, done, total, {}).
 
     Raises:
-        QuantArtError: no pictures, too few samples, a width that cannot be parted so, or an unfinished training with
-            other options.
+        QuantArtError: no pictures, too few samples, a width that the parts do not divide, or an unfinished training
+            with other options.
     """
     if options.width % options.parts:
-        raise QuantArtError(f"--parts must divide --width {options.width}, not {options.parts}")
+        raise QuantArtError(f"parts must divide width {options.width}, not {options.parts}")
     paintings = pictures_below(folder, options.hold_out)
-    partial = _open_partial(target, folder, options, len(paintings), restart)
-    device = next(vgg.parameters()).device
+    files = TrainingFiles(target)
+    identity = {"folder": str(folder.resolve()), "pictures": len(paintings), **asdict(options)}
+    files.open(identity, restart, results=False)
 
     def report(stage: str) -> Callable[[int, int], None]:
-        return lambda done, total: progress(Progress(stage, done, total))
+        return lambda done, total: progress(stage, done, total, {})
 
-    sampled = gather(
-        vgg,
-        paintings,
-        partial,
-        samples=options.samples,
-        smallest_scale=options.smallest_scale,
-        seed=options.seed,
-        progress=report("features"),
-    )
+    sampled = sample_features(vgg, paintings, files.partial, options, report("features"))
     if len(sampled.rows) < options.entries:
         raise QuantArtError(
             f"{len(sampled.rows)} samples are too few for {options.entries} entries: "
-            "give more paintings or fewer --entries"
+            "use more paintings or fewer entries"
         )
-    components = principal_components(sampled.rows, torch.from_numpy(sampled.spread).to(device), options.width)
-    parts = [_cluster(sampled.rows, components, part, options, partial, report) for part in range(options.parts)]
+    spread = torch.from_numpy(sampled.spread).to(device_and_dtype(vgg)[0])
+    components = principal_components(sampled.rows, spread, options.width)
+    parts = [_cluster(sampled.rows, components, part, options, files.partial, report) for part in range(options.parts)]
     done = _report(len(paintings) - len(sampled.unreadable), sampled, components, parts)
-    _write(target, components, [part.centres for part in parts], options, done)
-    shutil.rmtree(partial)
+    tensors = _tensors(components, [part.centres for part, _ in parts])
+    write_model(target, "quantart-vgg19", tensors, options, done, {}, half=True)
+    shutil.rmtree(files.partial)
     return done
 
 
-def _open_partial(target: Path, folder: Path, options: CodebookOptions, count: int, restart: bool) -> Path:
-    """The folder of work in hand, checked to belong to this very training."""
-    partial = target.with_name(target.name + ".partial")
-    identity = {"folder": str(folder.resolve()), "pictures": count, **asdict(options)}
-    if restart:
-        shutil.rmtree(partial, ignore_errors=True)
-    try:
-        partial.mkdir(exist_ok=True)
-    except OSError as error:
-        raise QuantArtError(f"{partial} cannot be made: {error.strerror}") from None
-    ledger = partial / "training.json"
-    if not ledger.exists():
-        write_atomically(str(ledger), json.dumps(identity, indent=1).encode())
-    elif json.loads(ledger.read_text()) != identity:
-        raise QuantArtError(f"{partial} holds an unfinished training with other options: give them, or --restart")
-    return partial
+_Part = tuple[Iteration, int]
+"""Centres and measurements of one part, and how many iterations they took."""
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Entries of one part, and what was measured of them."""
-
-    centres: torch.Tensor
-    residual: float
-    used: int
-    entropy: float
-    passes: int
-
-
-def _report(paintings: int, sampled: Sampled, components: Components, parts: list[_Part]) -> Report:
-    lost = components.variance * (1 - components.explained) + sum(part.residual for part in parts)
-    return Report(
+def _report(paintings: int, sampled: SampledFeatures, components: Components, parts: list[_Part]) -> CodebookReport:
+    lost = components.variance * (1 - components.explained) + sum(part.residual for part, _ in parts)
+    return CodebookReport(
         paintings=paintings,
         unreadable=sampled.unreadable,
         samples=len(sampled.rows),
         explained=components.explained,
         residual=lost / components.variance if components.variance else 0.0,
-        used=sum(part.used for part in parts),
-        perplexity=sum(math.exp(part.entropy) for part in parts) / len(parts),
-        passes=max(part.passes for part in parts),
+        used=sum(part.used for part, _ in parts),
+        perplexity=sum(math.exp(part.entropy) for part, _ in parts) / len(parts),
+        iterations=max(count for _, count in parts),
     )
 
 
-def _order(options: CodebookOptions) -> torch.Tensor:
-    """The components part by part, (D,)."""
-    return torch.arange(options.width).view(-1, options.parts).T.flatten()
-
-
 def _cluster(
-    features: np.ndarray,
+    features: Features,
     components: Components,
     part: int,
     options: CodebookOptions,
-    partial: Path,
+    folder: Path,
     report: Callable[[str], Callable[[int, int], None]],
 ) -> _Part:
-    """k-means of one part to convergence, from the checkpoint of the last pass if there is one."""
+    """k-means of one part until it converges, from its checkpoint if there is one."""
     device = components.mean.device
     components = replace(components, basis=components.basis[part :: options.parts])
-    checkpoint = partial / f"kmeans{part}.safetensors"
+    checkpoint = folder / f"kmeans{part}.safetensors"
     which = f" of part {part + 1}/{options.parts}" if options.parts > 1 else ""
     if checkpoint.exists():
         state = safetensors.torch.load_file(checkpoint, device=str(device))
@@ -181,41 +149,30 @@ def _cluster(
         rows = seeding_rows(features, components, generator, device)
         seeded = report(f"k-means++{which}")
         centres = plus_plus(rows, options.entries, generator, lambda done: seeded(done, options.entries))
-        state = {"centres": centres, "passes": torch.tensor(0), "residual": torch.tensor(math.inf, dtype=torch.float64)}
+        state = {"centres": centres, "count": torch.tensor(0), "residual": torch.tensor(math.inf, dtype=torch.float64)}
     while True:
-        passes = int(state["passes"]) + 1
-        stage = f"k-means {passes}/{options.iterations}" if passes <= options.iterations else "measuring"
+        number = int(state["count"]) + 1
+        stage = f"k-means {number}/{options.iterations}" if number <= options.iterations else "measuring"
         found = lloyd(features, components, state["centres"], report(stage + which))
         gain = 1 - found.residual / float(state["residual"])
-        settled = gain < _TOLERANCE and found.used == options.entries
-        if settled or passes > options.iterations:
-            # The numbers are of the centres before this pass moved them: those are the ones to keep.
-            return _Part(state["centres"], found.residual, found.used, found.entropy, passes - 1)
-        state = {
-            "centres": found.centres,
-            "passes": torch.tensor(passes),
-            "residual": torch.tensor(found.residual, dtype=torch.float64),
-        }
+        converged = gain < _TOLERANCE and found.used == options.entries
+        if converged or number > options.iterations:
+            # The measurements are those of the centres before this iteration moved them.
+            return replace(found, centres=state["centres"]), number - 1
+        residual = torch.tensor(found.residual, dtype=torch.float64)
+        state = {"centres": found.centres, "count": torch.tensor(number), "residual": residual}
         write_atomically(str(checkpoint), safetensors.torch.save(state))
 
 
-def _write(
-    target: Path, components: Components, parts: list[torch.Tensor], options: CodebookOptions, done: Report
-) -> None:
-    """The codebook as fp16 safetensors, with its options and measurements as metadata."""
+def _tensors(components: Components, parts: list[Tensor]) -> dict[str, Tensor]:
+    """The codebook by tensor name. The components' order is by part."""
     weight = components.weight  # at least the square root of the epsilon in every variance
-    basis = components.basis[_order(options).to(weight.device)]
-    tensors = {
+    order = torch.arange(len(components.basis)).view(-1, len(parts)).T.flatten()
+    basis = components.basis[order.to(weight.device)]
+    return {
         "project.weight": basis * weight,
         "project.bias": -basis @ components.mean,
         "expand.weight": basis.T / weight[:, None],
         "expand.bias": components.mean / weight,
-        "entries": torch.stack(parts) if options.parts > 1 else parts[0],
+        "entries": torch.stack(parts) if len(parts) > 1 else parts[0],
     }
-    measured = {key: value for key, value in asdict(done).items() if key != "unreadable"}
-    data = safetensors.torch.save(
-        {key: value.half().contiguous().cpu() for key, value in tensors.items()},
-        # One entry: safetensors writes several in an order that changes from run to run.
-        metadata={"quantart": json.dumps({"options": asdict(options), "report": measured})},
-    )
-    write_atomically(str(target), data)

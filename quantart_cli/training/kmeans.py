@@ -1,20 +1,23 @@
-"""Principal components and k-means over features that lie on disk, a batch at a time."""
+"""Principal components and k-means of features on disk, one batch at a time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+Features = np.ndarray[Any, np.dtype[np.float16]]
+"""(N, C) float16, memory-mapped."""
 _BATCH = 16384
-# Rows that k-means++ draws its first centres from: each of its K steps reads all of them.
+# Rows that k-means++ chooses from: each of its K steps reads all of them.
 _SEEDING_ROWS = 65536
 
 
-def batches(features: np.ndarray, device: torch.device) -> Iterator[Tensor]:
+def batches(features: Features, device: torch.device) -> Iterator[Tensor]:
     """(N, C) float16 on disk -> (≤ 16384, C) float32 on the device, in order."""
     for start in range(0, len(features), _BATCH):
         yield torch.from_numpy(features[start : start + _BATCH].astype(np.float32)).to(device)
@@ -28,7 +31,7 @@ class Components:
     mean: Tensor
     basis: Tensor
     explained: float
-    """Share of the variance that lies in the D components, 0 to 1."""
+    """Share of the variance in the D components, 0 to 1."""
     variance: float
     """Total variance: the mean squared distance of a weighted row from the mean."""
 
@@ -37,8 +40,8 @@ class Components:
         return (rows * self.weight - self.mean) @ self.basis.T
 
 
-def principal_components(features: np.ndarray, weight: Tensor, width: int) -> Components:
-    """The ``width`` directions of largest variance, from one pass over rows weighted by channel, on weight's device."""
+def principal_components(features: Features, weight: Tensor, width: int) -> Components:
+    """The ``width`` directions of largest variance of rows weighted by channel, on the device of the weight."""
     device = weight.device
     channels = features.shape[1]
     total = torch.zeros(channels, dtype=torch.float64, device=device)
@@ -57,7 +60,7 @@ def principal_components(features: np.ndarray, weight: Tensor, width: int) -> Co
 
 
 def plus_plus(rows: Tensor, count: int, generator: torch.Generator, progress: Callable[[int], None]) -> Tensor:
-    """k-means++ (Arthur and Vassilvitskii 2007): centres drawn with probability ∝ squared distance to the nearest.
+    """k-means++ (Arthur and Vassilvitskii 2007): centres drawn in proportion to the squared distance to the nearest.
 
     Args:
         rows: (N, D), N at least ``count``.
@@ -81,23 +84,25 @@ def plus_plus(rows: Tensor, count: int, generator: torch.Generator, progress: Ca
 
 
 @dataclass(frozen=True)
-class Pass:
-    """One pass of k-means over all rows."""
+class Iteration:
+    """The result of one iteration of k-means."""
 
     centres: Tensor
-    """(K, D), moved to the means of their rows; those without rows restarted."""
+    """(K, D), the means of their rows; centres without rows are restarted."""
     residual: float
-    """Mean squared distance of a row to the centre it had *before* the move."""
+    """Mean squared distance of the rows to their centres before the update."""
     used: int
-    """Centres that had at least one row."""
+    """Centres with at least one row."""
     entropy: float
-    """Of the use of the centres, in nats; exp of it is the perplexity."""
+    """Entropy of the use of the centres, in nats; its exponential is the perplexity."""
 
 
-def lloyd(features: np.ndarray, components: Components, centres: Tensor, progress: Callable[[int, int], None]) -> Pass:
+def lloyd(
+    features: Features, components: Components, centres: Tensor, progress: Callable[[int, int], None]
+) -> Iteration:
     """Assign every row to its nearest centre, then move every centre to the mean of its rows (Lloyd 1982).
 
-    A centre without rows is restarted on the row that lies farthest from its own centre, and so on down.
+    Centres without rows are restarted on the rows farthest from their centres.
     """
     count, width = centres.shape
     device = centres.device
@@ -124,12 +129,12 @@ def lloyd(features: np.ndarray, components: Components, centres: Tensor, progres
     moved[dead.nonzero()[:restarts, 0]] = far_rows[:restarts]
     share = sizes[~dead].double() / len(features)
     entropy = -(share * share.log()).sum().item()
-    return Pass(moved, total / len(features), int((~dead).sum()), entropy)
+    return Iteration(moved, total / len(features), int((~dead).sum()), entropy)
 
 
 def seeding_rows(
-    features: np.ndarray, components: Components, generator: torch.Generator, device: torch.device
+    features: Features, components: Components, generator: torch.Generator, device: torch.device
 ) -> Tensor:
-    """A random 65536 of the rows, projected: what k-means++ chooses from."""
+    """65536 random rows, projected, for k-means++ to choose from."""
     chosen = torch.randperm(len(features), generator=generator)[:_SEEDING_ROWS].sort().values.numpy()
     return torch.cat([components.project(rows) for rows in batches(features[chosen], device)])

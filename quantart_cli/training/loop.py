@@ -1,11 +1,12 @@
-"""The loop of every training by gradients: checkpoints, a log, preview sheets, and what to do when it goes wrong.
+"""The loop of every training by gradients: checkpoints, log, preview sheets and the guard against non-finite values.
 
-Everything random in an update depends on the seed and the update's number alone, and a checkpoint holds all state
-there is: so that a training that was stopped goes on to the very weights it would have had.
+All random numbers of an update depend on the seed and the update's number only, and a checkpoint holds the whole state.
+So a resumed training reaches the same weights as one that was never stopped.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import shutil
@@ -13,204 +14,232 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-import safetensors
+import PIL.Image
 import safetensors.torch
 import torch
 from torch import Tensor
+from torchvision.utils import make_grid
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.encoding import encode_picture
 from quantart_cli.images.output import write_atomically
-from quantart_cli.images.picture import Picture
+from quantart_cli.training.optimizer import below, prefixed
+from quantart_cli.training.options import GradientOptions
 
-# Updates in a row without finite losses and gradients after which a training is given up.
+# A training is given up after this many updates in a row without finite losses and gradients.
 _PATIENCE = 20
 
 
 class NotFinite(ArithmeticError):
-    """A loss or gradient that is not finite; the update was left out, nothing has changed."""
+    """A loss or a gradient is not finite. The update was skipped and changed nothing."""
 
 
-class Stopped(KeyboardInterrupt):
-    """A training was asked to stop. ``done`` updates are in its checkpoint."""
+class TrainingStopped(KeyboardInterrupt):
+    """A training was asked to stop. Its checkpoint holds ``done`` updates."""
 
     def __init__(self, done: int) -> None:
         super().__init__(f"stopped after {done} updates")
         self.done = done
 
 
-class Trainee(Protocol):
-    """What is trained."""
+class Part(Protocol):
+    """A part of a training with a state to save: an optimizer, an adversary, a codebook."""
 
-    def update(self, number: int) -> dict[str, float]:
-        """One update, the ``number``-th from 0; its losses by name. Raises NotFinite, having changed nothing."""
+    def state(self) -> dict[str, Tensor]: ...
 
-    def state(self) -> dict[str, Tensor]:
-        """All there is to go on from, by name."""
-
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state` gave."""
-
-    def sheet(self) -> Tensor:
-        """A preview, (3, H, W) in [0, 1]."""
+    def load_state(self, state: Mapping[str, Tensor]) -> None: ...
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How many updates, and after how many of them what is done."""
+class Trainable:
+    """What is trained.
 
-    steps: int
-    log_every: int
-    checkpoint_every: int
-    sheet_every: int
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where a training of ``target`` keeps what.
-
-    ``TARGET.partial/`` holds the checkpoint and goes when the training is done, ``TARGET.training/`` the log and the
-    preview sheets, which stay.
+    Attributes:
+        parts: everything with a state, by name.
     """
 
-    target: Path
+    parts: dict[str, Part]
 
-    @property
-    def partial(self) -> Path:
-        return self.target.with_name(self.target.name + ".partial")
-
-    @property
-    def kept(self) -> Path:
-        return self.target.with_name(self.target.name + ".training")
-
-    @property
-    def checkpoint(self) -> Path:
-        return self.partial / "checkpoint.safetensors"
-
-    @property
-    def log(self) -> Path:
-        return self.kept / "log.jsonl"
-
-    def open(self, identity: Mapping[str, Any], restart: bool) -> None:
-        """Make the folders, and check that an unfinished training there is this very one.
+    def update(self, number: int) -> dict[str, float]:
+        """Run update ``number``, counted from 0, and return its losses by name.
 
         Raises:
-            QuantArtError: it is another, or the folders cannot be made.
+            NotFinite: a loss or a gradient is not finite; nothing has changed.
+        """
+        raise NotImplementedError
+
+    def sheet(self) -> list[list[Tensor]]:
+        """The rows of a preview sheet, pictures (3, H, W) in about [0, 1] of one size."""
+        raise NotImplementedError
+
+    def model(self) -> Mapping[str, Tensor]:
+        """The tensors of the model file."""
+        raise NotImplementedError
+
+    def state(self) -> dict[str, Tensor]:
+        """The state of all parts."""
+        return {key: value for name, part in self.parts.items() for key, value in prefixed(name, part.state()).items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Continue from what :meth:`state` returned."""
+        for name, part in self.parts.items():
+            part.load_state(below(name, state))
+
+
+def backward(losses: Mapping[str, Tensor]) -> dict[str, float]:
+    """Backpropagate the sum of losses. Returns their values."""
+    each = torch.stack(list(losses.values()))
+    each.sum().backward()  # type: ignore[no-untyped-call]
+    return dict(zip(losses, each.tolist(), strict=True))
+
+
+def check_finite(losses: Mapping[str, float]) -> None:
+    """Raise NotFinite unless all values are finite."""
+    if not all(math.isfinite(value) for value in losses.values()):
+        raise NotFinite(", ".join(f"{name} {value:g}" for name, value in losses.items()))
+
+
+class TrainingFiles:
+    """The files of a training of ``target``.
+
+    ``TARGET.partial/`` holds the checkpoint and is removed when the training is complete. ``TARGET.training/`` holds
+    the log and the preview sheets, which stay.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.partial = target.with_name(target.name + ".partial")
+        self.results = target.with_name(target.name + ".training")
+        self.checkpoint = self.partial / "checkpoint.safetensors"
+        self.log = self.results / "log.jsonl"
+
+    def open(self, identity: Mapping[str, Any], restart: bool, results: bool = True) -> None:
+        """Make the folders, and check that an unfinished training in them is the same one.
+
+        Args:
+            identity: what must be equal to resume, as JSON.
+            restart: delete an unfinished training first.
+            results: whether to make ``TARGET.training/``.
+
+        Raises:
+            QuantArtError: another training is unfinished, or the folders cannot be made.
         """
         if restart:
             shutil.rmtree(self.partial, ignore_errors=True)
-        ledger = self.partial / "training.json"
         try:
             self.partial.mkdir(exist_ok=True)
-            self.kept.mkdir(exist_ok=True)
+            if results:
+                self.results.mkdir(exist_ok=True)
         except OSError as error:
             raise QuantArtError(f"{self.partial} cannot be made: {error.strerror}") from None
-        if not ledger.exists():
-            write_atomically(str(ledger), json.dumps(identity, indent=1).encode())
+        saved = self.partial / "training.json"
+        if not saved.exists():
+            write_atomically(str(saved), json.dumps(identity, indent=1).encode())
             return
-        before = json.loads(ledger.read_text())
-        other = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
-        if other:
+        before = json.loads(saved.read_text())
+        changed = [name for name in {**before, **identity} if before.get(name) != identity.get(name)]
+        if changed:
             raise QuantArtError(
-                f"{self.partial} holds an unfinished training with another {', '.join(other)}: "
-                "give the same as then, or --restart"
+                f"{self.partial} holds an unfinished training with another {', '.join(changed)}: "
+                "use the same as before, or restart"
             )
 
 
 def run(
-    trainee: Trainee,
-    places: Places,
-    plan: Plan,
+    trainable: Trainable,
+    files: TrainingFiles,
+    options: GradientOptions,
     *,
     stop: Callable[[], bool] = lambda: False,
     progress: Callable[[int, int, dict[str, float]], None] = lambda *_: None,
-) -> int:
-    """Train to the end of the plan, from the checkpoint if there is one.
+    deadline: float = math.inf,
+) -> tuple[int, int]:
+    """Train for ``options.steps`` updates, from the checkpoint if there is one.
 
     Args:
-        trainee: in the state it begins in.
-        places: opened.
-        stop: asked after every update; if it says so the training is kept and left.
+        trainable: in its first state.
+        files: opened.
+        stop: called after every update; when it returns True the training is saved and stopped.
         progress: called with (updates done, updates in all, losses).
+        deadline: of :func:`time.monotonic`; the training is saved and ends there.
 
     Returns:
-        How many updates were left out as not finite.
+        How many updates are done, and how many of them were skipped because they were not finite.
 
     Raises:
-        Stopped: when asked to; the checkpoint is as of the last update.
-        QuantArtError: nothing is finite any more, or the disk is full.
+        TrainingStopped: ``stop`` returned True; the last update is in the checkpoint.
+        QuantArtError: no update is finite any more, or the disk is full.
     """
-    done, skipped = _resume(trainee, places)
+    done, skipped = _resume(trainable, files)
     in_a_row = 0
-    log = _Log(places.log, done)
-    while done < plan.steps:
+    log = _Log(files.log, done)
+    saved = time.monotonic()
+    while done < options.steps and (time.monotonic() < deadline or not done):
         try:
-            losses = trainee.update(done)
+            losses = trainable.update(done)
             in_a_row = 0
         except NotFinite as error:
             losses, skipped, in_a_row = {}, skipped + 1, in_a_row + 1
             if in_a_row == _PATIENCE:
                 raise QuantArtError(
-                    f"{_PATIENCE} updates in a row were not finite ({error}): train at a lower --rate or with "
-                    f"--precision fp32; the last checkpoint is in {places.partial}"
+                    f"{_PATIENCE} updates in a row were not finite ({error}): use a lower rate or precision fp32; "
+                    f"the last checkpoint is in {files.partial}"
                 ) from error
         done += 1
         log.add(losses)
-        progress(done, plan.steps, losses)
-        asked = stop()
-        if done % plan.log_every == 0:
+        progress(done, options.steps, losses)
+        asked, now = stop(), time.monotonic()
+        last = asked or done == options.steps or now >= deadline
+        if done % options.log_every == 0:
             log.write(done, skipped)
-        if done % plan.sheet_every == 0 or done == plan.steps:
-            _write_sheet(places.kept / f"{done:06}.png", trainee.sheet())
-        if done % plan.checkpoint_every == 0 or asked or done == plan.steps:
-            _keep(trainee, places, done, skipped)
-        if asked and done < plan.steps:
-            raise Stopped(done)
-    return skipped
-
-
-def updates_done(places: Places) -> int:
-    """How many updates are in the checkpoint."""
-    if not places.checkpoint.exists():
-        return 0
-    with safetensors.safe_open(places.checkpoint, "pt") as file:
-        return int(file.get_tensor("loop")[0])
-
-
-def _resume(trainee: Trainee, places: Places) -> tuple[int, int]:
-    """Updates done and left out before."""
-    if not places.checkpoint.exists():
-        return 0, 0
-    state = safetensors.torch.load_file(places.checkpoint)
-    done, skipped = state.pop("loop").tolist()
-    trainee.restore(state)
+        if done % options.sheet_every == 0 or done == options.steps or now >= deadline:
+            _write_sheet(files.results / f"{done:06}.png", trainable)
+        due = options.checkpoint_seconds and now - saved >= options.checkpoint_seconds
+        if done % options.checkpoint_every == 0 or last or due:
+            _save(trainable, files, done, skipped)
+            saved = now
+        if asked and done < options.steps:
+            raise TrainingStopped(done)
     return done, skipped
 
 
-def _keep(trainee: Trainee, places: Places, done: int, skipped: int) -> None:
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainee.state().items()}
+def _resume(trainable: Trainable, files: TrainingFiles) -> tuple[int, int]:
+    """Load the checkpoint. Returns updates done and skipped."""
+    if not files.checkpoint.exists():
+        return 0, 0
+    state = safetensors.torch.load_file(files.checkpoint)
+    done, skipped = state.pop("loop").tolist()
+    trainable.load_state(state)
+    return done, skipped
+
+
+def _save(trainable: Trainable, files: TrainingFiles, done: int, skipped: int) -> None:
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in trainable.state().items()}
     state["loop"] = torch.tensor([done, skipped])
-    write_atomically(str(places.checkpoint), safetensors.torch.save(state))
+    write_atomically(str(files.checkpoint), safetensors.torch.save(state))
 
 
-def _write_sheet(path: Path, sheet: Tensor) -> None:
-    pixels = (sheet.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().cpu().numpy()
-    write_atomically(str(path), encode_picture(Picture(pixels), "png"))
+@torch.no_grad()
+def _write_sheet(path: Path, trainable: Trainable) -> None:
+    rows = trainable.sheet()
+    pictures = [picture.cpu().clamp(0, 1) for row in rows for picture in row]
+    sheet = make_grid(pictures, nrow=len(rows[0]), padding=4, pad_value=1.0)
+    pixels = (sheet * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    data = io.BytesIO()
+    PIL.Image.fromarray(pixels).save(data, "png")
+    write_atomically(str(path), data.getvalue())
 
 
 class _Log:
-    """Lines of JSON: the means of the losses since the line before."""
+    """Lines of JSON: the means of the losses since the previous line."""
 
     def __init__(self, path: Path, done: int) -> None:
         self._path = path
         lines = path.read_text().splitlines() if path.exists() else []
-        # What was written after the checkpoint is done again.
-        kept = [line for line in lines if done and json.loads(line)["step"] <= done]
-        write_atomically(str(path), "".join(f"{line}\n" for line in kept).encode())
+        # Updates after the checkpoint are run again.
+        valid = [line for line in lines if done and json.loads(line)["step"] <= done]
+        write_atomically(str(path), "".join(f"{line}\n" for line in valid).encode())
         self._clear()
 
     def _clear(self) -> None:
@@ -233,8 +262,8 @@ class _Log:
 
 
 @contextmanager
-def numbers_of(seed: int, number: int) -> Iterator[None]:
-    """Torch's global random numbers as they are for this update of this seed, within the body."""
+def random_numbers(seed: int, number: int) -> Iterator[None]:
+    """Seed torch's global CPU generator for one update; the previous state returns after the block."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed * 1_000_003 + number) % 2**63)
         yield

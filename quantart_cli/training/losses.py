@@ -1,30 +1,32 @@
-"""Losses of the art autoencoder, each a function of a batch: (B, ...) -> a scalar, float32."""
+"""Losses of the trainings. Each takes batches (B, ...) and returns a scalar, float32."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
 
 Moments = tuple[Tensor, Tensor]
-_EPSILON = 1e-5  # of the AdaIN reference, added to the variance
-_FLAT = 1e-2  # added to the variance in a window, whose root has no slope at 0
-_DIRECTIONS, _POSITIONS = 32, 2304  # of the sliced Wasserstein distance
+Features = Mapping[str, Tensor]
+"""Feature maps (B, C, h, w) by layer."""
+_EPSILON = 1e-5  # added to the variance, as in the AdaIN reference
+_FLAT = 1e-2  # added to the variance in a window: the square root has no gradient at 0
 
 
 def moments(z: Tensor) -> Moments:
-    """Mean and standard deviation of every sample and channel: (B, C, h, w) -> 2 × (B, C, 1, 1) float32."""
-    return _Moments.apply(z)
+    """Mean and standard deviation of each sample and channel: (B, C, h, w) -> 2 x (B, C, 1, 1) float32."""
+    mean, deviation = _Moments.apply(z)
+    return mean, deviation
 
 
 class _Moments(torch.autograd.Function):
-    """With its gradient by hand: one pass over the features, where autograd takes five, a tenth of every update."""
+    """The gradient in one pass over the features. Autograd takes five, a tenth of an update's time."""
 
     @staticmethod
-    def forward(ctx: FunctionCtx, z: Tensor) -> Moments:
+    def forward(ctx: Any, z: Tensor) -> Moments:
         exact = z.float()
         mean = exact.mean((2, 3), keepdim=True)
         centred = exact - mean if exact is z else exact.sub_(mean)
@@ -34,97 +36,119 @@ class _Moments(torch.autograd.Function):
         return mean, std
 
     @staticmethod
-    def backward(ctx: FunctionCtx, of_mean: Tensor, of_std: Tensor) -> Tensor:
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         # d mean / dz = 1 / n; d std / dz = (z - mean) / ((n - 1) std)
         z, mean, std = ctx.saved_tensors
+        of_mean, of_std = gradients
         count = z.shape[2] * z.shape[3]
         slope = of_std / ((count - 1) * std)
         return torch.addcmul((of_mean / count - slope * mean).to(z.dtype), z, slope.to(z.dtype))
 
 
-def style_loss(painted: Mapping[str, Tensor], wanted: Mapping[str, Moments]) -> Tensor:
-    """Σ over layers of the mean squared differences of means and of deviations (Huang and Belongie 2017, equation 13,
-    there a norm: a sum under a root)."""
-    total = 0
-    for layer, (mean, std) in wanted.items():
-        own_mean, own_std = moments(painted[layer])
-        total = total + F.mse_loss(own_mean, mean) + F.mse_loss(own_std, std)
-    return total
+def standardise(z: Tensor) -> Tensor:
+    """(z - mean) / deviation of each sample and channel, (B, C, h, w)."""
+    mean, deviation = moments(z)
+    return (z - mean) / deviation
+
+
+def renormalise(z: Tensor, own: Moments, other: Moments) -> Tensor:
+    """AdaIN with given moments, (B, C, h, w)."""
+    return (z - own[0]) * (other[1] / own[1]) + other[0]
+
+
+def style_loss(output: Features, target: Mapping[str, Moments]) -> Tensor:
+    """Mean squared differences of means and of deviations, summed over layers.
+
+    Huang and Belongie 2017, equation 13, which has a norm instead of the mean of squares.
+    """
+    losses = []
+    for layer, (mean, deviation) in target.items():
+        own_mean, own_deviation = moments(output[layer])
+        losses += [F.mse_loss(own_mean, mean), F.mse_loss(own_deviation, deviation)]
+    return torch.stack(losses).sum()
 
 
 def gram(z: Tensor) -> Tensor:
-    """Correlations of the channels of every sample, a mean over positions: (B, C, h, w) -> (B, C, C) float32."""
+    """Gram matrix of the channels, averaged over positions: (B, C, h, w) -> (B, C, C) float32."""
     rows = z.float().flatten(2)  # (B, C, n)
     return rows @ rows.mT / rows.shape[2]
 
 
-def gram_loss(painted: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Tensor:
-    """|G - G*|² / |G*|², a mean over samples and layers (Gatys et al. 2016, equation 4, there not relative)."""
-    total = 0
-    for layer, theirs in wanted.items():
-        off = (gram(painted[layer]) - theirs).square().sum((1, 2)) / theirs.square().sum((1, 2))
-        total = total + off.mean() / len(wanted)
-    return total
+def gram_loss(output: Features, target: Mapping[str, Tensor]) -> Tensor:
+    """|G - G*|^2 / |G*|^2, a mean over samples and layers (Gatys et al. 2016, equation 4, there not relative)."""
+    losses = []
+    for layer, theirs in target.items():
+        off = (gram(output[layer]) - theirs).square().sum((1, 2)) / theirs.square().sum((1, 2))
+        losses.append(off.mean())
+    return torch.stack(losses).mean()
 
 
-def sliced_wasserstein(painted: Mapping[str, Tensor], wanted: Mapping[str, Tensor], layers: Sequence[str]) -> Tensor:
-    """Squared Wasserstein distance of the features' distributions over positions, along random directions, over the
-    mean square along them; a mean over layers (Heitz et al. 2021, equations 4 and 5, there not relative).
-
-    Moments and correlations leave the tails to the picture, and tails are what blurring cuts. By torch's global random
-    numbers: 32 directions a layer, and of a large layer some positions.
-    """
-    total = 0
-    for layer in layers:
-        channels = painted[layer].shape[1]
-        directions = F.normalize(torch.randn(channels, _DIRECTIONS), dim=0).to(painted[layer].device)
-        own, theirs = (_along(each[layer], directions) for each in (painted, wanted))  # (B, n, directions)
-        total = total + F.mse_loss(own, theirs) / theirs.square().mean() / len(layers)
-    return total
-
-
-def _along(z: Tensor, directions: Tensor) -> Tensor:
-    """Features of at most so many random positions along some directions, sorted."""
-    rows = z.permute(0, 2, 3, 1).flatten(1, 2)  # (B, n, C)
-    if rows.shape[1] > _POSITIONS:
-        rows = rows.index_select(1, torch.randperm(rows.shape[1])[:_POSITIONS].to(z.device))
-    return (rows.float() @ directions).sort(1).values
-
-
-def perceptual_loss(painted: Mapping[str, Tensor], wanted: Mapping[str, Tensor], layers: Sequence[str]) -> Tensor:
+def perceptual_loss(output: Features, target: Features, layers: Sequence[str]) -> Tensor:
     """Mean absolute difference of features (Johnson et al. 2016, equation 2, there squared), summed over layers."""
-    return sum(F.l1_loss(painted[layer].float(), wanted[layer].float()) for layer in layers)
+    return torch.stack([F.l1_loss(output[layer].float(), target[layer].float()) for layer in layers]).sum()
 
 
-def texture_loss(painted: Mapping[str, Tensor], wanted: Mapping[str, Tensor], windows: Mapping[str, int]) -> Tensor:
-    """Mean absolute differences of features' means and deviations in windows, summed over layers.
+def texture_loss(output: Features, target: Features, windows: Mapping[str, int]) -> Tensor:
+    """Mean absolute differences of the features' means and deviations in windows, summed over layers.
 
-    As much texture of the same kind in about the same place, whichever way it falls: a difference place by place is
-    least where what cannot be known is blurred. Of the statistics that Ding et al. 2020 (Image Quality Assessment:
-    Unifying Structure and Texture Similarity, section 3) compare over whole pictures.
+    It compares the amount and kind of texture near a place. A difference position by position would be least for a
+    blurred picture. The statistics are those that Ding et al. 2020 (section 3) compare over whole pictures.
 
     Args:
-        painted, wanted: layers by name, (B, C, h, w).
-        windows: sides of the windows, which overlap by half, by layer.
+        output, target: (B, C, h, w) by layer.
+        windows: side of the windows by layer; they overlap by half.
     """
-    total = 0
+    losses = []
     for layer, side in windows.items():
-        own, theirs = (_in_windows(each[layer].float(), side) for each in (painted, wanted))
-        total = total + sum(F.l1_loss(a, b) for a, b in zip(own, theirs, strict=True))
-    return total
+        own, theirs = (_in_windows(each[layer].float(), side) for each in (output, target))
+        losses += [F.l1_loss(a, b) for a, b in zip(own, theirs, strict=True)]
+    return torch.stack(losses).sum()
 
 
 def _in_windows(z: Tensor, side: int) -> Moments:
-    """Means and deviations, 2 × (B, C, h', w')."""
+    """Means and deviations, 2 x (B, C, h', w')."""
     mean, square = (F.avg_pool2d(x, side, side // 2) for x in (z, z.square()))
     return mean, ((square - mean.square()).clamp(min=0) + _FLAT).sqrt()
 
 
+def cosine_distances(a: Tensor, b: Tensor) -> Tensor:
+    """1 - cosine between all positions: (B, C, n), (B, C, m) -> (B, n, m)."""
+    return 1 - torch.bmm(F.normalize(a, dim=1).transpose(1, 2), F.normalize(b, dim=1))
+
+
+def relaxed_emd(output: Tensor, target: Tensor, positions: int) -> Tensor:
+    """Relaxed earth mover's distance of features under the cosine distance (Kolkin et al. 2019, equation 6).
+
+    (B, C, h, w) each; uses torch's global generator to choose that many positions at most.
+    """
+    d = cosine_distances(_choose(output, positions), _choose(target, positions))
+    return torch.maximum(d.amin(2).mean(1), d.amin(1).mean(1)).mean()
+
+
+def _choose(z: Tensor, count: int) -> Tensor:
+    """(B, C, h, w) -> (B, C, up to count) float32 at random positions."""
+    z = z.float().flatten(2)
+    return z[:, :, torch.randperm(z.shape[2])[:count].to(z.device)]
+
+
+def self_similarity(output: Tensor, content: Tensor, positions: int) -> Tensor:
+    """Difference of the matrices of cosine distances within each picture (Kolkin et al. 2019, equation 7).
+
+    The columns are normalised to sum 1, as there; the mean over entries is multiplied by ``positions``. Uses torch's
+    global generator to choose that many positions, the same in both.
+    """
+    chosen = torch.randperm(output[0, 0].numel())[:positions].to(output.device)
+    a, b = (z.float().flatten(2)[:, :, chosen] for z in (output, content))
+    own, wanted = cosine_distances(a, a), cosine_distances(b, b)
+    relative = [d / d.sum(1, keepdim=True).clamp(min=1e-6) for d in (own, wanted)]
+    return (relative[0] - relative[1]).abs().mean() * positions
+
+
 def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """mean max(0, 1 - D(real)) + mean max(0, 1 + D(fake)), a mean over heads (Lim and Ye 2017)."""
-    return sum(F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True)) / len(real)
+    return torch.stack([F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True)]).mean()
 
 
 def hinge_generator(fake: Sequence[Tensor]) -> Tensor:
     """-mean D(fake), a mean over heads."""
-    return -sum(f.mean() for f in fake) / len(fake)
+    return -torch.stack([f.mean() for f in fake]).mean()

@@ -1,9 +1,11 @@
-"""Pictures of a folder held in memory, and random crops of them that depend on a seed alone."""
+"""Pictures of a folder in memory, and random crops of them."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -11,39 +13,89 @@ from torchvision.transforms import v2
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
+from quantart_cli.images.formats import SUFFIXES
 
-# Crops are never taken from more pixels than these a short side: larger pictures are reduced as they are read.
-_SHORT_SIDE = 768
+PHOTOGRAPHS, PAINTINGS, DETAILS = "photographs", "paintings", "detail paintings"
+"""Names of what folders hold."""
+SHORT_SIDE = 768
+"""Larger pictures are reduced to this short side when they are read."""
+
+
+def pictures_below(folder: Path, hold_out: float = 0.0) -> list[Path]:
+    """All picture files in a folder and its subfolders, without hidden ones, sorted.
+
+    Args:
+        folder: to search.
+        hold_out: share of the files to leave out: those with the smallest :func:`name_hash`.
+
+    Raises:
+        QuantArtError: the folder does not exist or holds no pictures.
+    """
+    if not folder.is_dir():
+        raise QuantArtError(f"{folder} is not a folder: give a folder of pictures")
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        and name_hash(path.name) >= hold_out
+    )
+    if not found:
+        raise QuantArtError(f"{folder} holds no pictures: quantart looks for {', '.join(sorted(SUFFIXES))}")
+    return found
+
+
+def name_hash(name: str) -> float:
+    """A number in [0, 1) that depends on the file name only."""
+    return int.from_bytes(hashlib.sha256(name.encode("utf-8", "surrogateescape")).digest()[:8], "big") / 2**64
+
+
+class PictureSet(Protocol):
+    """Decoded pictures by number, (3, H, W) uint8 sRGB."""
+
+    unreadable: list[str]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int) -> Tensor: ...
 
 
 class Pictures:
-    """Decoded pictures as uint8: in memory as long as they fit, the others read again each time they are asked for.
+    """Decoded pictures of files. Those that do not fit into memory are read again at each access.
 
     Attributes:
-        unreadable: one line for each file that could not be read; it is left out.
+        unreadable: one line for each file that could not be read; such files are left out.
 
     Args:
         paths: files, in a fixed order.
-        room: bytes that may be held.
+        room: bytes of decoded pictures to keep in memory.
         progress: called with (files read, files in all).
+        short_side: larger pictures are reduced to this short side, in pixels.
 
     Raises:
-        QuantArtError: none of them can be read.
+        QuantArtError: none of the files can be read.
     """
 
-    def __init__(self, paths: Sequence[Path], room: float, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        room: float,
+        progress: Callable[[int, int], None] = lambda *_: None,
+        short_side: int = SHORT_SIDE,
+    ) -> None:
         self.unreadable: list[str] = []
+        self._short_side = short_side
         self._paths: list[Path] = []
-        self._held: list[Tensor | None] = []
+        self._in_memory: list[Tensor | None] = []
         for number, path in enumerate(paths, 1):
             try:
-                picture = _read(path)
+                picture = self._read(path)
             except QuantArtError as error:
                 self.unreadable.append(str(error))
             else:
                 room -= picture.numel()
                 self._paths.append(path)
-                self._held.append(picture if room >= 0 else None)
+                self._in_memory.append(picture if room >= 0 else None)
             progress(number, len(paths))
         if not self._paths:
             raise QuantArtError(f"none of the {len(paths)} pictures can be read; the first: {self.unreadable[0]}")
@@ -52,24 +104,28 @@ class Pictures:
         return len(self._paths)
 
     def __getitem__(self, number: int) -> Tensor:
-        """(3, H, W) uint8, sRGB."""
-        held = self._held[number]
-        return _read(self._paths[number]) if held is None else held
+        picture = self._in_memory[number]
+        return self._read(self._paths[number]) if picture is None else picture
+
+    def _read(self, path: Path) -> Tensor:
+        picture = torch.from_numpy(read_picture(path).rgb).permute(2, 0, 1)
+        return reduce(picture, self._short_side)
 
 
-def _read(path: Path) -> Tensor:
-    picture = torch.from_numpy(read_picture(path).rgb).permute(2, 0, 1)
-    if min(picture.shape[1:]) > _SHORT_SIDE:
-        picture = v2.functional.resize(picture, [_SHORT_SIDE], antialias=True)
-    return picture
+def reduce(picture: Tensor, short_side: int) -> Tensor:
+    """(3, H, W) uint8 with at most this short side."""
+    if min(picture.shape[1:]) <= short_side:
+        return picture
+    reduced: Tensor = v2.functional.resize(picture, [short_side], antialias=True)
+    return reduced
 
 
 def crop(picture: Tensor, share: float, size: int) -> Tensor:
-    """A random square of a picture, mirrored or not, by torch's global random numbers.
+    """A random square of a picture, flipped at random. Uses torch's global generator.
 
     Args:
         picture: (3, H, W) uint8.
-        share: side of the square as a share of the picture's short side.
+        share: side of the square divided by the picture's short side.
         size: side of the result in pixels.
 
     Returns:
@@ -84,38 +140,26 @@ def crop(picture: Tensor, share: float, size: int) -> Tensor:
             v2.ToDtype(torch.float32, scale=True),
         ]
     )
-    return view(picture)
+    found: Tensor = view(picture)
+    return found
 
 
-def pairs(contents: Pictures, styles: Pictures, count: int, smallest: float, size: int) -> tuple[Tensor, Tensor]:
-    """Random crops of contents and of styles, the two of a pair at one scale; by torch's global random numbers.
-
-    Args:
-        count: how many pairs.
-        smallest: side of the smallest square as a share of a picture's short side; shares are log-uniform up to 1.
-        size: side of the crops in pixels.
-
-    Returns:
-        Two of (count, 3, size, size) float32 in [0, 1].
-    """
-    shares = (smallest ** torch.rand(count)).tolist()
-    both = []
-    for pictures in (contents, styles):
-        chosen = torch.randint(len(pictures), (count,)).tolist()
-        both.append([crop(pictures[number], share, size) for number, share in zip(chosen, shares, strict=True)])
-    return torch.stack(both[0]), torch.stack(both[1])
-
-
-def crops(pictures: Pictures, shares: Sequence[float], size: int) -> Tensor:
-    """Random crops, each of a picture drawn anew, by torch's global random numbers.
-
-    Args:
-        pictures: to draw from.
-        shares: side of each square as a share of its picture's short side.
-        size: side of the crops in pixels.
-
-    Returns:
-        (len(shares), 3, size, size) float32 in [0, 1].
-    """
+def crops(pictures: PictureSet, shares: Sequence[float], size: int) -> Tensor:
+    """Random crops of random pictures, (len(shares), 3, size, size) float32 in [0, 1]; see :func:`crop`."""
     chosen = torch.randint(len(pictures), (len(shares),)).tolist()
     return torch.stack([crop(pictures[number], share, size) for number, share in zip(chosen, shares, strict=True)])
+
+
+def pairs(contents: PictureSet, styles: PictureSet, count: int, smallest: float, size: int) -> tuple[Tensor, Tensor]:
+    """Random crops of contents and of styles; the two of a pair have the same share of their pictures.
+
+    Args:
+        count: number of pairs.
+        smallest: smallest share of a picture's short side; shares are log-uniform up to 1.
+        size: side of the crops in pixels.
+
+    Returns:
+        two of (count, 3, size, size) float32 in [0, 1].
+    """
+    shares = (smallest ** torch.rand(count)).tolist()
+    return crops(contents, shares, size), crops(styles, shares, size)

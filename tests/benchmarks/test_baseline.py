@@ -10,7 +10,7 @@ from torch import nn
 
 from benchmarks import baseline, inside, measure, speed
 from benchmarks.materials import draw, make_pictures, make_weights
-from quantart_cli.checkpoints.published import layout_of
+from quantart_cli.checkpoints.layouts import recognise
 from quantart_cli.methods.adain import AdaIN
 from quantart_cli.methods.controls import AdaINControls
 
@@ -29,9 +29,9 @@ def test_its_weights_are_ours_by_their_published_names(folder, vgg, decoder):
         ("decoder.pth", "adain-decoder", decoder),
     ):
         state = torch.load(folder / name, weights_only=True)
-        layout = layout_of(state)
+        layout, published = recognise({name: value.shape for name, value in state.items()})
         assert layout.kind == kind
-        tensors = layout.translate(state)
+        tensors = published.convert(state)
         for key, value in network.state_dict().items():
             torch.testing.assert_close(tensors[key], value, rtol=1e-6, atol=0, msg=key)
 

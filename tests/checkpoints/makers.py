@@ -105,7 +105,9 @@ def pickled(given: Any) -> bytes:
 
 
 def archive(path: Path, records: Mapping[str, bytes], compression: int = zipfile.ZIP_STORED) -> None:
-    """A zip archive of these records."""
+    """A zip archive of these records, with the version that torch wants to find."""
+    folder = next(iter(records)).rpartition("/")[0].partition("/")[0]
+    records = {**records, f"{folder}/version": b"3\n"} if folder else records
     with zipfile.ZipFile(path, "w", compression) as file:
         for name, data in records.items():
             file.writestr(name, data)

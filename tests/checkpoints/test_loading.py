@@ -93,7 +93,7 @@ def test_a_file_of_a_person_is_mapped(tmp_path):
     found = open_tensors(tmp_path / "m.safetensors")
     assert all(torch.equal(found[name], GOOD[name]) for name in GOOD)
     (tmp_path / "m.safetensors").write_bytes((tmp_path / "m.safetensors").read_bytes()[:-4])
-    with pytest.raises(QuantArtError, match=r"m.safetensors is not a valid safetensors file: .* was it cut short"):
+    with pytest.raises(QuantArtError, match=r"m.safetensors is not a valid safetensors file"):
         open_tensors(tmp_path / "m.safetensors")
 
 

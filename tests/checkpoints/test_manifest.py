@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from quantart_cli.checkpoints.kinds import KINDS
+from quantart_cli.checkpoints.layouts import KINDS
 from quantart_cli.checkpoints.manifest import (
     Hub,
     PackageIndex,

@@ -14,9 +14,9 @@ import PIL.Image
 import pytest
 from filelock import FileLock
 
+from quantart_cli import files as file_helpers
 from quantart_cli.batch import run as run_module
 from quantart_cli.batch.job import PaintJob
-from quantart_cli.images import output
 from tests.batch.stand_in import Inverter
 from tests.conftest import scene
 
@@ -243,7 +243,7 @@ def test_a_full_disk_is_one_line_and_goes_on_later(run, photos, tmp_path, painte
             raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(output, "fsync", full)
+        patch.setattr(file_helpers, "fsync", full)
         status, _, err = run(*command)
     assert status == 1
     assert err.count("no space left on the disk") == 1

@@ -36,8 +36,8 @@ def test_both_ends(run, tmp_path, ends):
 @pytest.mark.parametrize(
     ("which", "hint"),
     [
-        (0, "this is the quantized end: add --continuous CHECKPOINT2 for the whole fidelity knob"),
-        (1, "this is the continuous end: give the quantized checkpoint too for the whole fidelity knob"),
+        (0, "this is the quantized end: add --continuous CHECKPOINT2 for the whole fidelity range"),
+        (1, "this is the continuous end: give the quantized checkpoint too for the whole fidelity range"),
     ],
 )
 def test_one_end_says_what_is_missing(run, tmp_path, ends, which, hint):
@@ -82,7 +82,7 @@ def test_interrupted(run, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quantart_cli.checkpoints.writing._write_tensor", interrupt)
+    monkeypatch.setattr("quantart_cli.checkpoints.writing._sort_metadata", interrupt)
     status, _, err = run("convert", tmp_path / "m.pth", "-o", tmp_path / "m.safetensors")
     assert (status, err) == (130, "quantart: interrupted, nothing was written\n")
     assert [path.name for path in tmp_path.iterdir()] == ["m.pth"]

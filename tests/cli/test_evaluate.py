@@ -8,7 +8,7 @@ import pytest
 
 from quantart_cli.evaluation import networks
 from quantart_cli.evaluation.networks import DOWNLOADS, MetricNetworks
-from quantart_cli.training.gather import name_hash
+from quantart_cli.training.pictures import name_hash
 from tests.conftest import scene
 from tests.evaluation.metric_networks import metric_networks
 

@@ -61,4 +61,4 @@ def test_training(run, tmp_path, content_file, style_file):
 def test_offline_is_said_when_something_is_missing(run, tmp_path):
     status, _, err = run("download-weights", "adain-decoder-fp32", "--offline")
     assert status == 2
-    assert "network is not asked" in err
+    assert "network is not used" in err

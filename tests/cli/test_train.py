@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 import safetensors.torch
 
-from quantart_cli.cli.train_common import asked_to_stop
+from quantart_cli.cli.train_request import stop_signals
 from tests.conftest import scene
 
 
@@ -48,7 +48,7 @@ def test_mistakes(run, tmp_path):
         ((tmp_path, "-o", tmp_path / "b.pth"), ".safetensors"),
         ((tmp_path, "-o", tmp_path / "none" / "b.safetensors"), "does not exist"),
         ((tmp_path, "-o", tmp_path / "b.safetensors", "--entries", "1"), "entries must be at least 2"),
-        ((tmp_path, "-o", tmp_path / "b.safetensors", "--parts", "3"), "--parts must divide --width 256, not 3"),
+        ((tmp_path, "-o", tmp_path / "b.safetensors", "--parts", "3"), "parts must divide width 256, not 3"),
         ((tmp_path, "-o", tmp_path / "b.safetensors", "--device", "cdua"), "did you mean cuda"),
     ):
         status, _, err = run("train", "codebook", *arguments)
@@ -67,7 +67,7 @@ def test_autoencoder(run, pictures, tmp_path):
     target = tmp_path / "model.safetensors"
     status, out, err = autoencoder(run, pictures, target, "--steps", "2", "--precision", "fp32", "--json")
     assert status == 0, err
-    assert "2 updates on 2 photographs and 2 paintings, 0 left out" in err
+    assert "2 updates on 2 photographs and 2 paintings, 0 skipped" in err
     report = json.loads(out)
     assert report["options"]["steps"] == 2
     assert report["report"]["updates"] == 2
@@ -81,20 +81,20 @@ def test_autoencoder(run, pictures, tmp_path):
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_asked_to_stop_it_keeps_what_it_has(run, pictures, tmp_path, monkeypatch, number, expected):
-    from quantart_cli.training.updates import Autoencoder
+    from quantart_cli.training.decoder_trainer import DecoderTrainer
 
-    update = Autoencoder.update
+    update = DecoderTrainer.update
 
     def and_ask(self, count):
         losses = update(self, count)
         os.kill(os.getpid(), number)
         return losses
 
-    monkeypatch.setattr(Autoencoder, "update", and_ask)
+    monkeypatch.setattr(DecoderTrainer, "update", and_ask)
     target = tmp_path / "model.safetensors"
     status, _, err = autoencoder(run, pictures, target, "--steps", "50")
     assert status == expected
-    assert "stopped after 1 updates; the same command goes on from" in err
+    assert "stopped after 1 updates; the same command resumes from" in err
     state = safetensors.torch.load_file(tmp_path / "model.safetensors.partial" / "checkpoint.safetensors")
     assert state["loop"].tolist() == [1, 0]
     assert not target.exists()
@@ -102,7 +102,7 @@ def test_asked_to_stop_it_keeps_what_it_has(run, pictures, tmp_path, monkeypatch
 
 def test_asked_twice_it_stops_at_once():
     before = signal.getsignal(signal.SIGINT)
-    with asked_to_stop() as asked:
+    with stop_signals() as asked:
         assert asked() is None
         os.kill(os.getpid(), signal.SIGINT)
         assert asked() == signal.SIGINT
@@ -111,10 +111,56 @@ def test_asked_twice_it_stops_at_once():
     assert signal.getsignal(signal.SIGINT) is before
 
 
+def test_a_batch_of_one_is_accepted_everywhere():
+    from quantart_cli.training import options
+
+    every = [each for each in vars(options).values() if isinstance(each, type) and hasattr(each, "batch")]
+    assert len(every) == 6
+    assert all(each(batch=1).batch == 1 for each in every)
+
+
+def test_painter_from_folders_and_from_shards(run, pictures, tmp_path):
+    target, shards = tmp_path / "painter.safetensors", tmp_path / "shards"
+    options = ("--steps", "1", "--batch", "2", "--crop", "32", "--device", "cpu", "--precision", "fp32")
+    status, out, err = run(
+        "train", "painter", *pictures, "--detail-paintings", pictures[1], "-o", target, *options, "--json"
+    )
+    assert status == 0, err
+    assert "1 updates on 2 photographs and 2 paintings and 2 detail paintings, 0 skipped" in err
+    assert json.loads(out)["options"]["batch"] == 2
+    assert safetensors.torch.load_file(target)["fuse3.weight"].shape == (256, 512, 1, 1)
+    status, _, err = run("train", "pack", *pictures, "-o", shards)
+    assert status == 0, err
+    assert "2 photographs and 2 paintings, 0.0 MB" in err
+    again = tmp_path / "again.safetensors"
+    more = ("--minutes", "0.00001", "--steps", "9")
+    status, _, err = run("train", "painter", "--shards", shards, "-o", again, *options[2:], *more)
+    assert status == 0, err
+    assert "8 updates are left: the same command resumes from" in err
+
+
+def test_mistakes_of_a_painter(run, pictures, tmp_path):
+    target = tmp_path / "p.safetensors"
+    for arguments, message in (
+        ((), "--shards FOLDER"),
+        ((pictures[0],), "--shards FOLDER"),
+        ((*pictures, "--shards", tmp_path), "one or the other"),
+        (("--shards", tmp_path), "holds no photographs.safetensors"),
+        (("--shards", tmp_path, "--hold-out", "0.1"), "give it to train pack"),
+        ((*pictures, "--batch", "0"), "batch must be at least 1"),
+        ((*pictures, "--model", "vgg19-normalised"), "another kind"),
+    ):
+        status, _, err = run("train", "painter", *arguments, "-o", target, "--device", "cpu")
+        assert status == 2, err
+        assert err.count("\n") == 1
+        assert message in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["art", "photos"]
+
+
 def test_mistakes_of_an_autoencoder(run, pictures, tmp_path):
     for options, message in (
         (("--precision", "fp16"), "fp16"),
-        (("--crop", "70"), "--crop must be a multiple of 8, not 70"),
+        (("--crop", "70"), "crop must be a multiple of 8, not 70"),
         (("--average", "2"), "average must lie between 0 and 1"),
         (("--model", "vgg19-normalised"), "a model of another kind"),
         (("--model", str(tmp_path / "none.safetensors")), "does not exist"),

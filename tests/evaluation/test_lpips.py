@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from quantart_cli.checkpoints import cache
-from quantart_cli.checkpoints.kinds import SHAPES
+from quantart_cli.checkpoints.layouts import KINDS
 from quantart_cli.evaluation.lpips import LPIPS, MIN_SIDE
 from quantart_cli.evaluation.networks import load_lpips
 from tests.conftest import PERSONS_CACHE, scene
@@ -39,7 +39,7 @@ def test_parity_with_the_authors_package(kind, black_white, two_scenes, brighter
 def test_has_the_tensors_of_its_file(kind):
     with torch.device("meta"):
         network = LPIPS(kind)
-    assert {name: tuple(value.shape) for name, value in network.state_dict().items()} == SHAPES[kind]
+    assert {name: tuple(value.shape) for name, value in network.state_dict().items()} == KINDS[kind].shapes
 
 
 @torch.inference_mode()

@@ -46,6 +46,51 @@ def png(width: int, height: int, depth: int, colour_type: int, rows: bytes, *ext
     return b"\x89PNG\r\n\x1a\n" + body
 
 
+def tiff(
+    pixels: np.ndarray,
+    *,
+    planar: int = 1,
+    photometric: int = 2,
+    extra: tuple[int, ...] = (),
+    sample_format: int = 1,
+    order: str = "<",
+    compression: int = 1,
+) -> bytes:
+    """A TIFF of one strip (one a channel where ``planar`` is 2) from (H, W, channels) of any type."""
+    height, width, channels = pixels.shape
+    stored = pixels.astype(pixels.dtype.newbyteorder(order))
+    strips = [stored[..., i].tobytes() for i in range(channels)] if planar == 2 else [stored.tobytes()]
+    strips = [zlib.compress(strip) if compression == 8 else strip for strip in strips]
+    body, offsets = b"", []
+    for strip in strips:
+        offsets.append(8 + len(body))
+        body += strip + bytes(len(strip) % 2)
+    tags: dict[int, tuple[str, list[int]]] = {
+        256: ("H", [width]),
+        257: ("H", [height]),
+        258: ("H", [8 * pixels.dtype.itemsize] * channels),
+        259: ("H", [compression]),
+        262: ("H", [photometric]),
+        273: ("I", offsets),
+        277: ("H", [channels]),
+        278: ("H", [height]),
+        279: ("I", [len(strip) for strip in strips]),
+        284: ("H", [planar]),
+    }
+    tags |= {338: ("H", list(extra))} if extra else {}
+    tags |= {339: ("H", [sample_format] * channels)} if sample_format != 1 else {}
+    entries = b""
+    for tag, (code, values) in sorted(tags.items()):
+        data = struct.pack(f"{order}{len(values)}{code}", *values)
+        inline = data.ljust(4, b"\0")
+        if len(data) > 4:
+            inline = struct.pack(order + "I", 8 + len(body))
+            body += data + bytes(len(data) % 2)
+        entries += struct.pack(order + "HHI", tag, 3 if code == "H" else 4, len(values)) + inline
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8 + len(body))
+    return head + body + struct.pack(order + "H", len(tags)) + entries + bytes(4)
+
+
 def rgb_to_xyz(primaries: tuple[tuple[float, float], ...]) -> np.ndarray:
     """(3, 3) linear RGB to CIE XYZ with white D65, from the chromaticities of the primaries."""
     columns = np.array([[x / y, 1.0, (1 - x - y) / y] for x, y in primaries]).T

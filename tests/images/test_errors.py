@@ -4,6 +4,8 @@ import io
 import os
 import struct
 import sys
+import threading
+import time
 import types
 
 import numpy as np
@@ -11,9 +13,16 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images import DEFAULT_MAX_PIXELS, read_picture, readable_formats
-from quantart_cli.images.names import printable
-from tests.images.samples import chunk, encoded, noise, png
+from quantart_cli.files import printable
+from quantart_cli.images import (
+    DEFAULT_MAX_PIXELS,
+    describe_unreadable,
+    formats,
+    read_picture,
+    readable_formats,
+    reading,
+)
+from tests.images.samples import chunk, encoded, noise, png, tiff
 
 
 def refusal(source, **options) -> str:
@@ -42,7 +51,7 @@ def test_too_many_pixels(tmp_path, monkeypatch):
     huge = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"x" * 50) + chunk(b"IEND", b"")
     message = refusal(put(tmp_path, "huge.png", huge))
     assert "huge.png is 60000 x 60000 = 3600 megapixels, above the limit of 200" in message
-    assert "--max-pixels" in message
+    assert message.endswith("raise max_pixels")
     assert DEFAULT_MAX_PIXELS == 200_000_000
 
 
@@ -119,7 +128,6 @@ def test_permission_denied(tmp_path, monkeypatch):
         ("a.jpg", b"just some words\n", "is a text file"),
         ("a.jpg", b"<!DOCTYPE html><html>", "is a web page"),
         ("a.svg", b'<?xml version="1.0"?>\n<svg/>', "is an SVG drawing"),
-        ("a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC picture"),
         ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "is a camera raw file"),
         ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "is a film"),
         ("a.psd", b"8BPS\0\1", "is a Photoshop document"),
@@ -148,7 +156,8 @@ def test_raw_by_suffix_but_a_wrong_suffix_alone_is_no_matter(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
-def test_damaged_files(tmp_path, format, capfd):
+def test_damaged_files(tmp_path, format, capfd, monkeypatch):
+    monkeypatch.setattr(reading, "_muted", True)  # as the command line has it
     options = {"compression": "tiff_lzw"} if format == "TIFF" else {}
     data = encoded(Image.fromarray(noise(50, 50)), format, **options)
     for cut in (20, len(data) // 2):
@@ -183,7 +192,9 @@ def test_no_other_decoder_runs(monkeypatch):
 
 def test_arrays():
     for array, words in [
-        (np.zeros((3, 3, 3), np.float32), "float32"),
+        (np.full((3, 3, 3), 1.01, np.float32), "float32 has values outside [0, 1]"),
+        (np.full((3, 3, 3), -0.01), "float64 has values outside [0, 1]"),
+        (np.full((3, 3, 3), np.nan), "outside [0, 1]"),
         (np.zeros((3, 3), np.int64), "int64"),
         (np.zeros((3, 3, 5), np.uint8), "(3, 3, 5)"),
         (np.zeros(3, np.uint8), "(3,)"),
@@ -212,6 +223,137 @@ def test_stdin(monkeypatch):
     assert "closed" in refusal("-")
 
 
+def test_stdin_with_two_pictures(monkeypatch):
+    for format in ("PNG", "JPEG", "WEBP", "BMP"):
+        data = encoded(Image.fromarray(noise(20, 20)), format)
+        for given, accepted in ((data, True), (data + b"trailing bytes", True), (data * 2, False)):
+            stdin = types.SimpleNamespace(buffer=io.BytesIO(given), closed=False, isatty=lambda: False)
+            monkeypatch.setattr(sys, "stdin", stdin)
+            if accepted:
+                assert read_picture("-").size == (20, 20)
+            else:
+                assert refusal("-") == "stdin has a second picture after the first: send one at a time"
+
+
+def test_stdin_that_comes_late(monkeypatch):
+    data = encoded(Image.fromarray(noise(200, 200)), "PNG")
+    read, write = os.pipe()
+    os.set_blocking(read, False)
+
+    def slowly():
+        for at in range(0, len(data), 10_000):
+            time.sleep(0.002)
+            os.write(write, data[at : at + 10_000])
+        os.close(write)
+
+    with os.fdopen(read, "rb") as buffer:
+        stdin = types.SimpleNamespace(buffer=buffer, closed=False, isatty=lambda: False)
+        monkeypatch.setattr(sys, "stdin", stdin)
+        thread = threading.Thread(target=slowly)
+        thread.start()
+        assert read_picture("-").size == (200, 200)
+        thread.join()
+
+
+def test_dangling_links(tmp_path):
+    (tmp_path / "link.png").symlink_to("no\nwhere.png")
+    message = refusal(tmp_path / "link.png")
+    assert r"link.png is a symbolic link to no\nwhere.png, which does not exist" in message
+
+
+SIXTEEN = np.zeros((30, 40, 3), np.uint16)
+SIXTEEN[:10, :, 0] = SIXTEEN[10:20, :, 1] = SIXTEEN[20:, :, 2] = 65535
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("compression", [1, 8])
+def test_rare_tiffs_are_right_or_refused(order, compression):
+    """Each kind comes with the picture it shows; a refusal says that it is the kind, not damage."""
+    shown = (SIXTEEN >> 8).astype(np.uint8)
+    grey = np.repeat(shown[..., :1], 3, axis=2)
+    alpha = np.concatenate([SIXTEEN, SIXTEEN[..., :1]], axis=2)
+    two = np.concatenate([SIXTEEN[..., :1]] * 2, axis=2)
+    unit = (SIXTEEN / 65535).astype(np.float32)
+    options = {"order": order, "compression": compression}
+    kinds = {
+        "RGB": (shown, tiff(SIXTEEN, **options)),
+        "RGB planes": (shown, tiff(SIXTEEN, planar=2, **options)),
+        "8-bit RGB planes": (shown, tiff(shown, planar=2, **options)),
+        "RGBA": (shown, tiff(alpha, extra=(2,), **options)),
+        "RGBA planes": (shown, tiff(alpha, planar=2, extra=(2,), **options)),
+        "RGBX planes": (shown, tiff(alpha, planar=2, extra=(0,), **options)),
+        "LA": (grey, tiff(two, photometric=1, extra=(2,), **options)),
+        "8-bit LA planes": (grey, tiff((two >> 8).astype(np.uint8), photometric=1, planar=2, extra=(2,), **options)),
+        "white is zero": (255 - grey, tiff(SIXTEEN[..., :1], photometric=0, **options)),
+        "8-bit white is zero": (255 - grey, tiff(shown[..., :1], photometric=0, **options)),
+        "float RGB": (shown, tiff(unit, sample_format=3, **options)),
+        "half RGB": (shown, tiff(unit.astype(np.float16), sample_format=3, **options)),
+        "float": (grey, tiff(unit[..., :1], photometric=1, sample_format=3, **options)),
+        "float white is zero": (255 - grey, tiff(unit[..., :1], photometric=0, sample_format=3, **options)),
+    }
+    for kind, (expected, data) in kinds.items():
+        try:
+            rgb = read_picture(data).rgb
+        except QuantArtError:
+            assert kind not in ("RGB", "8-bit RGB planes", "RGBA", "8-bit white is zero")
+            assert "is of a kind that is not read" in refusal(data)
+        else:
+            assert np.array_equal(rgb, expected), kind
+    for kind, data in [
+        ("signed 8-bit", tiff(shown[..., :1], photometric=1, sample_format=2, **options)),
+        ("signed 16-bit", tiff(SIXTEEN[..., :1], photometric=1, sample_format=2, **options)),
+        ("32-bit", tiff(SIXTEEN[..., :1].astype(np.uint32), photometric=1, **options)),
+        ("Lab", tiff(shown, photometric=8, planar=2, **options)),
+    ]:
+        assert "is of a kind that is not read" in refusal(data), kind
+
+
+def test_stderr_of_a_program_is_left_alone(capfd, monkeypatch):
+    """libtiff prints about damage in C; only a command line mutes that."""
+    broken = bytearray(encoded(Image.fromarray(noise(50, 50)), "TIFF", compression="tiff_lzw"))
+    broken[9:4009] = bytes(4000)
+    monkeypatch.setattr(os, "dup2", lambda *_: pytest.fail("stderr was redirected"))
+    refusal(bytes(broken))
+    monkeypatch.undo()
+    capfd.readouterr()
+    monkeypatch.setattr(reading, "_muted", False)
+    reading.mute_libtiff()
+    refusal(bytes(broken))
+    assert capfd.readouterr().err == ""
+
+
+def test_describe_unreadable(tmp_path):
+    png_data = encoded(Image.fromarray(noise(4, 4)), "PNG")
+    tiff_data = encoded(Image.fromarray(noise(4, 4)), "TIFF")
+    for name, data, words in [
+        ("a.jxl", b"\xff\x0a\xfa", "a JPEG XL picture: save it as PNG or JPEG"),
+        ("a.psd", b"8BPS\0\1", "a Photoshop document: save it as"),
+        ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a film: use the `video` command"),
+        ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "a camera raw file: develop it"),
+        ("a.nef", tiff_data, "a camera raw file: develop it"),
+        ("a.rw2", b"\x07\x80\x00", "a camera raw file: develop it"),  # by its suffix alone
+        ("a.jpg", b"8BPS\0\1", "a Photoshop document"),  # by its first bytes
+        ("a.txt", b"words", None),
+        ("a.mp4", b"words", None),
+        ("a.pdf", b"%PDF-1.7", None),
+        ("a.png", png_data, None),
+        ("a.psd", png_data, None),
+        ("a.psd", b"", None),
+    ]:
+        said = describe_unreadable(str(put(tmp_path, name, data)))
+        assert said is None if words is None else said.startswith(words), name
+    assert describe_unreadable(str(tmp_path)) is None
+    assert describe_unreadable(str(tmp_path / "nothing.heic")) is None
+
+
+def test_heic_without_pillow_heif(tmp_path, monkeypatch):
+    monkeypatch.setattr(formats, "_HAS_HEIF", False)
+    formats._available.cache_clear()
+    path = put(tmp_path, "a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert describe_unreadable(str(path)) == "a HEIC picture: install pillow-heif or save it as JPEG"
+    formats._available.cache_clear()
+
+
 def test_names_cannot_break_the_line(tmp_path):
     evil = os.fsencode(tmp_path) + b"/a\nb\x1b[31m\xff.png"
     message = refusal(os.fsdecode(evil))
@@ -235,6 +377,6 @@ def test_a_bug_shows_itself(monkeypatch):
     def broken(*_):
         raise KeyError("ours")
 
-    monkeypatch.setattr("quantart_cli.images.reading.to_rgb_alpha", broken)
+    monkeypatch.setattr("quantart_cli.images.large.to_rgb_alpha", broken)
     with pytest.raises(KeyError):
         read_picture(encoded(Image.fromarray(noise(2, 2)), "PNG"))

@@ -158,7 +158,7 @@ def test_folder_or_file_that_takes_nothing(tmp_path, monkeypatch):
         return genuine(path, flags, *rest, **options)
 
     monkeypatch.setattr(os, "open", protected)
-    assert "there.png is there and cannot be replaced: permission denied" in refusal(existing, [])
+    assert "there.png exists and cannot be replaced: permission denied" in refusal(existing, [])
     monkeypatch.undo()
     assert check_output(existing, []) == "png"
     assert existing.read_bytes() == b"before"
@@ -187,7 +187,7 @@ def test_inputs_are_not_overwritten(tmp_path, picture, monkeypatch):
 
 def test_alpha_and_background(tmp_path):
     for name in ("a.jpg", "a.bmp"):
-        assert "--background white" in refusal(tmp_path / name, [], has_alpha=True)
+        assert "background=white" in refusal(tmp_path / name, [], has_alpha=True)
         check_output(tmp_path / name, [], has_alpha=True, background="white")
         check_output(tmp_path / name, [])
     assert check_output(tmp_path / "a.png", [], has_alpha=True) == "png"
@@ -197,4 +197,30 @@ def test_alpha_and_background(tmp_path):
 def test_stdout(capfdbinary):
     assert check_output("-", ["-"]) == "png"
     assert check_output("-", [], format="jpeg") == "jpeg"
-    assert "--background" in refusal("-", [], format="jpeg", has_alpha=True)
+    assert "background=white" in refusal("-", [], format="jpeg", has_alpha=True)
+
+
+def test_a_suffix_that_contradicts_the_format(tmp_path, picture):
+    message = refusal(tmp_path / "a.jpg", [], format="png")
+    assert message.endswith("a.jpg ends in .jpg and format=png contradicts that: leave one of them out")
+    with pytest.raises(QuantArtError, match="contradicts"):
+        save_picture(picture, tmp_path / "a.jpg", format="png")
+    assert check_output(tmp_path / "a.jpe", [], format="jpg") == "jpeg"
+    for name in ("a.mpo", "a.avifs", "a.heic"):
+        assert "pictures cannot be written" in refusal(tmp_path / name, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "words"),
+    [
+        ("a.jpg", (65501, 2), "jpeg holds at most 65500 pixels a side, not 65501 x 2 pixels"),
+        ("a.webp", (3, 16384), "webp holds at most 16383"),
+        ("a.gif", (65536, 1), "gif holds at most 65535"),
+        ("a.tif", (40000, 30000), "tiff holds at most 4 GB"),
+        ("a.bmp", (40000, 30000), "bmp holds at most 4 GB"),
+    ],
+)
+def test_sizes_are_checked_beforehand(tmp_path, name, size, words):
+    assert words in refusal(tmp_path / name, [], size=size)
+    assert check_output(tmp_path / name, [], size=(100, 100))
+    assert check_output(tmp_path / "a.png", [], size=size) == "png"

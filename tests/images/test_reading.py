@@ -1,6 +1,7 @@
 """Every mode, orientation, profile and depth to upright 8-bit sRGB."""
 
 import io
+import re
 import sys
 import types
 import warnings
@@ -8,11 +9,13 @@ import warnings
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images import Picture, read_picture
+from quantart_cli.images import Picture, formats, read_picture
 from quantart_cli.images.exif import orientation_of
 from quantart_cli.images.profiles import srgb_profile
+from quantart_cli.images.reading import picture_size
 from tests.images import samples
 from tests.images.samples import chunk, encoded, noise, png, smooth
 
@@ -67,6 +70,77 @@ def test_arrays_of_every_shape():
     assert (four.alpha == rgba[..., 3]).all()
     rgba[...] = 0
     assert four.rgb.any()  # a copy
+
+
+def test_float_arrays():
+    values = np.array([[[0, 0.5, 1], [0.001, 0.002, 0.996]]])
+    for dtype in (np.float16, np.float32, np.float64):
+        assert read_picture(values.astype(dtype)).rgb.tolist() == [[[0, 128, 255], [0, 1, 254]]]
+    four = read_picture(np.full((2, 3, 4), 0.2))
+    assert (four.alpha == 51).all()
+    whole = read_picture(noise(4, 5).astype(np.float32) / 255)
+    assert close(whole, noise(4, 5))
+
+
+def test_tensors():
+    torch = pytest.importorskip("torch")
+    pixels = noise(6, 5)
+    tensor = torch.from_numpy(pixels.transpose(2, 0, 1).copy())
+    for given in (
+        tensor,
+        tensor[None],
+        tensor.permute(1, 2, 0),
+        tensor.float() / 255,
+        (tensor.double() / 255).requires_grad_()[None],
+    ):
+        picture = read_picture(given)
+        assert close(picture, pixels)
+        assert picture.name == "<tensor>"
+    assert close(read_picture(tensor[0]), grey(pixels[..., 0]))
+    assert close(read_picture(torch.ones(1, 2, 2, dtype=torch.bfloat16)), np.full((2, 2, 3), 255))
+    for wrong, words in ((tensor.float(), "outside [0, 1]"), (tensor.int(), "int32"), (tensor[None, None], "shape")):
+        with pytest.raises(QuantArtError, match=r"the tensor .*" + re.escape(words)):
+            read_picture(wrong)
+
+
+def test_binary_streams(tmp_path):
+    pixels = noise(5, 7)
+    data = encoded(Image.fromarray(pixels), "PNG")
+    picture = read_picture(io.BytesIO(data))
+    assert close(picture, pixels)
+    assert picture.name == "<stream>"
+    (tmp_path / "a.png").write_bytes(data)
+    with open(tmp_path / "a.png", "rb") as file:
+        assert read_picture(file).name == "a.png"
+    with pytest.raises(QuantArtError, match="the stream given gives str, not bytes: open it in binary mode"):
+        read_picture(io.StringIO("text"))
+
+
+@pytest.mark.parametrize("suffix", [".jpe", ".jfif", ".apng", ".dib", ".tif"])
+def test_suffixes_that_pillow_registers(suffix):
+    Image.init()
+    assert formats.SUFFIXES[suffix] == Image.EXTENSION[suffix].lower().replace("dib", "bmp")
+
+
+def test_every_suffix_of_a_format_that_is_read_is_known():
+    Image.init()
+    ours = {"JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "AVIF", "MPO", "DIB"}
+    assert {suffix for suffix, name in Image.EXTENSION.items() if name in ours} <= set(formats.SUFFIXES)
+
+
+def test_avif_with_alpha():
+    if "avif" not in formats.writable_formats():
+        pytest.skip("this Pillow has no AVIF")
+    rgba = np.dstack([smooth(40, 40), np.tile(np.arange(40, dtype=np.uint8) * 6, (40, 1))])
+    picture = read_picture(encoded(Image.fromarray(rgba), "AVIF", quality=95))
+    assert np.abs(picture.alpha.astype(int) - rgba[..., 3]).max() <= 8
+
+
+def test_heic():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pillow_heif.register_heif_opener()
+    picture = read_picture(encoded(Image.fromarray(smooth(64, 64)), "HEIF", quality=95))
+    assert close(picture, smooth(64, 64), tolerance=20)
 
 
 @pytest.mark.parametrize(
@@ -212,7 +286,7 @@ def test_orientation(orientation, order):
         data = encoded(Image.fromarray(stored), format, exif=b"Exif\0\0" + exif, lossless=True)
         picture = read_picture(data)
         assert close(picture, _as_meant(stored, orientation))
-        assert orientation_of(picture.metadata.exif) == 1
+        assert orientation_of(picture.metadata.exif) is None
     tiff = encoded(Image.fromarray(stored), "TIFF", tiffinfo={274: orientation, 271: "Maker"})
     assert close(read_picture(tiff), _as_meant(stored, orientation))
     assert b"Maker" in read_picture(tiff).metadata.exif
@@ -289,21 +363,64 @@ def test_an_srgb_profile_changes_no_pixel():
         assert picture.notes == ()
 
 
-def test_first_frame_and_first_page():
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "lime", "blue")]
-    for format, note in [
-        ("GIF", "animated: the first frame is used"),
-        ("WEBP", "animated: the first frame is used"),
-        ("PNG", "animated: the first frame is used"),
-        ("TIFF", "3 pages: the first is used"),
-    ]:
+def test_frames_and_pages():
+    colours = {"red": (255, 0, 0), "lime": (0, 255, 0), "blue": (0, 0, 255)}
+    frames = [Image.new("RGB", (4, 4), colour) for colour in colours]
+    for format in ("GIF", "WEBP", "PNG", "TIFF"):
         options = {"lossless": True} if format == "WEBP" else {}
-        picture = read_picture(encoded(frames[0], format, save_all=True, append_images=frames[1:], **options))
-        assert close(picture, np.full((4, 4, 3), (255, 0, 0)))
-        assert picture.notes == (note,)
+        data = encoded(frames[0], format, save_all=True, append_images=frames[1:], **options)
+        if format == "TIFF":
+            picture = read_picture(data)
+            assert close(picture, np.full((4, 4, 3), (255, 0, 0)))
+            assert picture.notes == ("3 pages: the first is used",)
+        else:
+            with pytest.raises(QuantArtError, match=r"animated \(3 frames\): the `video` command .* frame=0"):
+                read_picture(data)
+        for index, colour in enumerate(colours.values()):
+            picture = read_picture(data, frame=index)
+            assert close(picture, np.full((4, 4, 3), colour))
+            assert picture.notes == ()
+        for index in (-1, 3):
+            with pytest.raises(QuantArtError, match="has 3 frames: frame must be 0 to 2"):
+                read_picture(data, frame=index)
     phone = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:2])
     assert Image.open(io.BytesIO(phone)).format == "MPO"
     assert read_picture(phone).notes == ()
+    assert read_picture(encoded(frames[0], "GIF"), frame=0).size == (4, 4)
+
+
+def test_orientation_in_xmp_alone(tmp_path):
+    """As macOS writes it when a PNG is turned in Quick Look."""
+    packet = '<x:xmpmeta><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", packet)
+    stored = noise(3, 5)
+    path = tmp_path / "turned.png"
+    Image.fromarray(stored).save(path, pnginfo=info)
+    picture = read_picture(path)
+    assert close(picture, _as_meant(stored, 6))
+    assert picture_size(path) == (3, 5)
+    assert b"Orientation" not in picture.metadata.xmp
+    upright = encoded(Image.fromarray(stored), "PNG", pnginfo=info, exif=samples.camera_exif(1))
+    assert close(read_picture(upright), stored)  # EXIF comes first
+    exif = Image.Exif()
+    exif[0x112] = 6
+    Image.fromarray(stored).save(tmp_path / "turned.tif", exif=exif)
+    assert picture_size(tmp_path / "turned.tif") == read_picture(tmp_path / "turned.tif").size == (3, 5)
+
+
+def test_size_of_a_png_is_read_without_its_pixels(tmp_path):
+    exif = chunk(b"eXIf", samples.camera_exif(6))
+    data = png(5, 3, 8, 2, noise(3, 5).tobytes())
+    end = data.index(b"IEND") - 4
+    path = tmp_path / "a.png"
+    path.write_bytes(data[:end] + exif + data[end:])
+    assert picture_size(path) == read_picture(path).size == (3, 5)
+    at = data.index(b"IDAT") + 4
+    path.write_bytes(data[:at] + bytes(end - at) + exif + data[end:])
+    assert picture_size(path) == (3, 5)
+    with pytest.raises(QuantArtError, match="damaged"):
+        read_picture(path)
 
 
 def test_bmp_and_old_png_exif():

@@ -241,7 +241,7 @@ def test_background():
         assert flat.tolist() == [expected, round(expected * 127 / 255), 0]
     assert read_picture(encode_picture(picture, "png", background="red")).alpha is None
     for format in ("jpeg", "bmp"):
-        with pytest.raises(QuantArtError, match=r"transparent.*--background white.*\.png"):
+        with pytest.raises(QuantArtError, match=r"transparent.*background=white.*\.png"):
             encode_picture(picture, format)
     for colour in ("whitee", "#ff000080", "transparent", ""):
         with pytest.raises(QuantArtError, match=r"background .* is not an opaque colour"):

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from quantart_cli.engine.tiling import Tiles
 from quantart_cli.methods.blending import _Sums, decode_in_tiles, encode_in_tiles, encode_whole, reduced
-from quantart_cli.methods.controls import QuantArtControls
+from quantart_cli.methods.quantart import QuantArtSettings
 from quantart_cli.methods.quantart_vqgan import QuantArtVQGAN
 from quantart_cli.nets.norm import GroupNorm, fixed, keeping
+from quantart_cli.tiling import Tiler
 from tests.conftest import scene
 
 
@@ -15,16 +15,16 @@ def picture(width, height, seed=1):
     return torch.from_numpy(scene(width, height, seed)).permute(2, 0, 1)[None]
 
 
-def test_overlapping_windows_of_one_picture_are_that_picture():
+def test_overlapping_tiles_of_one_picture_are_that_picture():
     whole = torch.rand(1, 2, 150, 210)
     sums = _Sums((2, 150, 210), whole.device)
 
-    def work(window):
-        outer = window.grown(16, 150, 210)
+    def work(tile):
+        outer = tile.grown(16, 150, 210)
         rows, columns = outer.slices
-        sums.add(window, outer, whole[:, :, rows, columns])
+        sums.add(tile, outer, whole[:, :, rows, columns])
 
-    Tiles(64).run(150, 210, work)
+    Tiler(64).run(150, 210, work)
     torch.testing.assert_close(sums.mean(), whole)
 
 
@@ -49,11 +49,11 @@ def test_one_tile_that_holds_everything_is_the_whole(tiny_ends):
     image = picture(64, 48) / 255.0 * 2 - 1
     expected = network.encode_content(image)
     torch.testing.assert_close(encode_whole(network, image), expected)
-    z = encode_in_tiles(network, image, Tiles(256))
+    z = encode_in_tiles(network, image, Tiler(256))
     torch.testing.assert_close(z, expected, atol=1e-4, rtol=1e-4)
     with keeping(network.decoder):
         whole = network(z)
-    torch.testing.assert_close(decode_in_tiles(network, network, z, Tiles(256)), whole, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(decode_in_tiles(network, network, z, Tiler(256)), whole, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize("alpha", [0, 0.5, 1])
@@ -61,15 +61,10 @@ def test_one_tile_that_holds_everything_is_the_whole(tiny_ends):
 def test_tiles_keep_size_and_come_close(tiny_ends, alpha):
     method = QuantArtVQGAN(**tiny_ends)
     content, style = picture(230, 165), [(picture(60, 50, 3), None)]
-    controls = QuantArtControls(fidelity=alpha)
-    whole = method.stylize(content, method.encode_style(style, [1.0]), controls)
-    put = []
-    tiled = method.stylize(content, method.encode_style(style, [1.0]), controls, tiles=Tiles(96))
-    method.stylize(
-        content, method.encode_style(style, [1.0]), controls, None, Tiles(96), lambda *part: put.append(part)
-    )
+    settings = QuantArtSettings(fidelity=alpha)
+    whole = method.stylize(content, method.encode_style(style, [1.0]), settings)
+    tiled = method.stylize(content, method.encode_style(style, [1.0]), settings, tiler=Tiler(96))
     assert tiled.shape == whole.shape == content.shape
-    assert torch.equal(put[0][1], tiled)
     assert tiled.isfinite().all()
     # These networks have random weights, which make the most of every difference; entries flip, colours stay.
     assert (tiled.mean((2, 3)) - whole.mean((2, 3))).abs().max() < 0.5 * whole.std()
@@ -89,5 +84,5 @@ def test_a_tile_that_does_not_fit_is_cut(tiny_ends, monkeypatch):
     encode_whole(network, reduced(image, 96))
     monkeypatch.setattr(network, "encode_content", small_only)
     told = []
-    assert encode_in_tiles(network, image, Tiles(192, told.append)).shape == (1, 32, 64, 64)
+    assert encode_in_tiles(network, image, Tiler(192, told.append)).shape == (1, 32, 64, 64)
     assert len(told) == 1

@@ -130,8 +130,8 @@ def test_several_styles(load, name, settings):
         for styles, weights in (([STYLE], None), ([STYLE, second], [1, 0]), ([STYLE, second], None))
     )
     if not isinstance(model.program, Optimising):
-        # QuantArt's candidates depend on the number of entries.
-        assert np.abs(alone - silent).mean() < 1
+        # Not equal: QuantArt's candidates depend on the number of entries.
+        assert np.abs(alone - silent).mean() < 0.5 * np.abs(alone - both).mean()
     assert np.abs(alone - both).max() > 1
 
 

@@ -1,4 +1,4 @@
-"""Gatys: an optimisation that descends, windows that change nothing, regions, levels, and Ctrl-C."""
+"""Gatys: an optimisation that descends, tiles that change nothing, regions, levels, and Ctrl-C."""
 
 import copy
 
@@ -6,13 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from quantart_cli.engine.tiling import Tiles
+import quantart_cli as quantart
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.controls import STYLE_LOSSES, GatysControls
-from quantart_cli.methods.gatys import Gatys, Optimisation, Stopped, resized
-from quantart_cli.methods.guidance import Guidance
+from quantart_cli.images import read_picture
+from quantart_cli.methods.gatys import Gatys, Optimisation, resized
+from quantart_cli.methods.gatys_settings import STYLE_LOSSES, GatysSettings
+from quantart_cli.methods.inputs import OptimisationInputs
 from quantart_cli.methods.pyramid import Level, levels
 from quantart_cli.nets.vgg import VGG19
+from quantart_cli.runner import NotFinite
+from quantart_cli.tiling import Tiler
+from tests.conftest import scene
 
 
 @pytest.fixture(scope="module")
@@ -25,23 +29,28 @@ def content(parity):
     return parity["content"]
 
 
+def stylize(method, content, style, settings, **how):
+    """The picture after the last step, and all steps."""
+    steps = list(method.steps(content, style, settings, **how))
+    return steps[-1].image(), steps
+
+
 def styles_of(method, *pictures):
     return method.encode_style([(picture, None) for picture in pictures], [1 / len(pictures)] * len(pictures))
 
 
-def objective(method, content, style, controls=None, tiles=None, guidance=None, coverage=None):
+def objective(method, content, style, settings=None, tiler=None, inputs=None, opacity=None):
     """The losses at the size of the content, as the last level has them."""
-    controls = controls or GatysControls()
+    settings = settings or GatysSettings()
     run = Optimisation(
-        method.vgg, styles_of(method, style), controls, coverage, tiles or Tiles(), guidance or Guidance(), 0
+        method.vgg, styles_of(method, style), settings, opacity, tiler or Tiler(), inputs or OptimisationInputs(), 0
     )
     return run.descent(content, content, Level(content.shape[3], content.shape[2], 1)).evaluate
 
 
 def test_it_descends_towards_the_style(method, parity):
     content, style = parity["content"][..., :64, :64], parity["style_1"][..., :64, :64]
-    seen = []
-    image = method.stylize(content, styles_of(method, style), GatysControls(steps=8), progress=seen.append)
+    image, seen = stylize(method, content, styles_of(method, style), GatysSettings(steps=8))
     assert image.shape == content.shape
     assert 0 <= image.min() <= image.max() <= 1
     assert [record.step for record in seen] == list(range(1, 9))
@@ -52,8 +61,8 @@ def test_it_descends_towards_the_style(method, parity):
 
 def test_losses_are_one_where_nothing_is_right_and_zero_where_all_is(method, content):
     content = content[..., :64, :64]
-    controls = GatysControls(style_weight=1, tv_weight=0, init="content")
-    run = Optimisation(method.vgg, styles_of(method, content), controls, None, Tiles(), Guidance(), 0)
+    settings = GatysSettings(style_weight=1, tv_weight=0, init="content")
+    run = Optimisation(method.vgg, styles_of(method, content), settings, None, Tiler(), OptimisationInputs(), 0)
     run.descent(content, content, Level(64, 64, 1))
     assert run.latest["content"] == pytest.approx(0, abs=1e-6)
     assert run.latest["style"] == pytest.approx(0, abs=1e-6)
@@ -63,7 +72,9 @@ def test_the_same_weights_are_alike_at_every_size(method, content, parity):
     losses = []
     for side in (64, 128):
         picture, style = (resized(parity[name], (side, side)) for name in ("content", "style_1"))
-        run = Optimisation(method.vgg, styles_of(method, style), GatysControls(), None, Tiles(), Guidance(), 0)
+        run = Optimisation(
+            method.vgg, styles_of(method, style), GatysSettings(), None, Tiler(), OptimisationInputs(), 0
+        )
         run.descent(picture, picture, Level(side, side, 1))
         losses.append(run.latest["style"])
     assert losses[1] == pytest.approx(losses[0], rel=0.5)
@@ -77,29 +88,29 @@ SHALLOW = {"style_layers": "relu1_1,relu3_1:2", "content_layers": "relu2_2,relu3
     [({}, (240, 64)), *(({"style_loss": loss, **SHALLOW}, (150, 99)) for loss in STYLE_LOSSES)],
     ids=["all layers", *STYLE_LOSSES],
 )
-def test_windows_give_the_gradient_of_the_whole(method, parity, settings, side):
+def test_tiles_give_the_gradient_of_the_whole(method, parity, settings, side):
     torch.manual_seed(0)
     width, height = side
     style = parity["style_1"][..., :80, :70]
     content = resized(parity["content"], side)
-    coverage = torch.ones(1, 1, height, width)
-    coverage[..., 60:, :60] = 0.3
+    opacity = torch.ones(1, 1, height, width)
+    opacity[..., 60:, :60] = 0.3
     mask = np.zeros((height, width), np.float32)
     mask[:, 90:] = 1
-    guidance = Guidance((mask, 1 - mask), (np.ones((4, 4), np.float32), np.eye(4, dtype=np.float32)))
+    inputs = OptimisationInputs((mask, 1 - mask), (np.ones((4, 4), np.float32), np.eye(4, dtype=np.float32)))
     image = (content + 0.1 * torch.randn_like(content)).clamp(0, 1)
     found = []
     for tile in (None, 64):
-        evaluate = objective(method, content, style, GatysControls(**settings), Tiles(tile), guidance, coverage)
+        evaluate = objective(method, content, style, GatysSettings(**settings), Tiler(tile), inputs, opacity)
         found.append(evaluate(image, 3))
-    (value, gradient), (value_in_windows, gradient_in_windows) = found
-    assert value_in_windows == pytest.approx(value, rel=1e-5)
-    assert (gradient_in_windows - gradient).abs().max() < 1e-5 * gradient.abs().max()
+    (value, gradient), (value_in_tiles, gradient_in_tiles) = found
+    assert value_in_tiles == pytest.approx(value, rel=1e-5)
+    assert (gradient_in_tiles - gradient).abs().max() < 1e-5 * gradient.abs().max()
 
 
 def test_memory_that_runs_out_cuts_the_picture(method, content, parity, monkeypatch):
     large, style = resized(content, (160, 160)), parity["style_1"][..., :64, :64]
-    wanted = objective(method, large, style, GatysControls(**SHALLOW))(large, 0)
+    wanted = objective(method, large, style, GatysSettings(**SHALLOW))(large, 0)
     forward = VGG19.forward
 
     def short(self, image, *rest):
@@ -109,9 +120,9 @@ def test_memory_that_runs_out_cuts_the_picture(method, content, parity, monkeypa
 
     monkeypatch.setattr(VGG19, "forward", short)
     told = []
-    tiles = Tiles(notice=told.append)
-    value, gradient = objective(method, large, style, GatysControls(**SHALLOW), tiles)(large, 0)
-    assert told == ["memory ran out on the whole picture: going on with tiles of 80"]
+    tiler = Tiler(notify=told.append)
+    value, gradient = objective(method, large, style, GatysSettings(**SHALLOW), tiler)(large, 0)
+    assert told == ["memory ran out with the whole picture: continuing with tiles of 80 pixels"]
     assert value == pytest.approx(wanted[0], rel=1e-5)
     assert (gradient - wanted[1]).abs().max() < 1e-5 * wanted[1].abs().max()
 
@@ -119,51 +130,49 @@ def test_memory_that_runs_out_cuts_the_picture(method, content, parity, monkeypa
 @pytest.mark.parametrize("weight", [1e-2, 1e4])
 def test_it_stays_finite_and_descends_whatever_the_weights(method, parity, weight):
     content = parity["content"][..., :48, :48]
-    totals = []
-    controls = GatysControls(steps=10, style_weight=weight)
-    image = method.stylize(
-        content,
-        styles_of(method, parity["style_2"]),
-        controls,
-        progress=lambda r: totals.append(sum(r.losses.values())),
-    )
+    settings = GatysSettings(steps=10, style_weight=weight)
+    image, steps = stylize(method, content, styles_of(method, parity["style_2"]), settings)
+    totals = [sum(step.losses.values()) for step in steps]
     assert image.isfinite().all()
     assert totals == sorted(totals, reverse=True)
     assert totals[-1] < totals[0]
 
 
-def test_an_overflow_is_told(method, parity):
+def test_an_overflow_is_raised(method, parity):
     content = parity["content"][..., :32, :32]
     broken = VGG19()
     broken.load_state_dict(method.vgg.state_dict())
     broken.conv3_1.weight.data.fill_(float("inf"))
     run = Gatys(broken.requires_grad_(False))
-    assert run.stylize(content, styles_of(run, content), GatysControls(steps=2)).isnan().all()
+    with pytest.raises(NotFinite, match="loss is not finite"):
+        stylize(run, content, styles_of(run, content), GatysSettings(steps=2))
 
 
 @pytest.mark.parametrize(("pyramid", "size"), [("none", (40, 33)), ("20,30", (20, 17))])
-def test_interrupt_keeps_the_image_reached_at_the_contents_size(method, parity, pyramid, size):
-    content = parity["content"][..., :33, :40]
+def test_interrupt_keeps_the_picture_reached_at_the_contents_size(pyramid, size):
+    model = quantart.load("gatys", device="cpu", precision="fp32")
+    content, settings = scene(40, 33), GatysSettings(steps=50, pyramid=pyramid)
 
-    def interrupt(record):
-        if record.step == 3:
-            assert record.size == size
+    def interrupt(step):
+        if step.step == 3:
+            assert step.size == size
             raise KeyboardInterrupt
 
-    style = styles_of(method, parity["style_1"][..., :40, :40])
-    with pytest.raises(Stopped) as stop:
-        method.stylize(content, style, GatysControls(steps=50, pyramid=pyramid), progress=interrupt)
-    assert stop.value.step == 3
-    assert stop.value.image.shape == content.shape
-    assert stop.value.image.isfinite().all()
-    assert not torch.equal(stop.value.image, content)
+    style = model.encode_style(scene(40, 40, 1))
+    result = model.paint(read_picture(content), style, settings, progress=interrupt)
+    assert result.stopped
+    assert result.notes == ("stopped at step 3",)
+    assert result.picture.rgb.shape == content.shape
+    assert not np.array_equal(result.picture.rgb, content)
+    with pytest.raises(KeyboardInterrupt):
+        model.stylize(content, style, steps=50, pyramid=pyramid, progress=interrupt)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (5, 40), (33, 17)])
 def test_small_pictures(method, size):
     torch.manual_seed(1)
     style = styles_of(method, torch.rand(1, 3, 3, 4))
-    image = method.stylize(torch.rand(1, 3, *size), style, GatysControls(steps=2))
+    image, _ = stylize(method, torch.rand(1, 3, *size), style, GatysSettings(steps=2))
     assert image.shape == (1, 3, *size)
     assert image.isfinite().all()
 
@@ -181,27 +190,27 @@ def test_a_pyramid_goes_from_coarse_to_fine():
 
 def test_every_level_starts_from_the_one_before(method, parity):
     content = resized(parity["content"], (64, 64))
-    seen = []
-    controls = GatysControls(steps=12, pyramid="32", tolerance=0, style_weight=30)
-    method.stylize(content, styles_of(method, parity["style_1"]), controls, progress=seen.append)
+    settings = GatysSettings(steps=12, pyramid="32", tolerance=0, style_weight=30)
+    _, seen = stylize(method, content, styles_of(method, parity["style_1"]), settings)
     sizes = [record.size for record in seen]
     assert sizes == [(32, 32)] * 8 + [(64, 64)] * 4
-    alone = []
-    controls = GatysControls(steps=4, pyramid="none", tolerance=0, style_weight=30)
-    method.stylize(content, styles_of(method, parity["style_1"]), controls, progress=alone.append)
+    settings = GatysSettings(steps=4, pyramid="none", tolerance=0, style_weight=30)
+    _, alone = stylize(method, content, styles_of(method, parity["style_1"]), settings)
     assert seen[-1].losses["style"] < alone[-1].losses["style"]
 
 
 def test_each_level_gets_the_contents_own_detail(method, parity):
     content = resized(parity["content"], (64, 64))
-    run = Optimisation(method.vgg, styles_of(method, parity["style_1"]), GatysControls(), None, Tiles(), Guidance(), 0)
+    run = Optimisation(
+        method.vgg, styles_of(method, parity["style_1"]), GatysSettings(), None, Tiler(), OptimisationInputs(), 0
+    )
     small, level = resized(content, (32, 32)), Level(64, 64, 1)
     assert torch.allclose(run.enlarged(small, content, level), content, atol=1e-5)
-    for controls, guidance in (
-        (GatysControls(init="gray"), Guidance()),
-        (GatysControls(), Guidance(start=np.zeros((3, 3, 3), np.uint8))),
+    for settings, inputs in (
+        (GatysSettings(init="gray"), OptimisationInputs()),
+        (GatysSettings(), OptimisationInputs(start=np.zeros((3, 3, 3), np.uint8))),
     ):
-        run = Optimisation(method.vgg, styles_of(method, parity["style_1"]), controls, None, Tiles(), guidance, 0)
+        run = Optimisation(method.vgg, styles_of(method, parity["style_1"]), settings, None, Tiler(), inputs, 0)
         assert torch.equal(run.enlarged(small, content, level), resized(small, (64, 64)))
 
 
@@ -209,22 +218,24 @@ def test_where_no_region_is_the_picture_stays_sharp_through_all_levels(method, p
     content = resized(parity["content"], (96, 96))
     mask = np.zeros((96, 96), np.float32)
     mask[:, :16] = 1
-    controls = GatysControls(steps=4, pyramid="24,48", tv_weight=0, content_weight=0, style_layers="relu1_1")
-    image = method.stylize(content, styles_of(method, parity["style_1"]), controls, guidance=Guidance((mask,)))
+    settings = GatysSettings(steps=4, pyramid="24,48", tv_weight=0, content_weight=0, style_layers="relu1_1")
+    inputs = OptimisationInputs((mask,))
+    image, _ = stylize(method, content, styles_of(method, parity["style_1"]), settings, inputs=inputs)
     assert (image - content)[..., 48:].abs().max() < 1e-3
 
 
 def test_a_flat_level_is_left_early(method, content):
-    content, seen = content[..., :32, :32], []
-    controls = GatysControls(steps=400, tolerance=0.5)
-    method.stylize(content, styles_of(method, content.flip(3)), controls, progress=seen.append)
+    content, settings = content[..., :32, :32], GatysSettings(steps=400, tolerance=0.5)
+    _, seen = stylize(method, content, styles_of(method, content.flip(3)), settings)
     assert 40 <= len(seen) < 400
 
 
 @pytest.mark.parametrize("init", ["content", "style", "noise", "gray"])
 def test_starts(method, parity, init):
     content, style = parity["content"][..., :40, :60], parity["style_1"]
-    run = Optimisation(method.vgg, styles_of(method, style), GatysControls(init=init), None, Tiles(), Guidance(), 5)
+    run = Optimisation(
+        method.vgg, styles_of(method, style), GatysSettings(init=init), None, Tiler(), OptimisationInputs(), 5
+    )
     start = run.start(content, Level(60, 40, 1))
     assert start.shape == content.shape
     if init == "content":
@@ -236,8 +247,8 @@ def test_starts(method, parity, init):
         assert torch.equal(start, run.start(content, Level(60, 40, 1)))
     else:
         assert (start == 0.5).all()
-    own = Guidance(start=np.full((3, 3, 3), 51, np.uint8))
-    run = Optimisation(method.vgg, styles_of(method, style), GatysControls(init=init), None, Tiles(), own, 5)
+    own = OptimisationInputs(start=np.full((3, 3, 3), 51, np.uint8))
+    run = Optimisation(method.vgg, styles_of(method, style), GatysSettings(init=init), None, Tiler(), own, 5)
     assert torch.allclose(run.start(content, Level(60, 40, 1)), torch.tensor(0.2))
 
 
@@ -245,12 +256,8 @@ def test_a_single_region_is_painted_and_the_rest_left(method, parity):
     content = resized(parity["content"], (96, 96))
     mask = np.zeros((96, 96), np.float32)
     mask[:, :32] = 1
-    image = method.stylize(
-        content,
-        styles_of(method, parity["style_1"]),
-        GatysControls(steps=10, tv_weight=0),
-        guidance=Guidance((mask,)),
-    )
+    settings, inputs = GatysSettings(steps=10, tv_weight=0), OptimisationInputs((mask,))
+    image, _ = stylize(method, content, styles_of(method, parity["style_1"]), settings, inputs=inputs)
     change = (image - content).abs().mean((0, 1, 2))
     assert change[:32].mean() > 5 * change[80:].mean()
 
@@ -261,25 +268,31 @@ def test_regions_take_their_own_styles(method, parity):
     red[:, 0], blue[:, 2] = 0.9, 0.9
     mask = np.zeros((64, 96), np.float32)
     mask[:, :48] = 1
-    controls = GatysControls(steps=15, content_weight=0, style_layers="relu1_1,relu2_1")
+    settings = GatysSettings(steps=15, content_weight=0, style_layers="relu1_1,relu2_1")
     style = styles_of(method, red, blue)
-    image = method.stylize(content, style, controls, guidance=Guidance((mask, 1 - mask)))
+    image, _ = stylize(method, content, style, settings, inputs=OptimisationInputs((mask, 1 - mask)))
     assert image[0, 0, :, :32].mean() > image[0, 2, :, :32].mean() + 0.2
     assert image[0, 2, :, 64:].mean() > image[0, 0, :, 64:].mean() + 0.2
     both = torch.cat([red, blue], 3)
     half = np.zeros((10, 20), np.float32)
     half[:, :10] = 1
-    pairs = Guidance((mask, 1 - mask), (1 - half, half))  # the other way round, by parts of one style
-    image = method.stylize(content, styles_of(method, both), controls, guidance=pairs)
+    pairs = OptimisationInputs((mask, 1 - mask), (1 - half, half))  # the other way round, by parts of one style
+    image, _ = stylize(method, content, styles_of(method, both), settings, inputs=pairs)
     assert image[0, 2, :, :32].mean() > image[0, 0, :, :32].mean() + 0.2
 
 
 def test_the_brush_is_as_large_as_the_style_is_shown(method, parity):
     run = Optimisation(
-        method.vgg, styles_of(method, parity["style_1"]), GatysControls(style_scale=0.5), None, Tiles(), Guidance(), 0
+        method.vgg,
+        styles_of(method, parity["style_1"]),
+        GatysSettings(style_scale=0.5),
+        None,
+        Tiler(),
+        OptimisationInputs(),
+        0,
     )
     seen = []
-    run.eyes.statistics = lambda image, *_: seen.append(tuple(image.shape[2:])) or {}
+    run.extractor.statistics = lambda image, *_: seen.append(tuple(image.shape[2:])) or {}
     for side in (64, 128, 1024):
         run.statistics(0, None, Level(side, side // 2, 1))
     own = tuple(parity["style_1"].shape[2:])
@@ -289,18 +302,18 @@ def test_the_brush_is_as_large_as_the_style_is_shown(method, parity):
 @pytest.mark.parametrize(
     ("masks", "style_masks", "styles", "said"),
     [
-        (2, 0, 1, "say with --style-mask"),
-        (2, 1, 1, "in pairs"),
-        (0, 1, 1, "in pairs"),
-        (2, 2, 3, "one a style"),
+        (2, 0, 1, "give a style mask for each"),
+        (2, 1, 1, "give one style mask for each mask"),
+        (0, 1, 1, "give one style mask for each mask"),
+        (2, 2, 3, "give one mask for each style"),
     ],
 )
 def test_masks_that_do_not_go_with_the_styles(masks, style_masks, styles, said):
     mask = np.ones((4, 4), np.float32)
     with pytest.raises(QuantArtError, match=said):
-        Guidance((mask,) * masks, (mask,) * style_masks).styles_of_regions(styles)
+        OptimisationInputs((mask,) * masks, (mask,) * style_masks).styles_of_regions(styles)
     with pytest.raises(QuantArtError, match="black all over"):
-        Guidance((0 * mask,)).styles_of_regions(1)
+        OptimisationInputs((0 * mask,)).styles_of_regions(1)
 
 
 @pytest.mark.parametrize(
@@ -323,7 +336,7 @@ def test_masks_that_do_not_go_with_the_styles(masks, style_masks, styles, said):
 )
 def test_mistaken_settings_are_one_line(settings, said):
     with pytest.raises(QuantArtError, match=said):
-        GatysControls(**settings)
+        GatysSettings(**settings)
 
 
 def noise_of(image):
@@ -338,9 +351,7 @@ def test_at_the_same_style_loss_it_is_less_noisy_than_a_plain_one(method, parity
     ways = {"plain": {"steps": 20, "pyramid": "none", "tv_weight": 0}, "ours": {"steps": 60, "pyramid": "32"}}
     records = {}
     for name, settings in ways.items():
-        records[name] = []
-        controls = GatysControls(tolerance=0, **settings)
-        method.stylize(content, style, controls, progress=records[name].append)
+        _, records[name] = stylize(method, content, style, GatysSettings(tolerance=0, **settings))
     goal = records["plain"][-1].losses["style"]
     ours = next(record for record in records["ours"] if record.size == (64, 64) and record.losses["style"] <= goal)
     assert noise_of(ours.image()) < 0.8 * noise_of(records["plain"][-1].image())

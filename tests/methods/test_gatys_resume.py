@@ -1,13 +1,13 @@
-"""An optimisation interrupted and gone on with gives the same picture, bit for bit."""
+"""An optimisation that is interrupted and resumed gives the same picture, bit for bit."""
 
 import pytest
 import torch
 
-from quantart_cli.engine.resuming import load_state, save_state
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.controls import GatysControls
+from quantart_cli.methods.checkpoint import load_state, save_state
 from quantart_cli.methods.gatys import Gatys
-from quantart_cli.methods.guidance import Guidance, State
+from quantart_cli.methods.gatys_settings import GatysSettings
+from quantart_cli.methods.inputs import OptimisationInputs, State
 from quantart_cli.methods.style_losses import Gaussian
 from quantart_cli.nets.vgg import VGG19
 
@@ -19,40 +19,43 @@ def method(vgg):
     return Gatys(own.requires_grad_(False))
 
 
-@pytest.mark.parametrize("stop", [4, 9, 11])  # in the first level, at its last step, in the last level
-@pytest.mark.parametrize(
-    "settings",
-    [{}, {"optimizer": "adam"}, {"style_loss": "gaussian", "init": "noise"}],
+@pytest.fixture(
+    scope="module",
+    params=[{}, {"optimizer": "adam"}, {"style_loss": "gaussian", "init": "noise"}],
     ids=["lbfgs", "adam", "gaussian"],
 )
-def test_it_ends_where_the_uninterrupted_one_does(method, parity, tmp_path, monkeypatch, settings, stop):
-    monkeypatch.setattr(Gaussian, "sample", 50)
-    content = parity["content"][..., :40, :48]
-    style = method.encode_style([(parity["style_1"][..., :48, :48], None)], [1.0])
-    controls = GatysControls(steps=14, pyramid="24,48", **settings)
-    records = []
-    wanted = method.stylize(content, style, controls, seed=3, progress=records.append)
+def uninterrupted(request, method, parity):
+    """Content, style, settings and all steps."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Gaussian, "sample", 50)
+        content = parity["content"][..., :40, :48]
+        style = method.encode_style([(parity["style_1"][..., :48, :48], None)], [1.0])
+        settings = GatysSettings(steps=14, pyramid="24,48", **request.param)
+        yield content, style, settings, list(method.steps(content, style, settings, seed=3))
+
+
+@pytest.mark.parametrize("stop", [4, 9, 11])  # in the first level, at its last step, in the last level
+def test_it_ends_where_the_uninterrupted_one_does(method, uninterrupted, tmp_path, stop):
+    content, style, settings, records = uninterrupted
     assert [record.size[0] for record in records] == [24] * 9 + [48] * 5
     file = tmp_path / "state.safetensors"
     save_state(file, records[stop - 1].state(), {"seed": 3})
     state = load_state(file, {"seed": 3})
-    rest = []
-    image = method.stylize(content, style, controls, guidance=Guidance(resume=state), seed=3, progress=rest.append)
+    rest = list(method.steps(content, style, settings, inputs=OptimisationInputs(resume=state), seed=3))
     assert [record.step for record in rest] == list(range(stop + 1, 15))
-    assert torch.equal(image, wanted)
+    assert torch.equal(rest[-1].image(), records[-1].image())
     assert rest[-1].losses == records[-1].losses
 
 
 def test_a_plateau_is_remembered(method, parity, tmp_path):
     content = parity["content"][..., :32, :32]
     style = method.encode_style([(content.flip(2), None)], [1.0])
-    controls = GatysControls(steps=300, tolerance=0.4)
-    records = []
-    method.stylize(content, style, controls, progress=records.append)
+    settings = GatysSettings(steps=300, tolerance=0.4)
+    records = list(method.steps(content, style, settings))
     assert len(records) < 300
     save_state(tmp_path / "s", records[-5].state(), {})
-    rest, resume = [], Guidance(resume=load_state(tmp_path / "s", {}))
-    method.stylize(content, style, controls, guidance=resume, progress=rest.append)
+    inputs = OptimisationInputs(resume=load_state(tmp_path / "s", {}))
+    rest = list(method.steps(content, style, settings, inputs=inputs))
     assert rest[-1].step == records[-1].step
 
 
@@ -77,3 +80,20 @@ def test_checkpoints_of_something_else_are_one_line(tmp_path):
     (tmp_path / "broken").write_bytes(b"PK" * 50)
     with pytest.raises(QuantArtError, match="no checkpoint of quantart gatys, or damaged"):
         load_state(tmp_path / "broken", {})
+
+
+def test_a_last_level_without_steps_is_only_enlarged(method, parity):
+    content = parity["content"][..., :40, :48]
+    style = method.encode_style([(parity["style_1"][..., :48, :48], None)], [1.0])
+    steps = list(method.steps(content, style, GatysSettings(steps=1, pyramid="24,48")))
+    assert [step.size[0] for step in steps] == [24, 48]
+    assert [step.step for step in steps] == [1, 1]
+    assert steps[-1].image().shape == content.shape
+
+
+def test_a_checkpoint_of_the_last_step_has_the_whole_picture(method, uninterrupted, tmp_path):
+    content, style, settings, records = uninterrupted
+    save_state(tmp_path / "state", records[-1].state(), {})
+    inputs = OptimisationInputs(resume=load_state(tmp_path / "state", {}))
+    (last,) = method.steps(content, style, settings, inputs=inputs, seed=3)
+    assert torch.equal(last.image(), records[-1].image())

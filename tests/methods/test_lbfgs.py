@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from quantart_cli.engine.memory import STEP_BYTES
+from quantart_cli.memory import STEP_BYTES
 from quantart_cli.methods.adam import Adam, Plateau
 from quantart_cli.methods.lbfgs import LBFGS
 
@@ -78,7 +78,7 @@ def test_within_bounds_it_finds_the_corner():
 
 
 def test_of_large_tensors_fewer_steps_are_remembered(monkeypatch):
-    monkeypatch.setattr("quantart_cli.engine.memory._STEPS_BYTES", 7 * 4 * STEP_BYTES)  # ten numbers: four pixels
+    monkeypatch.setattr("quantart_cli.memory._STEPS_BYTES", 7 * 4 * STEP_BYTES)  # ten numbers: four pixels
     descent = LBFGS(torch.zeros(10), of(lambda x: (torch.arange(1, 11) * (x - 1).pow(4)).sum()))
     for _ in range(12):
         descent.step()

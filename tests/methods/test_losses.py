@@ -1,18 +1,18 @@
-"""Losses of known value, by hand; gradients by finite differences; windows that add up."""
+"""Losses of known value, by hand; gradients by finite differences; tiles that add up."""
 
 import math
 
 import pytest
 import torch
 
-from quantart_cli.engine.tiling import Window
-from quantart_cli.methods.controls import STYLE_LOSSES as NAMES
+from quantart_cli.methods.gatys_settings import STYLE_LOSSES as NAMES
 from quantart_cli.methods.objective import total_variation, weights_at
-from quantart_cli.methods.style_losses import STYLE_LOSSES, Gaussian, Guide, first_moment, second_moment
+from quantart_cli.methods.style_losses import STYLE_LOSSES, Gaussian, PositionWeights, first_moment, second_moment
+from quantart_cli.tiling import Tile
 
 
 def everywhere(z):
-    return Guide(torch.full((1, 1, *z.shape[2:]), 1 / (z.shape[2] * z.shape[3]), dtype=torch.float64))
+    return PositionWeights(torch.full((1, 1, *z.shape[2:]), 1 / (z.shape[2] * z.shape[3]), dtype=torch.float64))
 
 
 def rows_of(z):
@@ -125,19 +125,19 @@ def test_gradients_by_finite_differences(name, pictures):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_windows_add_up(name, pictures):
+def test_tiles_add_up(name, pictures):
     z, loss = pictures[0], STYLE_LOSSES[name]()
     guide = everywhere(z)
     guide = guide.drawn(30, torch.Generator().manual_seed(1)) if loss.sample else guide
-    windows = [Window(0, 0, 6, 3), Window(0, 3, 4, 8), Window(4, 3, 6, 8)]
-    parts = [loss.statistic(z[:, :, w.top : w.bottom, w.left : w.right], guide.at(w)) for w in windows]
+    tiles = [Tile(0, 0, 6, 3), Tile(0, 3, 4, 8), Tile(4, 3, 6, 8)]
+    parts = [loss.statistic(z[:, :, w.top : w.bottom, w.left : w.right], guide.at(w)) for w in tiles]
     assert torch.allclose(sum(parts), loss.statistic(z, guide), atol=1e-12)
 
 
 def test_samples_are_drawn_where_the_weights_are():
     weights = torch.zeros(1, 1, 3, 4)
     weights[0, 0, 1, 2], weights[0, 0, 2, 3] = 0.25, 0.75
-    guide = Guide(weights).drawn(4000, torch.Generator().manual_seed(0))
+    guide = PositionWeights(weights).drawn(4000, torch.Generator().manual_seed(0))
     places = (guide.rows * 4 + guide.columns).bincount(minlength=12) / 4000
     assert places[6] == pytest.approx(0.25, abs=0.03)
     assert places[11] == pytest.approx(0.75, abs=0.03)

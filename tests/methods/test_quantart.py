@@ -1,62 +1,68 @@
-"""QuantArt: its formula by hand, and what each end of α and β is."""
+"""QuantArt: both codebooks by hand, and what each end of α and β is."""
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
-from quantart_cli.engine.tiling import Window
-from quantart_cli.methods.adain import AdaIN
-from quantart_cli.methods.arithmetic import adaptive_instance_norm, transfer
-from quantart_cli.methods.controls import AdaINControls, QuantArtControls
-from quantart_cli.methods.features import Features, Statistics, encode
-from quantart_cli.methods.quantart import QuantArt
+from quantart_cli.methods.adain import AdaIN, AdaINSettings
+from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, resized
+from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, _places, blend_entries
 from quantart_cli.nets.autoencoder import ArtCodebook
+from quantart_cli.nets.matching import overlap_blocks
+from quantart_cli.nets.painter import PainterDecoder
+from quantart_cli.nets.painting import StyleEncoder
+from quantart_cli.nets.quantizer import Blend
+from quantart_cli.runner import Image, Runner
+from quantart_cli.stages import EPSILON, Moments
+from quantart_cli.tiling import Tiler
+from tests.conftest import scene
+from tests.exact import encode, image_of, paint
+
+METHOD = QuantArt()
 
 
-@pytest.fixture(scope="module")
-def method(vgg, codebook, decoder):
-    return QuantArt(vgg, codebook, decoder)
+def stylize(backend, content, *styles, weights=None, method=METHOD, **settings):
+    chosen = QuantArtSettings(**{"brush": "none", **settings})
+    return paint(backend, method, content, encode(backend, method, chosen, *styles, weights=weights), chosen)
 
 
-@pytest.fixture(scope="module")
-def style(method, parity):
-    with torch.inference_mode():
-        return method.encode_style([(parity["style_1"], None)], [1.0])
+def moments(z):
+    """Mean and deviation of (1, C, h, w), (1, C, 1, 1) each."""
+    return z.mean((2, 3), keepdim=True), (z.var((2, 3), keepdim=True) + EPSILON).sqrt()
 
 
-def whole(features):
-    return Window(0, 0, *features.grid)
+def adain(x, y):
+    (mean, std), (mean_y, std_y) = moments(x), moments(y)
+    return (x - mean) / std * std_y + mean_y
 
 
+@pytest.mark.parametrize("codebook", ["style", "art"])
 @pytest.mark.parametrize("beta", [0.0, 0.35, 1.0])
-@torch.inference_mode()
-def test_alpha_zero_is_adain_with_beta(method, style, vgg, decoder, parity, beta):
-    ours = method.stylize(parity["content"], style, QuantArtControls(fidelity=0.0, strength=beta))
-    adain = AdaIN(vgg, decoder)
-    theirs = adain.stylize(
-        parity["content"], adain.encode_style([(parity["style_1"], None)], [1.0]), AdaINControls(alpha=beta)
-    )
-    assert torch.equal(ours, theirs)
+def test_alpha_zero_is_adain_with_beta_bit_for_bit(backend, parity, beta, codebook):
+    ours = stylize(backend, parity["content"], parity["style_1"], fidelity=0.0, strength=beta, codebook=codebook)
+    settings = AdaINSettings(alpha=beta)
+    style = encode(backend, AdaIN(), settings, parity["style_1"])
+    assert torch.equal(ours, paint(backend, AdaIN(), parity["content"], style, settings))
 
 
 @torch.inference_mode()
-def test_alpha_zero_beta_zero_is_the_reconstruction(method, style, vgg, decoder, parity):
-    found = method.stylize(parity["content"], style, QuantArtControls(fidelity=0.0, strength=0.0))
+def test_alpha_zero_beta_zero_is_the_reconstruction(backend, vgg, decoder, parity):
+    found = stylize(backend, parity["content"], parity["style_1"], fidelity=0.0, strength=0.0)
     assert torch.equal(found, decoder(vgg(parity["content"])["relu4_1"]))
 
 
-@pytest.mark.parametrize("alpha", [0.0, 0.3, 0.7, 1.0])
+# The codebook of many paintings
+
+
+@pytest.mark.parametrize("alpha", [0.3, 0.7, 1.0])
 @pytest.mark.parametrize("beta", [0.0, 0.6, 1.0])
 @torch.inference_mode()
-def test_the_formula_by_hand(method, style, vgg, codebook, decoder, parity, alpha, beta):
-    def adain(x, y):
-        a, b = Statistics.of(x), Statistics.of(y)
-        return (x - a.mean) / a.std * b.std + b.mean
-
+def test_the_formula_by_hand_with_the_art_codebook(backend, vgg, codebook, decoder, parity, alpha, beta):
     def vq(z):
-        own = Statistics.of(z)
-        return adain(codebook((z - own.mean) / own.std), z)
+        mean, std = moments(z)
+        return adain(codebook((z - mean) / std), z)
 
     z_c, z_s = (vgg(parity[name])["relu4_1"] for name in ("content", "style_1"))
     c_hat, s_hat = vq(z_c), vq(z_s)
@@ -64,92 +70,310 @@ def test_the_formula_by_hand(method, style, vgg, codebook, decoder, parity, alph
     z_y, y_hat = adain(z_c, z_s), adain(c_hat, s_hat)
     quantized = beta * y_hat + (1 - beta) * c_hat
     continuous = beta * z_y + (1 - beta) * z_c
-    expected = decoder(alpha * quantized + (1 - alpha) * continuous)
-    found = method.stylize(parity["content"], style, QuantArtControls(fidelity=alpha, strength=beta))
+    between = Blend(decoder, codebook.decoder).at(alpha)
+    expected = between(alpha * quantized + (1 - alpha) * continuous)
+    found = stylize(backend, parity["content"], parity["style_1"], fidelity=alpha, strength=beta, codebook="art")
     # Channels that hardly vary are bounded by the epsilon in the variance, here twice.
     assert (found - expected).abs().max() < 5e-3
 
 
 @torch.inference_mode()
-def test_quantization_takes_entries_and_keeps_statistics(method, codebook, vgg, parity):
-    features = encode(vgg, parity["content"])
-    quantized = method.quantize(features)
-    before, after = features.statistics, quantized.statistics
-    assert torch.allclose(before.mean, after.mean, atol=1e-3)
-    alive = before.std > 0.1
-    assert torch.allclose(before.std[alive], after.std[alive], rtol=0.01)
-    indices = codebook.indices((features.z - before.mean) / before.std)
-    assert torch.equal(indices, quantized.indices)
+def test_quantization_takes_the_nearest_entries(backend, codebook, vgg, parity):
+    run = Runner(backend, Tiler())
+    c = run(METHOD.stages()[0], image_of(parity["content"]))
+    own = c["moments"]
+    found = run(QUANTIZE, z=c["z"], weight=None, mean=own.mean, std=own.std)
+    z = vgg(parity["content"])["relu4_1"]
+    mean, std = moments(z)
+    indices = codebook.indices((z - mean) / std)  # (1, h, w, G)
+    assert (found["indices"].values.movedim(1, -1) == indices).float().mean() > 0.999
     assert 10 < len(indices[..., 0].unique()) < indices[..., 0].numel()
-    z_hat = quantized.at(whole(features))
-    made = codebook.lookup(indices)
-    assert torch.allclose(z_hat, adaptive_instance_norm(made, Statistics.of(made), before), rtol=1e-3, atol=1e-3)
-    assert (z_hat - features.z).abs().amax(1).min() > 0.1
-    assert torch.allclose(quantized.statistics.std, Statistics.of(z_hat).std, rtol=1e-4, atol=1e-5)
+    raw_mean, raw_std = moments(codebook.lookup(found["indices"].values.movedim(1, -1).long()))
+    np.testing.assert_allclose(found["moments"].mean, raw_mean.flatten(), atol=1e-4)
+    np.testing.assert_allclose(found["moments"].std, raw_std.flatten(), rtol=1e-3, atol=1e-4)
 
 
 @torch.inference_mode()
-def test_quantizing_again_finds_the_same_entries(method, codebook, vgg, style, parity):
+def test_quantizing_again_finds_the_same_entries(codebook, vgg, parity):
     def entries(z):
-        own = Statistics.of(z)
-        return codebook.indices((z - own.mean) / own.std)
+        mean, std = moments(z)
+        return codebook.indices((z - mean) / std)
 
-    c_hat = method.quantize(encode(vgg, parity["content"]))
-    dressed = transfer(c_hat.at(whole(encode(vgg, parity["content"]))), c_hat.statistics, style, 1.0)  # T̂(ẑ_c, ẑ_s)
+    z_c, z_s = (vgg(parity[name])["relu4_1"] for name in ("content", "style_1"))
+    stylized = adain(codebook.lookup(entries(z_c)), z_s)  # T̂(ẑ_c, ẑ_s)
     # 0.97 of the 192 positions of this made-up picture; 0.999 of photographs at 640 × 480.
-    assert (entries(dressed) == entries(encode(vgg, parity["content"]).z)).float().mean() > 0.95
+    assert (entries(stylized) == entries(z_c)).float().mean() > 0.95
 
 
-@torch.inference_mode()
-def test_quantization_does_not_see_palette_and_contrast(method, parity, vgg):
-    features = encode(vgg, parity["content"])
-    other = Features(features.z * 3 + 5)
-    found, expected = (method.quantize(each).at(whole(features)) for each in (other, features))
-    # Here and there another entry is the nearest: the epsilon of the variance is not scaled.
-    assert torch.isclose(found, expected * 3 + 5, rtol=1e-3, atol=0.05).float().mean() > 0.98
+def test_palette_and_contrast_do_not_change_the_entries(backend, parity):
+    """Features 3 z + 5 with their own moments have the entries of z."""
+    run = Runner(backend, Tiler())
+    c = run(METHOD.stages()[0], image_of(parity["content"]))
+    own, z = c["moments"], c["z"]
+    plain = run(QUANTIZE, z=z, weight=None, mean=own.mean, std=own.std)["indices"].values
+    moved = type(z)(z.values * 3 + 5, z.stride)
+    found = run(QUANTIZE, z=moved, weight=None, mean=own.mean * 3 + 5, std=own.std * 3)["indices"].values
+    assert (found == plain).float().mean() > 0.98
 
 
-@torch.inference_mode()
-def test_hidden_parts_of_the_style_do_not_count(method, parity):
-    image = parity["style_1"].clone()
-    coverage = torch.ones(1, 1, *image.shape[2:])
-    coverage[..., 56:] = 0
-    half = method.encode_style([(image[..., :56], None)], [1.0])
-    masked = method.encode_style([(image, coverage)], [1.0])
-    whole = method.encode_style([(image, None)], [1.0])
+def test_hidden_parts_of_the_style_do_not_count_in_its_moments(backend, parity):
+    image = parity["style_1"]
+    opacity = torch.ones(1, 1, *image.shape[2:])
+    opacity[..., 56:] = 0
+    pictures = image_of(image[..., :56]), image_of(image, opacity), image_of(image)
+    half, masked, whole = (METHOD.encode_style(Runner(backend, Tiler()), each) for each in pictures)
 
     def distance(one, two):
-        return ((one.mean - two.mean).norm() + (one.std - two.std).norm()).item()
+        return np.linalg.norm(one.mean - two.mean) + np.linalg.norm(one.std - two.std)
 
     assert distance(masked, half) < 0.4 * distance(whole, half)
 
 
-@pytest.fixture
-def trained(codebook, decoder):
-    """A codebook with a decoder of its own, D̂ = D with every weight raised by a tenth."""
+@torch.inference_mode()
+def test_the_decoder_lies_between_both_ends(codebook, decoder):
     book = ArtCodebook.like(codebook.state_dict())
-    book.load_state_dict(codebook.state_dict())
     book.decoder = copy.deepcopy(decoder)
     for weight in book.decoder.parameters():
         weight.data.mul_(1.1)
-    return book.requires_grad_(False)
-
-
-@torch.inference_mode()
-def test_the_decoder_lies_between_both_ends(vgg, trained, decoder, style, parity, codebook):
-    method = QuantArt(vgg, trained, decoder)
-    assert method.decoder_at(0.0) is decoder
-    assert method.decoder_at(1.0) is trained.decoder
+    blend = Blend(decoder, book.decoder)
+    assert blend.at(0.0) is decoder
+    assert blend.at(1.0) is book.decoder
     for alpha in (0.3, 0.7):
-        ends = zip(method.decoder_at(alpha).parameters(), decoder.parameters(), strict=True)
+        ends = zip(blend.at(alpha).parameters(), decoder.parameters(), strict=True)
         assert all(torch.allclose(own, base * (1 + 0.1 * alpha), rtol=1e-6) for own, base in ends)
-    assert method.decoder_at(0.7) is method.decoder_at(0.7)
-    plain = QuantArt(vgg, codebook, decoder)
-    assert plain.decoder_at(0.7) is decoder
-    pictures = {}
-    for alpha in (0.0, 0.7, 1.0):
-        controls = QuantArtControls(fidelity=alpha)
-        pictures[alpha] = [each.stylize(parity["content"], style, controls) for each in (method, plain)]
-    assert torch.equal(*pictures[0.0])
-    moved = [(ours - theirs).abs().mean() for ours, theirs in pictures.values()]
-    assert 0 < moved[1] < moved[2]
+    assert blend.at(0.7) is blend.at(0.7)
+    assert Blend(decoder, decoder).at(0.7) is decoder
+    z = torch.rand(1, 512, 3, 4)
+    traced = blend(torch.tensor(0.7), z)  # as an exported graph computes it
+    assert torch.allclose(traced, blend(0.7, z), atol=1e-5)
+
+
+# The style's own features
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """Content and style whose sides are not multiples of 8."""
+    return tuple(
+        torch.from_numpy(scene(*size, n)).permute(2, 0, 1)[None] for n, size in enumerate([(45, 37), (61, 50)])
+    )
+
+
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (0.4, 1.0), (1.0, 0.5), (0.7, 0.3)])
+@torch.inference_mode()
+def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, painter, pictures, alpha, beta):
+    content, style = (picture.float() / 255 for picture in pictures)
+
+    def keys(z, x3, x2):
+        parts = [
+            (x - mean) / (std * x.shape[1] ** 0.5)
+            for x, (mean, std) in ((z, moments(z)), (x3[1], moments(x3[0])), (x2[1], moments(x2[0])))
+        ]
+        rows = torch.nn.functional.normalize(torch.cat(parts, 1)[0].flatten(1).T, dim=1)
+        return torch.nn.functional.normalize(rows @ painter.project.T, dim=1)
+
+    def features(picture):
+        ones = torch.ones(1, 1, *(-(-length // 8) for length in picture.shape[2:]))
+        z, x3, x2, *_, s3, s2 = StyleEncoder(vgg)(picture, ones)
+        # Moments are of every second row and column of the finer maps.
+        return z, s3, s2, keys(z, (s3[:, :, ::2, ::2], x3), (s2[:, :, ::2, ::2], x2))
+
+    z_c, _, _, queries = features(content)
+    z_s, s3, s2, entries = features(style)
+    places = torch.from_numpy(METHOD.encode_style(Runner(backend, Tiler()), image_of(style), "entries").places).long()
+    assert len(places) % 16 == 0
+    assert set(places.tolist()) == set(range(len(entries)))  # all positions of so small a style
+    entries = entries[places]
+    cosines = entries @ entries.T
+    cosines = torch.where(cosines > 0.9999, -1.0, cosines)
+    hubness = cosines.view(len(entries), 16, -1).amax(2).mean(1)
+    quarters = (2 * queries @ entries.T - hubness).view(len(queries), 4, -1)
+    values, best = quarters.max(2)
+    best = places[best + quarters.shape[2] * torch.arange(4)]
+    share = torch.softmax(values / 0.05, 1)
+    table = z_s[0].flatten(1).T
+    y_hat = sum(table[best[:, k]] * share[:, k : k + 1] for k in range(4))
+    y_hat = y_hat.T.view_as(z_c)  # ẑ_y = VQ_s(z_c)
+    z_y = adain(z_c, z_s)
+    mixed = alpha * (beta * y_hat + (1 - beta) * z_c) + (1 - alpha) * (beta * z_y + (1 - beta) * z_c)
+    first = best.gather(1, values.argmax(1, keepdim=True)).view(1, *z_c.shape[2:])
+    network = Blend(PainterDecoder.of(decoder), painter.decoder).at(alpha * beta)
+    expected = network(mixed, overlap_blocks(s3, first, 2), overlap_blocks(s2, first, 4))[:, :, :37, :45]
+    found = stylize(backend, content, style, fidelity=alpha, strength=beta, codebook="style")
+    # Another entry may be the best on a tie; rounding moves the others.
+    assert (found - expected).abs().median() < 1e-5
+    assert ((found - expected).abs() < 1e-3).float().mean() > 0.99
+
+
+def test_entries_are_at_most_4096_positions_without_those_hidden():
+    few = _places((5, 6), None)
+    assert few.shape == (4, 8)
+    assert set(few.ravel()) == set(range(30))  # two are repeated
+    many = _places((100, 90), None)
+    assert many.size == len(set(many.ravel())) == 4096
+    assert many.min() >= 0
+    assert many.max() < 9000
+    visible = np.zeros((100, 90), np.float32)
+    visible[:50] = 0.4
+    visible[:20] = 0.9
+    assert _places((100, 90), visible).max() < 1800  # opaque by half or more
+    visible[:20] = 0.4
+    assert 1800 < _places((100, 90), visible).max() < 4500  # the most opaque, where none is
+
+
+def test_hidden_positions_of_the_style_are_no_entries(backend, pictures):
+    content, style = pictures
+    opacity = torch.ones(1, 1, *style.shape[2:])
+    opacity[..., 32:] = 0
+    encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(style, opacity), "entries")
+    assert (encoded.places % encoded.values.size[1]).max() == 3  # four columns are visible
+    seen = []
+
+    class Spy:
+        def __getattr__(self, name):
+            return getattr(backend, name)
+
+        def prepare(self, stage):
+            network = backend.prepare(stage)
+            return (lambda *x: seen.append(x[0]) or network(*x)) if stage.name == "decode-painted" else network
+
+    found = paint(Spy(), METHOD, content, encoded, QuantArtSettings(1.0, brush="none"))
+    assert found.isfinite().all()
+    assert set(seen[0].unique().tolist()) <= set(encoded.places.tolist())
+
+
+# Several styles
+
+
+@pytest.fixture(scope="module")
+def two(backend):
+    """Two styles of different sizes as entries."""
+    run = Runner(backend, Tiler())
+    return [METHOD.encode_style(run, Image.of(each), "entries") for each in (scene(61, 50, 0), scene(40, 75, 1))]
+
+
+def tops(styles):
+    """Rows at which the styles begin in the stacked maps."""
+    return 1, styles[0].values.size[0] + 3
+
+
+def test_maps_of_several_styles_are_stacked_with_a_border(backend, two):
+    both = blend_entries(backend, two, [0.5, 0.5])
+    (h1, w1), (h2, w2) = (style.values.size for style in two)
+    height, width = h1 + h2 + 4, max(w1, w2) + 2
+    for name, n in (("values", 1), ("s3", 2), ("s2", 4)):
+        whole = getattr(both, name).values
+        assert whole.shape[2:] == (n * height, n * width)
+        for style, top in zip(two, tops(two), strict=True):
+            own = getattr(style, name).values
+            rows, columns = slice(n * top, n * top + own.shape[2]), slice(n, n + own.shape[3])
+            assert torch.equal(whole[:, :, rows, columns], own)
+            assert torch.equal(whole[:, :, rows.start - n, columns], own[:, :, 0])  # the border repeats the edge
+            assert torch.equal(whole[:, :, rows.stop + n - 1, columns], own[:, :, -1])
+            assert torch.equal(whole[:, :, rows, columns.start - n], own[..., 0])
+            assert torch.equal(whole[:, :, rows, columns.stop + n - 1], own[..., -1])
+
+
+def of_style(both, two, number):
+    """Which entries are of a style, and their places in it."""
+    (h, w), top, width = two[number].values.size, tops(two)[number], both.values.size[1]
+    row, column = both.places // width - top, both.places % width - 1
+    own = (row >= 0) & (row < h)
+    assert ((column >= 0) & (column < w))[own].all()
+    return own, (row * w + column)[own]
+
+
+def test_entries_of_several_styles(backend, two):
+    both = blend_entries(backend, two, [0.5, 0.5])
+    assert len(both.places) == both.keys.shape[1] == len(both.penalty) == sum(len(style.places) for style in two)
+    assert both.places.dtype == np.int32
+    for number, style in enumerate(two):
+        own, places = of_style(both, two, number)
+        order, expected = np.argsort(places, kind="stable"), np.argsort(style.places, kind="stable")
+        assert np.array_equal(places[order], style.places[expected])
+        assert np.allclose(both.penalty[own][order], style.penalty[expected], atol=1e-5)  # equal weights add nothing
+        assert np.allclose(both.keys[:, own][:, order], style.keys[:, expected], atol=1e-5)
+        quarters = own.reshape(4, -1)
+        assert (quarters.mean(1) > 0.2).all()  # each quarter of the entries has some of each style
+
+
+def test_patches_of_a_style_never_reach_into_the_next(backend, two):
+    both = blend_entries(backend, two, [0.5, 0.5])
+    for style, top in zip(two, tops(two), strict=True):
+        h, w = style.values.size
+        index = torch.arange(h * w).view(1, h, w).flip(1)  # the last row's patches first
+        moved = (index // w + top) * both.values.size[1] + index % w + 1
+        for name, stride in (("s3", 2), ("s2", 4)):
+            alone = overlap_blocks(getattr(style, name).values, index, stride)
+            found = overlap_blocks(getattr(both, name).values, moved, stride)
+            assert torch.allclose(found, alone, atol=1e-5)
+
+
+def test_weights_of_styles_move_similarities_by_their_logarithm(backend, two):
+    flat, both = (blend_entries(backend, two, weights) for weights in ([0.5, 0.5], [0.8, 0.2]))
+    assert np.array_equal(flat.places, both.places)
+    for number, weight in enumerate((0.8, 0.2)):
+        own, _ = of_style(both, two, number)
+        added = (flat.penalty - both.penalty)[own]  # to similarities
+        assert np.allclose(added, 0.05 * np.log(weight * 2), atol=1e-5)
+    # Two entries as similar as each other share a position as the weights of their styles do.
+    assert torch.softmax(torch.tensor([1.6, 0.4]).log(), 0).tolist() == pytest.approx([0.8, 0.2])
+    expected = Moments.lerp([style.moments for style in two], [0.8, 0.2])
+    assert np.array_equal(both.moments.mean, expected.mean)
+
+
+def test_a_weight_of_zero_removes_a_style(backend, two):
+    only = blend_entries(backend, two, [1.0, 0.0])
+    h, w = two[0].values.size
+    assert torch.equal(only.values.values[:, :, 1:-1, 1:-1], two[0].values.values)
+    assert only.values.size == (h + 2, w + 2)
+    assert len(only.places) == len(two[0].places)
+    assert np.array_equal(only.moments.std, two[0].moments.std)
+
+
+def test_a_style_of_much_weight_paints_most_of_the_picture(quantart_model):
+    red, blue = np.uint8(scene(64, 64, 2) * [1, 0.2, 0.2]), np.uint8(scene(72, 40, 3) * [0.2, 0.2, 1])
+    means = []
+    for weights in ([0.999, 0.001], [0.5, 0.5], [0.001, 0.999]):
+        style = quantart_model.encode_style([red, blue], weights=weights)
+        image = np.asarray(quantart_model.stylize(scene(60, 60), style, fidelity=1.0)).reshape(-1, 3).mean(0)
+        means.append(image[0] - image[2])
+    assert means[0] > means[1] > means[2]
+
+
+# Coarse to fine
+
+
+def test_levels_of_a_brush():
+    assert brush_sides((300, 400), "none") == [400]
+    assert brush_sides((600, 1000), "auto") == [500, 1000]
+    assert brush_sides((100, 100), "auto") == [100]  # smaller than the smallest level
+    assert brush_sides((300, 4000), "auto") == [768, 1753, 4000]
+    assert brush_sides((300, 400), "100") == [100, 200, 400]
+
+
+def test_the_next_level_has_the_painting_and_the_contents_detail():
+    content, painted = Image.of(scene(80, 60)), np.full((30, 40, 3), 99, np.uint8)
+    level = content_of_level(content, 80, painted)
+    assert level.size == (60, 80)
+    coarse = resized(resized(content.pixels, (30, 40)), (60, 80))
+    expected = (99 + content.pixels.astype(float) - coarse).clip(0, 255)
+    assert np.abs(level.pixels - expected).max() <= 1
+    assert np.array_equal(content_of_level(content, 80, None).pixels, content.pixels)
+    assert np.array_equal(content_of_level(content, 40, None).pixels, resized(content.pixels, (30, 40)))
+
+
+def test_the_brush_changes_the_picture_and_keeps_its_size(quantart_model):
+    style = quantart_model.encode_style(scene(80, 64, 2))
+    content = scene(213, 150)
+    pictures = [quantart_model.stylize(content, style, brush=brush) for brush in ("none", "auto", "64")]
+    assert all(picture.size == (213, 150) for picture in pictures)
+    assert not np.array_equal(*pictures[1:])
+
+
+def test_the_codebook_of_auto_follows_the_model():
+    assert QuantArt().codebook(QuantArtSettings()) == "style"
+    assert QuantArt(["codebook"]).codebook(QuantArtSettings()) == "art"
+    assert QuantArt(["codebook"]).codebook(QuantArtSettings(codebook="style")) == "style"
+    assert QuantArt(["painter"]).codebook(QuantArtSettings()) == "style"
+    assert QuantArt().codebook(QuantArtSettings(fidelity=0.0)) == "none"

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.controls import QuantArtControls
+from quantart_cli.methods.quantart import QuantArtSettings
 from quantart_cli.methods.quantart_vqgan import QuantArtVQGAN
 from tests.conftest import DATA
 
@@ -20,10 +20,10 @@ def method(tiny_ends):
     return QuantArtVQGAN(**tiny_ends)
 
 
-def paint(method, content, styles, weights=None, **controls):
+def paint(method, content, styles, weights=None, **settings):
     with torch.inference_mode():
         encoded = method.encode_style(styles, weights or [1 / len(styles)] * len(styles))
-        return method.stylize(content, encoded, QuantArtControls(**controls))
+        return method.stylize(content, encoded, QuantArtSettings(**settings))
 
 
 @pytest.mark.parametrize("beta", [0.5, 1])
@@ -43,14 +43,14 @@ def test_one_checkpoint_paints_its_own_end(tiny_ends, recorded):
 @pytest.mark.parametrize("alpha", [0, 0.7])
 def test_the_quantized_end_alone_refuses_the_rest_with_the_reason(tiny_ends, recorded, alpha):
     alone = QuantArtVQGAN(tiny_ends["quantized"], None)
-    with pytest.raises(QuantArtError, match=r"quantized checkpoint alone.*needs the continuous one.*--fidelity 1"):
+    with pytest.raises(QuantArtError, match=r"quantized checkpoint alone.*needs the continuous one.*set fidelity to 1"):
         paint(alone, recorded["content"], [(recorded["style"], None)], fidelity=alpha)
 
 
 @pytest.mark.parametrize("alpha", [1, 0.7])
 def test_the_continuous_end_alone_refuses_the_rest_with_the_reason(tiny_ends, recorded, alpha):
     alone = QuantArtVQGAN(None, tiny_ends["continuous"])
-    with pytest.raises(QuantArtError, match=r"continuous checkpoint alone.*needs the quantized one.*--fidelity 0"):
+    with pytest.raises(QuantArtError, match=r"continuous checkpoint alone.*needs the quantized one.*set fidelity to 0"):
         paint(alone, recorded["content"], [(recorded["style"], None)], fidelity=alpha)
 
 

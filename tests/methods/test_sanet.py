@@ -9,9 +9,10 @@ import torch
 
 import quantart_cli as quantart
 from quantart_cli.backends.torch_backend import TorchBackend
+from quantart_cli.checkpoints.convert import convert
+from quantart_cli.checkpoints.layouts import vgg19_from_published
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import ModelFile
-from quantart_cli.checkpoints.published import vgg19_from_published
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.sanet import ENCODE_BOTH, KEYS_AND_VALUES, TRANSFER, Attended, SANet, SANetSettings
 from quantart_cli.nets.sanet import SANet as Networks
@@ -42,9 +43,13 @@ def published():
 
 
 @pytest.fixture(scope="module")
-def model_file(published, tmp_path_factory):
+def model_file(tmp_path_factory):
+    """Converted from two files, as they are published."""
     path = tmp_path_factory.mktemp("sanet") / "sanet.safetensors"
-    safetensors.torch.save_file(from_published(published), path, {"format": "quantart", "kind": "sanet"})
+    files = [path.with_name(f"{name}.pth") for name in ("transformer", "decoder")]
+    for file, case in zip(files, ("sanet_transform", "sanet_decoder"), strict=True):
+        torch.save(filled(case), file)
+    assert convert(files[0], path, more=files[1:]).kind == "sanet"
     return path
 
 
@@ -168,6 +173,14 @@ def test_any_size_through_the_api(model_file, size):
     model = quantart.load("sanet", model=model_file, device="cpu", precision="fp32")
     painted = model.stylize(scene(*size), scene(5, 3))
     assert painted.size == size
+
+
+def test_half_of_the_published_files_is_refused(model_file, tmp_path):
+    with pytest.raises(QuantArtError, match=r"lacks the tensor decoder\.conv4_1\.weight"):
+        convert(model_file.with_name("transformer.pth"), tmp_path / "half.safetensors")
+    decoder = model_file.with_name("decoder.pth")
+    with pytest.raises(QuantArtError, match=r"the tensor 1\.weight is in another of these files"):
+        convert(decoder, tmp_path / "twice.safetensors", more=[decoder])
 
 
 def test_weights_that_are_not_here():

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from quantart_cli.checkpoints.published import vgg19_from_published
+from quantart_cli.checkpoints.layouts import vgg19_from_published
 from quantart_cli.nets.vgg import LAYERS, VGG19
 
 

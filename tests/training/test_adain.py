@@ -7,15 +7,16 @@ import pytest
 import safetensors.torch
 import torch
 
-from quantart_cli.checkpoints.kinds import read_header
+from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.adain import AdaIN
-from quantart_cli.methods.controls import AdaINControls
+from quantart_cli.methods.adain import AdaINSettings
 from quantart_cli.nets.decoder import Decoder
-from quantart_cli.training.adain import AdaINTraining, train_adain
-from quantart_cli.training.loop import NotFinite, Stopped
-from quantart_cli.training.options_more import AdaINOptions
+from quantart_cli.training.adain import AdaINTraining, adain_training
+from quantart_cli.training.folders import RunControl, train
+from quantart_cli.training.loop import NotFinite, TrainingStopped
+from quantart_cli.training.options import AdaINOptions
 from quantart_cli.training.pictures import Pictures
 from tests.conftest import scene
 
@@ -33,9 +34,18 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def trained(folders, vgg, tmp_path_factory):
+def run(folders, vgg):
+    def call(target, options=OPTIONS, **control):
+        sources = dict(zip(("photographs", "paintings"), folders, strict=True))
+        return train(adain_training(options, vgg), sources, target, options, RunControl(**control))
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def trained(run, tmp_path_factory):
     target = tmp_path_factory.mktemp("trained") / "decoder.safetensors"
-    return target, train_adain(*folders, target, OPTIONS, vgg)
+    return target, run(target)
 
 
 def training(folders, vgg, options):
@@ -56,7 +66,7 @@ def test_the_file_paints_as_it_learned_to(trained, folders, vgg):
     own = fill_strictly(lambda _: Decoder(), safetensors.torch.load_file(target), "trained")
     content, style = torch.rand(2, 1, 3, 32, 32)
     method = AdaIN(vgg, own)
-    painted = method.stylize(content, method.encode_style([(style, None)], [1.0]), AdaINControls())
+    painted = method.stylize(content, method.encode_style([(style, None)], [1.0]), AdaINSettings())
     # What learned saw is what paints.
     learned = training(folders, vgg, OPTIONS)
     learned.decoder.network.load_state_dict(own.state_dict())
@@ -74,22 +84,19 @@ def test_log_and_sheets_stay(trained):
         assert sheet.size == (3 * 36 + 4, 3 * 36 + 4)
 
 
-def test_the_same_seed_gives_the_same_bytes_stopped_or_not(trained, folders, vgg, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_stopped_or_not(trained, run, tmp_path):
     target = tmp_path / "decoder.safetensors"
     done = []
-    with pytest.raises(Stopped):
-        train_adain(
-            *folders,
+    with pytest.raises(TrainingStopped):
+        run(
             target,
-            OPTIONS,
-            vgg,
             stop=lambda: len(done) == 1,
             progress=lambda stage, *_: done.extend([1] if stage == "training" else []),
         )
     assert target.with_name("decoder.safetensors.partial").exists()
-    train_adain(*folders, target, OPTIONS, vgg)
+    run(target)
     assert target.read_bytes() == trained[0].read_bytes()
-    train_adain(*folders, tmp_path / "b.safetensors", OPTIONS, vgg)
+    run(tmp_path / "b.safetensors")
     assert (tmp_path / "b.safetensors").read_bytes() == trained[0].read_bytes()
 
 
@@ -107,7 +114,7 @@ def test_losses_are_those_of_the_paper(folders, vgg, decoder):
     learning.decoder.network.load_state_dict(decoder.state_dict())
     seen = []
     learning._target = lambda *pictures: seen.extend(pictures) or AdaINTraining._target(learning, *pictures)
-    told = learning.update(0)
+    values = learning.update(0)
     content, style = seen
     layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
     z_c, z_s = vgg(content)["relu4_1"], vgg(style, layers)
@@ -121,8 +128,8 @@ def test_losses_are_those_of_the_paper(folders, vgg, decoder):
     for layer, features in painted.items():
         for one, other in zip(torch.std_mean(features, (2, 3)), torch.std_mean(z_s[layer], (2, 3)), strict=True):
             l_s += (one - other).square().mean()
-    assert told["content"] == pytest.approx(3 * l_c.item(), rel=1e-3)
-    assert told["style"] == pytest.approx(2 * l_s.item(), rel=1e-3)
+    assert values["content"] == pytest.approx(3 * l_c.item(), rel=1e-3)
+    assert values["style"] == pytest.approx(2 * l_s.item(), rel=1e-3)
 
 
 def test_it_learns_at_a_rate_that_falls(folders, vgg):
@@ -141,11 +148,11 @@ def test_an_update_that_is_not_finite_changes_nothing(folders, vgg):
     assert all(torch.equal(value, before[name]) for name, value in learning.state().items())
 
 
-def test_crops_that_do_not_fit(folders, vgg, tmp_path):
+def test_crops_that_do_not_fit(run, tmp_path):
     for options, message in (
         (AdaINOptions(crop=36), "multiple of 8, not 36"),
-        (AdaINOptions(crop=64, short_side=48), "64 does not fit into --short-side 48"),
+        (AdaINOptions(crop=64, short_side=48), "crop must be at most short_side 48, not 64"),
     ):
         with pytest.raises(QuantArtError, match=message):
-            train_adain(*folders, tmp_path / "a.safetensors", options, vgg)
+            run(tmp_path / "a.safetensors", options)
     assert list(tmp_path.iterdir()) == []

@@ -13,8 +13,9 @@ from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.codebook import Codebook
 from quantart_cli.training.codebook import train_codebook
-from quantart_cli.training.gather import gather, name_hash, pictures_below
+from quantart_cli.training.feature_sampling import sample_features
 from quantart_cli.training.options import CodebookOptions
+from quantart_cli.training.pictures import name_hash, pictures_below
 from tests.conftest import scene
 
 OPTIONS = CodebookOptions(entries=24, width=16, parts=2, samples=600, smallest_scale=1, iterations=5, seed=3)
@@ -60,9 +61,7 @@ def test_report_and_file(trained):
 def test_residual_is_what_quantization_loses(trained, paintings, vgg, tmp_path):
     target, report = trained
     book = fill_strictly(Codebook.like, safetensors.torch.load_file(target), "trained")
-    sampled = gather(
-        vgg, pictures_below(paintings), tmp_path, samples=600, smallest_scale=1, seed=3, progress=lambda *_: None
-    )
+    sampled = sample_features(vgg, pictures_below(paintings), tmp_path, OPTIONS, lambda *_: None)
     rows = torch.from_numpy(sampled.rows.astype("float32"))
     z = rows.T[None, :, None]  # (1, 512, 1, N)
     weight = torch.from_numpy(sampled.spread)
@@ -88,7 +87,8 @@ def test_parts_vary_about_as_much(trained):
 
 def test_samples_are_standardised(paintings, vgg, tmp_path):
     one = [paintings / "0.png"]
-    sampled = gather(vgg, one, tmp_path, samples=10_000, smallest_scale=1, seed=0, progress=lambda *_: None)
+    options = CodebookOptions(samples=10_000, smallest_scale=1)
+    sampled = sample_features(vgg, one, tmp_path, options, lambda *_: None)
     rows = sampled.rows.astype("float32")[:, sampled.spread > 0.3]
     # All positions are there, so mean 0 and deviation 1 but for what was clipped.
     assert abs(rows.mean(0)).max() < 0.05
@@ -105,8 +105,8 @@ def test_the_same_seed_gives_the_same_bytes(trained, paintings, vgg, tmp_path):
 def test_interrupted_and_resumed_gives_the_same_bytes(trained, paintings, vgg, tmp_path, stage):
     target = tmp_path / "book.safetensors"
 
-    def interrupt(progress):
-        if progress.stage == stage and progress.done >= 3:
+    def interrupt(now, done, *_):
+        if now == stage and done >= 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -119,13 +119,13 @@ def test_interrupted_and_resumed_gives_the_same_bytes(trained, paintings, vgg, t
 def test_other_options_on_an_unfinished_training_are_refused(paintings, vgg, tmp_path):
     target = tmp_path / "book.safetensors"
 
-    def interrupt(progress):
+    def interrupt(*_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         train_codebook(paintings, target, OPTIONS, vgg, progress=interrupt)
     other = CodebookOptions(entries=25, width=16, parts=2, samples=600, smallest_scale=1, iterations=5, seed=3)
-    with pytest.raises(QuantArtError, match="--restart"):
+    with pytest.raises(QuantArtError, match="or restart"):
         train_codebook(paintings, target, other, vgg)
     assert train_codebook(paintings, target, other, vgg, restart=True).used <= 50
 

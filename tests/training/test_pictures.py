@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.training.loop import numbers_of
+from quantart_cli.training.loop import random_numbers
 from quantart_cli.training.pictures import Pictures, crop, pairs
 from tests.conftest import scene
 
@@ -46,11 +46,11 @@ def test_large_pictures_are_reduced(tmp_path):
 
 def test_a_crop_is_a_square_of_the_share_asked_for():
     ramp = torch.arange(100, dtype=torch.uint8).expand(3, 50, 100).contiguous()  # value: the column
-    with numbers_of(0, 0):
+    with random_numbers(0, 0):
         found = crop(ramp, 0.4, 20) * 255  # 20 of 20 pixels: not resized
     steps = found.diff(dim=2)
     assert torch.allclose(steps, torch.full_like(steps, steps[0, 0, 0].sign().item()), atol=1e-4)
-    with numbers_of(0, 1):
+    with random_numbers(0, 1):
         half = crop(ramp, 0.8, 20)[:, :, 5:15] * 255  # 40 pixels to 20
     assert half.diff(dim=2).abs().mean().item() == pytest.approx(2, abs=0.1)
 
@@ -59,7 +59,7 @@ def test_pairs_depend_on_the_numbers_alone(paths):
     pictures = Pictures(paths, 1e9, quiet)
     drawn = []
     for update in (4, 4, 5):
-        with numbers_of(3, update):
+        with random_numbers(3, update):
             drawn.append(pairs(pictures, pictures, 2, 0.5, 64))
     assert torch.equal(torch.stack(drawn[0]), torch.stack(drawn[1]))
     assert not torch.equal(torch.stack(drawn[0]), torch.stack(drawn[2]))

@@ -8,13 +8,14 @@ import safetensors.torch
 import torch
 
 import quantart_cli as quantart
-from quantart_cli.checkpoints.kinds import read_header
+from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.vqgan import VQGAN
-from quantart_cli.training.loop import Stopped
-from quantart_cli.training.options_more import TransferOptions, VQGANOptions
+from quantart_cli.training.folders import RunControl, train
+from quantart_cli.training.loop import TrainingStopped
+from quantart_cli.training.options import TransferOptions, VQGANOptions
 from quantart_cli.training.pictures import Pictures
-from quantart_cli.training.transfer_vqgan import VQGANTransferTraining, identity, train_transfer_vqgan
+from quantart_cli.training.transfer_vqgan import TransferTraining, identity_blocks, transfer_training
 from quantart_cli.training.vqgan import new_network
 from tests.conftest import scene
 
@@ -26,14 +27,14 @@ OPTIONS = TransferOptions(
 @pytest.fixture(scope="module", autouse=True)
 def _early_and_small():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("quantart_cli.training.latent._HEAD_START", 1)
+        patch.setattr("quantart_cli.training.adversary.HEAD_START", 1)
         patch.setattr("quantart_cli.training.folders._SHOWN", 1)
         yield
 
 
 @pytest.fixture(scope="module")
 def network():
-    """Random weights, and entries as far apart as latents are."""
+    """Random weights, and entries with the spread of the latents."""
     made = new_network(VQGANOptions(channels=8, blocks=1, width=8, entries=12)).requires_grad_(False)
     z = made.encode(torch.from_numpy(scene(160, 128, 5)).permute(2, 0, 1)[None] / 127.5 - 1)
     made.quantize.embedding.weight.copy_(z.flatten(2)[0].T[::6][:12])
@@ -51,36 +52,36 @@ def folders(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def train(network, folders):
-    def call(target, options=OPTIONS, **more):
-        return train_transfer_vqgan(*folders, target, options, network, "cpu", torch.float32, **more)
+def run_training(network, folders):
+    def call(target, options=OPTIONS, **control):
+        sources = dict(zip(("photographs", "paintings"), folders, strict=True))
+        training = transfer_training(options, network, "cpu", torch.float32)
+        return train(training, sources, target, options, RunControl(**control))
 
     return call
 
 
 @pytest.fixture(scope="module")
-def trained(train, tmp_path_factory):
+def trained(run_training, tmp_path_factory):
     target = tmp_path_factory.mktemp("trained") / "model.safetensors"
-    return target, train(target)
+    return target, run_training(target)
 
 
 def test_new_blocks_are_the_identity():
     content, style = torch.randn(1, 8, 5, 6), torch.randn(1, 8, 4, 4)
-    assert torch.equal(identity(8, 3)(content, style), content)
+    assert torch.equal(identity_blocks(8, 3)(content, style), content)
 
 
 def test_learning_starts_at_the_content_and_goes_to_the_style(network, folders):
     names = ("photographs", "paintings")
     pictures = [Pictures(sorted(folder.glob("*.png")), 1e9, lambda *_: None) for folder in folders]
     options = TransferOptions(batch=2, crop=96, blocks=2, rate=3e-3, adversary_weight=0.0)
-    learning = VQGANTransferTraining(
-        network, dict(zip(names, pictures, strict=True)), {}, options, "cpu", torch.float32
-    )
-    told = [learning.update(0) for _ in range(20)]  # on the same crops
-    assert told[0]["continuous content"] < 1e-6
-    assert told[0]["quantized codebook"] < 1e-6
-    assert told[0]["continuous style"] > 0.01
-    first, last = (sum(each[f"continuous {name}"] for name in ("content", "style", "gram")) for each in told[::19])
+    learning = TransferTraining(network, dict(zip(names, pictures, strict=True)), {}, options, "cpu", torch.float32)
+    losses = [learning.update(0) for _ in range(20)]  # on the same crops
+    assert losses[0]["continuous content"] < 1e-6
+    assert losses[0]["quantized codebook"] < 1e-6
+    assert losses[0]["continuous style"] > 0.01
+    first, last = (sum(each[f"continuous {name}"] for name in ("content", "style", "gram")) for each in losses[::19])
     assert last < 0.7 * first
 
 
@@ -104,10 +105,10 @@ def test_the_file_is_stage_1_with_both_ends_and_paints(trained, network, tmp_pat
     assert len(set(painted)) == 3
 
 
-def test_before_it_has_learned_it_paints_the_content(network, folders, train, tmp_path):
+def test_before_it_has_learned_it_paints_the_content(run_training, tmp_path):
     """At strength 1 T and T̂ give what the autoencoder gives at strength 0."""
     target = tmp_path / "still.safetensors"
-    train(target, TransferOptions(steps=1, batch=2, crop=80, blocks=2, rate=0.0))
+    run_training(target, TransferOptions(steps=1, batch=2, crop=80, blocks=2, rate=0.0))
     model = quantart.load("quantart", model=target, device="cpu", precision="fp32")
     content, style = scene(96, 64, 1), scene(80, 88, 2)
     for alpha in (0.0, 1.0):
@@ -115,24 +116,24 @@ def test_before_it_has_learned_it_paints_the_content(network, folders, train, tm
         assert one.tobytes() == other.tobytes()
 
 
-def test_the_same_seed_gives_the_same_bytes_stopped_or_not(trained, train, tmp_path):
+def test_the_same_seed_gives_the_same_bytes_stopped_or_not(trained, run_training, tmp_path):
     target, done = tmp_path / "model.safetensors", []
-    with pytest.raises(Stopped):
-        train(
+    with pytest.raises(TrainingStopped):
+        run_training(
             target,
             stop=lambda: len(done) >= 3,
             progress=lambda stage, *_: done.extend([1] if stage == "training" else []),
         )
-    train(target)
+    run_training(target)
     assert target.read_bytes() == trained[0].read_bytes()
-    train(tmp_path / "again.safetensors")
+    run_training(tmp_path / "again.safetensors")
     assert (tmp_path / "again.safetensors").read_bytes() == trained[0].read_bytes()
 
 
-def test_crops_that_do_not_fit(train, tmp_path):
+def test_crops_that_do_not_fit(run_training, tmp_path):
     for crop in (64, 88):
         with pytest.raises(QuantArtError, match=f"multiple of 16 and at least 80, not {crop}"):
-            train(tmp_path / "m.safetensors", TransferOptions(crop=crop))
+            run_training(tmp_path / "m.safetensors", TransferOptions(crop=crop))
     assert list(tmp_path.iterdir()) == []
 
 

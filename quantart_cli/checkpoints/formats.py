@@ -1,0 +1,138 @@
+"""What a file is, from its first bytes, and the header of a safetensors file. No torch here."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Literal
+
+from quantart_cli.errors import QuantArtError
+from quantart_cli.images.names import printable, reason
+
+Container = Literal["safetensors", "torch-zip", "torch-legacy", "pickle", "unknown"]
+Shape = tuple[int, ...]
+
+FORMAT = "quantart"
+"""The ``format`` in the metadata of every file that quantart writes."""
+
+_ZIP = b"PK\x03\x04"
+_TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch.save before 1.6
+_OTHERS = (
+    (rb"\xff\xd8\xff", "a JPEG picture"),
+    (rb"\x89PNG", "a PNG picture"),
+    (rb"GIF8", "a GIF picture"),
+    (rb"BM", "a BMP picture"),
+    (rb"II\*\0|MM\0\*", "a TIFF picture"),
+    (rb"RIFF....WEBP", "a WebP picture"),
+    (rb"....ftypavif", "an AVIF picture"),
+    (rb"....ftyp(heic|mif1)", "a HEIC picture"),
+    (rb"....ftyp", "a video"),
+    (rb"8BPS", "a Photoshop picture"),
+    (rb"%PDF", "a PDF document"),
+    (rb"\x1f\x8b|7z\xbc\xaf", "an archive"),
+    (rb"\x89HDF", "an HDF5 file"),
+    (rb"GGUF", "a GGUF file"),
+    (rb"version https://git-lfs", "a Git LFS pointer (git lfs pull downloads the file)"),
+    (rb"(?i:<!doctype|<html)", "a web page"),
+)
+
+
+@dataclass(frozen=True)
+class Header:
+    """The header of a safetensors file: shapes and dtypes ("F32", "F16", …) by name, and the file's metadata."""
+
+    shapes: dict[str, Shape]
+    dtypes: dict[str, str]
+    metadata: dict[str, str]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a regular file for reading. A FIFO would block and a device would never end: both are refused.
+
+    Raises:
+        QuantArtError: the file is missing, not a regular file, or cannot be read, also inside the ``with`` block.
+    """
+    shown = printable(path)
+    try:
+        with open(path, "rb", opener=_open_without_blocking) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise QuantArtError(f"{shown} is not a regular file: copy its bytes into a file and give that")
+            yield file
+    except FileNotFoundError:
+        raise QuantArtError(f"{shown} does not exist: check the path") from None
+    except OSError as error:
+        if os.path.isdir(path):
+            raise QuantArtError(f"{shown} is a folder: give a file of weights") from None
+        raise QuantArtError(f"{shown} cannot be read: {reason(error)}") from None
+    except ValueError as error:
+        if "\0" not in str(path):
+            raise
+        raise QuantArtError(f"{shown} is not a path: it has a character that no file name can have") from error
+
+
+def _open_without_blocking(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+
+
+def container_of(path: Path) -> Container:
+    """The container format of a checkpoint; only the first bytes are read, and the suffix does not count.
+
+    Raises:
+        QuantArtError: the file cannot be read, is empty, or is not a checkpoint; what it is instead is named.
+    """
+    shown = printable(path)
+    with opened(path) as file:
+        start = file.read(32)
+    if not start:
+        raise QuantArtError(f"{shown} is empty: download it again")
+    if start.startswith(_ZIP):
+        return "torch-zip"
+    if start.startswith(_TORCH_LEGACY):
+        return "torch-legacy"
+    if start[8:9] == b"{":
+        return "safetensors"
+    if what := _other_format(start):
+        raise QuantArtError(f"{shown} is {what}, not weights")
+    return "pickle" if start.startswith(b"\x80") else "unknown"
+
+
+def read_header(path: Path) -> Header:
+    """The header of a safetensors file. No tensor is read.
+
+    Raises:
+        QuantArtError: the file cannot be read or is not a valid safetensors file.
+    """
+    check_safetensors(path)
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.offset_keys()}
+            shapes = {name: tuple(each.get_shape()) for name, each in slices.items()}
+            dtypes = {name: str(each.get_dtype()) for name, each in slices.items()}
+            return Header(shapes, dtypes, file.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise invalid(printable(path), error) from None
+
+
+def check_safetensors(path: Path) -> None:
+    """Refuse what is not a regular file, is empty, or starts like another format; QuantArtError names it."""
+    if container_of(path).startswith("torch"):
+        shown, target = printable(path), printable(path.with_name(f"{path.stem}-converted.safetensors").name)
+        raise QuantArtError(f"{shown} is a PyTorch checkpoint, not safetensors: quantart convert {shown} -o {target}")
+
+
+def invalid(source: str, error: Exception) -> QuantArtError:
+    """The error for a malformed safetensors file, with the words of the safetensors library."""
+    words = printable(error, 200).removeprefix("Error while deserializing header: ")
+    return QuantArtError(f"{source} is not a valid safetensors file: {words}; download it again")
+
+
+def _other_format(start: bytes) -> str | None:
+    return next((what for pattern, what in _OTHERS if re.match(pattern, start, re.DOTALL)), None)
