@@ -447,6 +447,15 @@ class Model:
                 return optimise(self.program, pixels, work, encoded)
             return paint_whole(self.program, pixels, work, encoded), None
 
+    def picture_at(self, step: Step, content: Picture, preserve_color: str = "none") -> Picture:
+        """The picture that an optimisation has reached at a step; arguments as of :meth:`paint`."""
+        from quantart_cli.torch_methods import to_pixels
+
+        rgb = to_pixels(step.image())
+        if preserve_color == "luma":
+            _keep_chroma(rgb, content)
+        return content.with_rgb(rgb)
+
     def _in_float32(self) -> Model:
         """The same model in float32, for a picture on which its precision overflowed."""
         spec = replace(self.spec, precision="fp32", reason="after an overflow")

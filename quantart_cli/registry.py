@@ -35,6 +35,8 @@ class Method:
         command: name of the command; None: ``name``.
         backends: what can compute it; the first is the default.
         needs_style: whether it takes style pictures.
+        optimises: whether ``target`` is an ``Optimising`` method, found out without importing it.
+        good_for: a few words for the table of ``quantart methods``.
         paper: authors and year.
         help: more lines of help, with examples.
     """
@@ -48,6 +50,8 @@ class Method:
     command: str | None = None
     backends: tuple[str, ...] = ("torch",)
     needs_style: bool = True
+    optimises: bool = False
+    good_for: str = ""
     paper: str = ""
     help: str = ""
 
@@ -70,6 +74,7 @@ _BUILT_IN = (
         command="stylize",
         summary="Paint a picture with pieces of real art, and a knob for how far (QuantArt).",
         paper="Huang et al. 2023",
+        good_for="strokes and patches of the style picture",
         settings=QuantArtSettings,
         target="quantart_cli.methods.quantart:QuantArt",
         weights={
@@ -93,6 +98,7 @@ quantart stylize photo.jpg painting.jpg -o out.png --fidelity 0.7""",
         name="adain",
         summary="Paint a picture by the means and deviations of features (AdaIN).",
         paper="Huang and Belongie 2017",
+        good_for="colours and textures, fast",
         settings=AdaINSettings,
         target="quantart_cli.methods.adain:AdaIN",
         weights={"vgg": "vgg19-normalised", "decoder": "adain-decoder"},
@@ -153,6 +159,8 @@ quantart sanet photo.jpg painting.jpg -o out.png --model sanet.safetensors""",
         target="quantart_cli.methods.gatys:Gatys",
         weights={"vgg": "vgg19-normalised"},
         models={"vgg19-normalised": None},
+        optimises=True,
+        good_for="the richest result, in minutes",
         help="""From coarse to fine, minutes a picture without a GPU: start with --size 512. Ctrl-C keeps the picture
 reached, and --resume continues from it.
 

@@ -157,7 +157,7 @@ class Runner:
         """
         run = _Run(self.backend, stage, image, inputs)
         height, width = run.size
-        tiler = self.tiler
+        tiler = self.tiler if stage.tiled else Tiler()
         grain, tiler.grain = tiler.grain, math.lcm(stage.grain, tiler.grain)
         done, total = 0, tiler.count(height, width)
 

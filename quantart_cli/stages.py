@@ -72,6 +72,7 @@ class Stage:
         outputs: in the order in which the network returns them.
         halo: pixels around a tile that its result depends on; the runner rounds them up to the grain.
         exact: computed in float32 whatever the precision of the model.
+        tiled: False where the network must see the whole map at once.
         scalars: float inputs, behind the others.
     """
 
@@ -85,6 +86,7 @@ class Stage:
     scalars: tuple[str, ...] = ()
     halo: int = 0
     exact: bool = False
+    tiled: bool = True
 
     def __hash__(self) -> int:
         return hash((self.name, self.net))

@@ -32,10 +32,12 @@ def optimise(method: Optimising[Any], pixels: np.ndarray, work: _Work, style: An
     last = None
     stopped = None
     try:
-        for last in method.steps(
+        for step in method.steps(
             content, style, work.settings, opacity=opacity, tiler=work.tiler, inputs=work.inputs, seed=work.seed
         ):
-            work.progress(last)
+            last, previous = step, last
+            if previous is None or step.step != previous.step:  # the result may come as the last step once more
+                work.progress(step)
     except KeyboardInterrupt:
         stopped = 0 if last is None else last.step
     image = content if last is None else last.image()

@@ -1,47 +1,185 @@
-"""The Typer application, its exit codes, and how errors are told."""
+"""The Typer application. Commands are imported when they are used; those that paint come from the registry."""
 
 from __future__ import annotations
 
-import signal
-import sys
-from typing import Annotated, NoReturn
+import inspect
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
 
 from quantart_cli import __version__
-from quantart_cli.cli import (
-    adain,
-    batch,
-    compare,
-    convert,
-    download_weights,
-    evaluate,
-    gatys,
-    info,
-    study,
-    stylize,
-    train,
-)
-from quantart_cli.cli.console import TERMINATED, USER_ERROR, say
+from quantart_cli.cli.console import USER_ERROR, say, write_line
 from quantart_cli.errors import QuantArtError
+from quantart_cli.registry import Method, methods
 
-# Typer keeps click inside itself in newer versions and beside itself in older ones; its classes are reached alike.
-_ClickException = typer.BadParameter.__mro__[2]
+# Typer keeps click inside itself in newer versions and beside itself in older ones; this reaches its classes in both.
+_ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
+
+@dataclass(frozen=True)
+class _Command:
+    """A command that is not a method: ``register`` of its module adds it.
+
+    Attributes:
+        module: in quantart_cli/cli/.
+        summary: one line of the list of commands.
+        panel: of that list.
+    """
+
+    module: str
+    summary: str
+    panel: str
+
+
+_PAINT, _MANY, _MODELS, _ABOUT = "Paint a picture", "Paint and measure many", "Models", "About this installation"
+_COMMANDS = {
+    "batch": _Command("batch", "Paint many pictures: folders, globs, a list.", _MANY),
+    "compare": _Command("compare", "Lay methods and settings side by side in one picture.", _MANY),
+    "evaluate": _Command("evaluate", "Measure methods: style, content, distance to real artworks.", _MANY),
+    "study": _Command("study", "Make a blind study as one HTML file, and score its votes.", _MANY),
+    "download-weights": _Command("download_weights", "List, download and verify weights.", _MODELS),
+    "convert": _Command("convert", "Convert a checkpoint to safetensors, without running code in it.", _MODELS),
+    "train": _Command("train", "Train models of your own.", _MODELS),
+    "methods": _Command("methods", "Show the methods: papers, uses, weights.", _ABOUT),
+    "info": _Command("info", "Show versions, device, precision, weights and cache.", _ABOUT),
+    "cache": _Command("cache", "Show or clear the cache.", _ABOUT),
+}
+
+
+class _Commands(MutableMapping[str, Any]):
+    """Click commands by name, made when they are asked for."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, Method | None], Any] = {}
+
+    def __iter__(self) -> Iterator[str]:
+        yield from dict.fromkeys([*(method.command_name for method in methods().values()), *_COMMANDS])
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+    def __getitem__(self, name: str) -> Any:
+        method = _method(name)
+        if method is None and name not in _COMMANDS:
+            raise KeyError(name)
+        if (name, method) not in self._made:
+            self._made[name, method] = _make(name, method)
+        return self._made[name, method]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._made[name, _method(name)] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._made[name, _method(name)]
+
+
+def _method(command: str) -> Method | None:
+    """The method that a command paints with; None: it is not such a command. A built-in command is never replaced."""
+    if command in _COMMANDS:
+        return None
+    return next((method for method in methods().values() if method.command_name == command), None)
+
+
+def _make(name: str, method: Method | None) -> Any:
+    part = typer.Typer(callback=lambda: None, context_settings=_CONTEXT, rich_markup_mode="rich")
+    if method is None:
+        import_module(f"quantart_cli.cli.{_COMMANDS[name].module}").register(part)
+    else:
+        from quantart_cli.cli.painting import register
+
+        register(part, method)
+    command = typer.main.get_group(part).commands[name]
+    _prepare_help(command)
+    return command
+
+
+def _prepare_help(command: Any) -> None:
+    """Join the lines of paragraphs, which are wrapped anew, and escape brackets, which rich takes for markup."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(_escaped(" ".join(part.split())) for part in paragraphs)
+    for parameter in command.params:
+        if getattr(parameter, "help", None):
+            default = None if parameter.required else parameter.default
+            if default not in (None, False, [], "") and parameter.show_default is True:  # Typer cuts long ones off
+                parameter.help, parameter.show_default = f"{parameter.help} [default: {default}]", False
+            parameter.help = _escaped(parameter.help)
+    all_params = command.get_params
+    command.get_params = lambda ctx: [_without_types(each) for each in all_params(ctx)]
+    for inner in getattr(command, "commands", {}).values():
+        _prepare_help(inner)
+
+
+def _without_types(parameter: Any) -> Any:
+    """A parameter that the help shows without the types and brackets of Typer's parser: <list[str]>, {STYLE}..."""
+    if parameter.param_type_name == "argument":
+        name = f"{parameter.metavar or parameter.name.upper()}{'...' if parameter.nargs != 1 else ''}"
+        parameter.display_type_rich = lambda ctx: None
+        parameter._usage_display_name = lambda: name if parameter.required else f"[{name}]"
+    elif parameter.is_flag:
+        parameter.metavar = ""
+    return parameter
+
+
+def _escaped(text: str) -> str:
+    return text.replace("[", "\\[") if "\\[" not in text else text
+
+
+class _Group(TyperGroup):
+    """The list of commands is shown without importing them."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**{**attributes, "commands": {}})
+        self.commands = _Commands()
+        self._for_help = False
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(self.commands)
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return [_without_types(each) for each in super().get_params(ctx)]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if self._for_help:
+            method = _method(cmd_name)
+            summary = _COMMANDS[cmd_name].summary if method is None else method.summary
+            panel = _COMMANDS[cmd_name].panel if method is None else _PAINT
+            return TyperCommand(cmd_name, help=_escaped(summary), rich_help_panel=panel)
+        return self.commands.get(cmd_name)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        self._for_help = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._for_help = False
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args[0] not in self.commands and not args[0].startswith("-") and not ctx.resilient_parsing:
+            from quantart_cli.cli.mistakes import unknown_command
+
+            raise QuantArtError(unknown_command(args, list(self.commands)))
+        return super().resolve_command(ctx, args)
+
+
+_CONTEXT = {"help_option_names": ["--help", "-h"]}
 app = typer.Typer(
     name="quantart",
+    cls=_Group,
     help="Neural style transfer that paints: a photograph, a painting, and how far towards real art to go.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    rich_markup_mode="rich",
+    context_settings=_CONTEXT,
 )
 
 
 def _version(wanted: bool) -> None:
     if wanted:
-        print(f"quantart {__version__}")
+        write_line(f"quantart {__version__}")
         raise typer.Exit
 
 
@@ -54,36 +192,18 @@ def _options(
     pass
 
 
-stylize.register(app)
-adain.register(app)
-gatys.register(app)
-batch.register(app)
-download_weights.register(app)
-info.register(app)
-train.register(app)
-evaluate.register(app)
-study.register(app)
-compare.register(app)
-convert.register(app)
-
-
-def main(arguments: list[str] | None = None) -> NoReturn:
-    """Run the command line and leave with its exit status: 0 done, 2 what a person can put right, 130 interrupted.
-
-    Args:
-        arguments: default those of the process.
-    """
-    # So that a temporary file is removed when the process is told to end.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
+def run(arguments: list[str] | None = None) -> int:
+    """Run a command; returns the exit status. A mistake is one line on stderr and status 2."""
     try:
         status = app(arguments, prog_name="quantart", standalone_mode=False)
     except _ClickException as error:
-        if type(error).__name__ == "NoArgsIsHelpError":
-            print(error.format_message())
-            sys.exit(0)
-        say(f"quantart: {' '.join(error.format_message().split())}")
-        sys.exit(USER_ERROR)
+        from quantart_cli.cli.mistakes import is_help, message
+
+        if is_help(error):
+            return 0
+        say(f"quantart: {message(error)}")
+        return USER_ERROR
     except QuantArtError as error:
         say(f"quantart: {error}")
-        sys.exit(USER_ERROR)
-    sys.exit(status if isinstance(status, int) else 0)
+        return USER_ERROR
+    return status if isinstance(status, int) else 0

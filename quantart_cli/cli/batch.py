@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
-from types import FrameType
 from typing import IO, TYPE_CHECKING
 
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.batch_options import BatchOptions, command
-from quantart_cli.cli.console import pictures_bar, say, waiting
+from quantart_cli.cli.batch_options import BatchOptions
+from quantart_cli.cli.command import add_command
+from quantart_cli.cli.console import pictures_bar, say, waiting, write_json
+from quantart_cli.cli.startup import stoppable
 from quantart_cli.errors import QuantArtError
+from quantart_cli.registry import find, methods
 
 if TYPE_CHECKING:
     from quantart_cli.batch.pipeline import Pipeline
@@ -45,11 +44,12 @@ find photos -newer last | quantart batch --from-file - painting.jpg -o out/
 
 
 def register(app: typer.Typer) -> None:
-    app.command("batch")(command(_batch, _DOC))
+    settings = {name: method.settings for name, method in methods().items()}
+    add_command(app, "batch", BatchOptions, _batch, settings=settings, help=_DOC)
 
 
 def _batch(options: BatchOptions) -> int:
-    with _stoppable() as received:
+    with stoppable() as received:
         try:
             return _run(options)
         except BaseException:
@@ -62,13 +62,13 @@ def _batch(options: BatchOptions) -> int:
 
 def _run(options: BatchOptions) -> int:
     start = time.perf_counter()
-    request = options.check()
+    request = options.request()
     from quantart_cli.batch.ledger import Ledger
     from quantart_cli.batch.lock import output_lock
     from quantart_cli.batch.plan import make_plan
     from quantart_cli.batch.run import Run, own_outputs
 
-    model = options.find_model()
+    model = options.find_model(find(options.method))
     if options.nice and hasattr(os, "nice"):
         os.nice(_NICE)
     with ExitStack() as stack:
@@ -203,7 +203,7 @@ def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str |
             "seconds": round(seconds, 3),
             "weights": recorder.run.job.weights,
         }
-        print(json.dumps(facts))
+        write_json(facts)
 
 
 def _say_unreadable(plan: Plan) -> None:
@@ -226,42 +226,6 @@ def _summary(folder: Path, recorder: Recorder, seconds: float) -> str:
         parts.append(f"{len(recorder.failures):,} failed")
     passed = recorder.run.plan.found.describe()
     return f"{folder}: {', '.join(parts)}" + (f"; passed over: {passed}" if passed else "")
-
-
-@contextmanager
-def _stoppable() -> Iterator[list[int]]:
-    """During the body the first INT, TERM or HUP raises KeyboardInterrupt or SystemExit, the second ends the process.
-
-    What is being written then is removed, and what it would have replaced is still there. Ignored signals, as under
-    nohup, stay ignored. Nothing changes outside the main thread, which alone receives signals.
-
-    Yields:
-        the numbers of the signals received.
-    """
-    received: list[int] = []
-
-    def receive(number: int, frame: FrameType | None) -> None:
-        if received:
-            from quantart_cli.images.output import remove_unfinished
-
-            remove_unfinished()
-            os._exit(128 + number)
-        received.append(number)
-        if number == signal.SIGINT:
-            raise KeyboardInterrupt
-        raise SystemExit(128 + number)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-            number = getattr(signal, name, None)
-            if number is not None and signal.getsignal(number) != signal.SIG_IGN:
-                before[number] = signal.signal(number, receive)
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _ended(number: int) -> str:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from quantart_cli.cli.options import SHARED, of_any, with_parameters
-from quantart_cli.cli.painting import check_shared, model_asked_for, parse_style_weights
-from quantart_cli.engine.choices import VQGAN_MODEL
+from quantart_cli.cli.options import SharedOptions, one_of
 from quantart_cli.errors import QuantArtError, check_choice
-from quantart_cli.methods.controls import CONTROLS
+from quantart_cli.registry import find, methods
 
 if TYPE_CHECKING:
     from quantart_cli.batch.job import PaintJob
@@ -30,7 +27,7 @@ _PATHS = typer.Argument(
 )
 _STYLE = typer.Option("--style", metavar="STYLE", help="A style; several are blended, or see --each-style.")
 _OUTPUT = typer.Option("--output", "-o", metavar="OUT", help="The folder to write to.")
-_METHOD = typer.Option("--method", metavar="|".join(CONTROLS), help="How to paint.")
+_METHOD = typer.Option("--method", metavar=one_of(tuple(methods())), help="How to paint.")
 _INPUT = typer.Option("--input", metavar="PHOTOS", help="A folder, glob or file; may be given several times.")
 _FROM_FILE = typer.Option("--from-file", metavar="LIST|-", help="A file with one path a line; - is stdin.")
 _RECURSIVE = typer.Option("--recursive/--no-recursive", help="Whether subfolders are read.")
@@ -46,20 +43,21 @@ _FAIL_FAST = typer.Option("--fail-fast", help="Stop at the first picture that fa
 _REPORT = typer.Option("--report", metavar="FILE.jsonl", help="Write one JSON object a picture, as it happens.")
 _SHARD = typer.Option("--shard", metavar="K/N", help="The Kth of N parts of the plan, for as many machines.")
 _NICE = typer.Option("--nice", help="Work in the background: low priority, and one CPU left free.")
-_EXECUTOR = typer.Option("--executor", metavar="|".join(EXECUTORS), help="Paint here, or on a Ray cluster.")
+_EXECUTOR = typer.Option("--executor", metavar=one_of(EXECUTORS), help="Paint here, or on a Ray cluster.")
 _ADDRESS = typer.Option("--address", metavar="ray://HOST:PORT", help="The Ray cluster. Default: a new one.")
 _WORKERS = typer.Option("--workers", metavar="N", help="Ray workers. Default: as many as fit.")
 
 
-@dataclass(kw_only=True)
-class BatchOptions:
-    """The command line as given. The fields of the first part declare their parameters; those of the second part are
-    shared with the other painting commands, and ``settings`` are the method's own."""
+@dataclass(frozen=True, kw_only=True)
+class BatchOptions(SharedOptions):
+    """Options of ``quantart batch``; ``settings`` are those of the method that were given."""
+
+    PANEL: ClassVar = "Options"
 
     paths: Annotated[list[str] | None, _PATHS] = None
     output: Annotated[str, _OUTPUT]
     style: Annotated[list[str] | None, _STYLE] = None
-    method: Annotated[str, _METHOD] = "quantart"
+    method: Annotated[str, _METHOD] = next(iter(methods()))
     input: Annotated[list[str] | None, _INPUT] = None
     from_file: Annotated[list[str] | None, _FROM_FILE] = None
     recursive: Annotated[bool, _RECURSIVE] = True
@@ -74,25 +72,6 @@ class BatchOptions:
     address: Annotated[str | None, _ADDRESS] = None
     workers: Annotated[int | None, _WORKERS] = None
 
-    style_weights: str | None
-    size: int | None
-    style_size: int | None
-    tile: str
-    preserve_color: str
-    format: str | None
-    quality: int
-    background: str | None
-    strip_metadata: bool
-    model: str | None
-    download: bool
-    dry_run: bool
-    json: bool
-    quiet: bool
-    device: str
-    precision: str
-    runtime: str
-    seed: int
-    max_pixels: int
     settings: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -100,15 +79,15 @@ class BatchOptions:
         """The output folder."""
         return Path(self.output)
 
-    def check(self) -> Request:
+    def request(self) -> Request:
         """Check everything that needs no look into a folder; returns what is to be painted."""
         from quantart_cli.batch.plan import Request, parse_shard
         from quantart_cli.images.encoding import parse_background
         from quantart_cli.images.formats import SUFFIXES, format_name
 
-        check_choice("--method", self.method, CONTROLS)
+        check_choice("--method", self.method, methods())
         check_choice("--executor", self.executor, EXECUTORS)
-        check_shared(vars(self))
+        self.check()
         parse_background(self.background)
         if self.format is not None:
             format_name(self.format)
@@ -141,24 +120,22 @@ class BatchOptions:
             shard=None if self.shard is None else parse_shard(self.shard),
         )
 
-    def find_model(self) -> ModelFile | None:
-        """The model given with ``--model``, found or downloaded; None: quantart's own."""
-        return model_asked_for(self.method, vars(self))
-
     def paint_job(self, plan: Plan, model: ModelFile | None) -> PaintJob:
         """How the pictures of a plan are painted."""
         from quantart_cli.batch.job import PaintJob
-        from quantart_cli.checkpoints.models import weights_of
+        from quantart_cli.model import files_of
 
-        shared = {item.name: getattr(self, item.name) for item in fields(PaintJob) if item.name in SHARED}
-        shared["style_weights"] = parse_style_weights(self.style_weights, len(plan.styles[0]))
+        row = find(self.method)
+        names = {item.name for item in fields(SharedOptions)} & {item.name for item in fields(PaintJob)}
+        shared = {name: getattr(self, name) for name in names}
+        shared["style_weights"] = self.weights_for(len(plan.styles[0]))
         return PaintJob(
             method=self.method,
-            controls=CONTROLS[self.method].of(self.settings),
-            weights={file.name: file.checksum for file in weights_of(self.method, model).values()},
+            settings=row.settings.of(self.settings),
+            weights={file.name: file.checksum for file in files_of(row, model)[0].values()},
             model_file=model,
             threads=max(1, _cpus() - 1) if self.nice else None,
-            tiles_matter=model is not None and model.kind == VQGAN_MODEL,
+            tiles_matter=model is not None and row.target_for(model.kind) != row.target,
             **shared,
         )
 
@@ -176,23 +153,6 @@ class BatchOptions:
         if not styles:
             raise QuantArtError("there is no style: give a picture in the style to take, after the photographs")
         return contents, styles
-
-
-def command(run: Callable[[BatchOptions], int], doc: str) -> Callable[..., int | None]:
-    """A function that Typer can read, with every option of the command, which calls ``run``."""
-    hints = get_type_hints(BatchOptions, include_extras=True)
-    own = {
-        item.name: (hints[item.name], ... if item.default is MISSING else item.default)
-        for item in fields(BatchOptions)
-        if item.name not in SHARED and item.name != "settings"
-    }
-    methods = of_any(CONTROLS)
-
-    def call(values: dict[str, Any]) -> int:
-        settings = {name: value for name in methods if (value := values.pop(name)) is not None}
-        return run(BatchOptions(**values, settings=settings))
-
-    return with_parameters(call, doc, {**own, **methods, **SHARED})
 
 
 def _cpus() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections import Counter
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from quantart_cli.cli.batch_options import BatchOptions
-from quantart_cli.cli.console import progress_bar, say, time_in_words, waiting
+from quantart_cli.cli.console import progress_bar, say, time_in_words, waiting, write_json
 from quantart_cli.errors import QuantArtError
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ def show_plan(options: BatchOptions, run: Run, due: Due) -> int:
             "passed_over": run.plan.found.passed_over,
             "plan": [{"content": i.source, "output": i.output, "styles": styles[i.style]} for i in due.items],
         }
-        print(json.dumps(facts))
+        write_json(facts)
     return 0
 
 

@@ -1,63 +1,209 @@
-"""Commands whose options are a dataclass: its fields are the parameters, its docstring is the help."""
+"""Typer commands from dataclasses: fields are parameters, their annotations say how, the docstring is the help.
+
+A field ``settings`` stands for the settings of a method, which are options like the others.
+"""
 
 from __future__ import annotations
 
+import copy
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from quantart_cli.cli.options import with_parameters
-from quantart_cli.engine.choices import DEVICES, PRECISIONS
+from quantart_cli.cli.options import one_of
+from quantart_cli.cli.startup import ended
 from quantart_cli.errors import QuantArtError
-from quantart_cli.evaluation.systems import System, SystemSpec, load_systems
+from quantart_cli.settings import Rule, Settings, rule_of
 
 Options = TypeVar("Options")
-_DEVICES, _PRECISIONS = "|".join(DEVICES), "|".join(PRECISIONS)
+Parameters = dict[str, tuple[Any, Any]]
+"""Name -> annotation and default; ``inspect.Parameter.empty`` where it is required."""
+
+SETTINGS_PANEL = "Method"
+# Order of the panels of the help, after the arguments and what is in none.
+_PANELS = (None, SETTINGS_PANEL, "Regions and start", "Style", "Picture", "Progress", "Model", "Computing", "Report")
 
 
-def option(metavar: str | None, help: str, *flags: str) -> Any:
-    """A Typer option for an annotation; None is for flags without a value."""
-    return typer.Option(*flags, help=help, metavar=metavar)
+def add_command(
+    app: typer.Typer,
+    name: str,
+    options: type[Options],
+    run: Callable[[Options], int | None],
+    *,
+    settings: type[Settings] | Mapping[str, type[Settings]] | None = None,
+    help: str | None = None,
+) -> None:
+    """Add a command that calls ``run`` with the options.
+
+    Args:
+        app: the application.
+        name: of the command.
+        options: a dataclass; a classmethod ``adjust`` of it may change the values by name before it is constructed.
+        run: returns the exit status.
+        settings: of the method whose settings are the field ``settings``; of several methods by name, where the field
+            is a dict of those that were given.
+        help: default: the docstring of ``options``.
+    """
+    if isinstance(settings, Mapping):
+        own = parameters_of_all(settings)
+    else:
+        own = {} if settings is None else parameters_of_settings(settings)
+    shared = parameters_of(options)
+    if both := sorted(own.keys() & shared.keys()):
+        raise QuantArtError(f"{name}: the setting {both[0]} has the name of an option: rename it")
+    adjust = getattr(options, "adjust", lambda values: None)
+
+    def call(values: dict[str, Any]) -> int | None:
+        adjust(values)
+        if settings is not None:
+            chosen = {key: values.pop(key) for key in own if values.get(key) is not None}
+            values["settings"] = chosen if isinstance(settings, Mapping) else settings.of(chosen)
+            values = {key: value for key, value in values.items() if key not in own}
+        return run(options(**values))
+
+    app.command(name)(with_parameters(call, help or options.__doc__ or "", {**shared, **own}))
 
 
-@dataclass(frozen=True, kw_only=True)
-class DeviceOptions:
-    """Options of commands that run networks and print a report."""
-
-    model: Annotated[str | None, option("MODEL", "Other weights for methods that take them and name none.")] = None
-    download: Annotated[bool, option(None, "Download what is needed and not here yet.", "--download")] = False
-    device: Annotated[str, option(_DEVICES, "Where to compute.")] = DEVICES[0]
-    precision: Annotated[str, option(_PRECISIONS, "auto: bf16 where the hardware has it, else fp32.")] = PRECISIONS[0]
-    seed: Annotated[int, option("N", "Seed of all random numbers.")] = 0
-    json: Annotated[bool, option(None, "Print one JSON object about the run on stdout.", "--json")] = False
-    quiet: Annotated[bool, option(None, "Print errors and the result only.", "--quiet")] = False
-
-
-def add_command(app: typer.Typer, name: str, options: type[Options], run: Callable[[Options], int | None]) -> None:
-    """Add a command that calls ``run`` with the options."""
+def parameters_of(options: type[Any]) -> Parameters:
+    """The fields of a dataclass as parameters, in the panels of the classes that have them."""
     hints = get_type_hints(options, include_extras=True)
-    parameters: dict[str, tuple[Any, Any]] = {}
-    shared = DeviceOptions.__dataclass_fields__
-    for each in sorted(fields(options), key=lambda each: each.name in shared):  # type: ignore[arg-type]
-        default = each.default if each.default is not MISSING else inspect.Parameter.empty
-        if each.default_factory is not MISSING:
-            default = each.default_factory()
-        parameters[each.name] = hints[each.name], default
-    app.command(name)(with_parameters(lambda values: run(options(**values)), options.__doc__ or "", parameters))
+    found: Parameters = {}
+    for item in fields(options):
+        if item.name == "settings":
+            continue
+        default = inspect.Parameter.empty if item.default is MISSING else item.default
+        if item.default_factory is not MISSING:
+            default = item.default_factory()
+        found[item.name] = _parameter(item.name, hints[item.name], default, _panel(options, item.name)), default
+    return found
 
 
-def load(specs: Sequence[SystemSpec], options: DeviceOptions, model: str | None = None) -> list[System]:
-    """Load the compared methods; errors as in :func:`quantart_cli.evaluation.systems.load_systems`."""
-    machine = {"device": options.device, "precision": options.precision, "download": options.download}
-    return load_systems(specs, model=model, seed=options.seed, **machine)
+def _panel(options: type[Any], name: str) -> str | None:
+    owner = next(each for each in options.__mro__ if name in inspect.get_annotations(each))
+    panel: str | None = getattr(owner, "PANEL", None)
+    return panel
 
 
-def check_range(name: str, value: int | float, low: float, high: float | None = None) -> None:
-    """Raises QuantArtError unless low <= value <= high."""
-    if high is not None and not low <= value <= high:
-        raise QuantArtError(f"--{name} must be between {low:g} and {high:g}, not {value:g}")
-    if value < low:
-        raise QuantArtError(f"--{name} must be at least {low:g}, not {value:g}")
+def _parameter(name: str, annotation: Any, default: Any, panel: str | None) -> Any:
+    """The annotation with its panel, and with a flag without a negative for a bool."""
+    kind, info = annotation.__origin__, copy.copy(annotation.__metadata__[0])
+    if isinstance(info, typer.models.OptionInfo):
+        info.rich_help_panel = info.rich_help_panel or (None if panel == "Options" else panel)
+        if kind is bool and not _declared(info):
+            info.param_decls = (_flag(name),)
+    return Annotated[kind, info]
+
+
+def parameters_of_settings(settings: type[Settings]) -> Parameters:
+    """The settings of a method as parameters, with aliases, ranges and defaults."""
+    hints = get_type_hints(settings)
+    return {item.name: _of_setting(item, hints[item.name], settings.STRENGTH) for item in fields(settings)}
+
+
+def _of_setting(item: Field[Any], kind: Any, strength: str | None) -> tuple[Any, Any]:
+    rule = rule_of(item)
+    names = dict.fromkeys((item.name, *rule.aliases, *(["strength"] if item.name == strength else [])))
+    flags, metavar = map(_flag, names), _metavar(rule, kind)
+    info = typer.Option(*flags, help=rule.help, metavar=metavar, rich_help_panel=SETTINGS_PANEL)
+    return Annotated[kind, info], item.default
+
+
+def _metavar(rule: Rule, kind: Any) -> str:
+    if rule.metavar:
+        return rule.metavar
+    if rule.choices:
+        return one_of(rule.choices)
+    if rule.low is not None and rule.high is not None:
+        return f"{rule.low:g}..{rule.high:g}"
+    return "N" if kind is int else "X"
+
+
+def parameters_of_all(methods: Mapping[str, type[Settings]]) -> Parameters:
+    """The settings of several methods as one set of parameters, under every name; None is not given.
+
+    Args:
+        methods: name -> settings. ``settings.of`` takes those that were given.
+    """
+    found: Parameters = {}
+    helps: dict[str, list[str]] = {}
+    for method, settings in methods.items():
+        hints = get_type_hints(settings)
+        for item in fields(settings):
+            rule, kind = rule_of(item), hints[item.name]
+            for name in (item.name, *rule.aliases):
+                helps.setdefault(name, []).append(f"{method}: {rule.help} [default: {item.default}]")
+                info = typer.Option(
+                    _flag(name),
+                    help=" ".join(helps[name]) if name == item.name else f"The same as --{item.name}.",
+                    metavar=_metavar(rule, kind),
+                    rich_help_panel=SETTINGS_PANEL,
+                )
+                found[name] = Annotated[kind | None, info], None
+    return found
+
+
+def with_parameters(
+    run: Callable[[dict[str, Any]], int | None], doc: str, parameters: Parameters
+) -> Callable[..., int | None]:
+    """A function Typer can read: it has these parameters, and calls ``run`` with their values by name."""
+
+    def command(**values: Any) -> int | None:
+        try:
+            return run(values)
+        except QuantArtError as error:
+            raise QuantArtError(as_flags(str(error), flags)) from error
+        except KeyboardInterrupt:  # caught here: Typer would end without a word
+            return ended([])
+
+    kind = inspect.Parameter.KEYWORD_ONLY
+    ordered = sorted(parameters.items(), key=lambda each: _PANELS.index(_panel_of(each[1][0])))
+    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+        [inspect.Parameter(name, kind, annotation=hint, default=default) for name, (hint, default) in ordered]
+    )
+    command.__annotations__ = {name: hint for name, (hint, _) in ordered}
+    command.__doc__ = doc
+    flags = set(_flags(parameters))
+    return command
+
+
+def _panel_of(annotation: Any) -> str | None:
+    panel = getattr(annotation.__metadata__[0], "rich_help_panel", None)
+    return panel if panel in _PANELS else None
+
+
+def _flags(parameters: Parameters) -> Iterable[str]:
+    for name, (annotation, _) in parameters.items():
+        yield from _declared(annotation.__metadata__[0]) or (_flag(name),)
+
+
+def _declared(info: Any) -> tuple[str, ...]:
+    """The flags given to ``typer.Option``; in an annotation the first of them is in the place of a default."""
+    first = (info.default,) if isinstance(info.default, str) else ()
+    return (*first, *(info.param_decls or ()))
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def as_flags(message: str, flags: set[str]) -> str:
+    """A message of the library, which names options as Python does, in the words of the command line.
+
+    >>> as_flags("size=9000 makes 66 megapixels: raise max_pixels", {"--size", "--max-pixels"})
+    '--size 9000 makes 66 megapixels: raise --max-pixels'
+    """
+    names = sorted({flag[2:] for flag in flags if flag.startswith("--")}, key=len, reverse=True)
+    any_name = "|".join(re.escape(name).replace(r"\-", "[-_]") for name in names)
+
+    def flag(found: re.Match[str]) -> str:
+        before, name, after = found.groups()
+        return f"{before}--{name.replace('_', '-')}{' ' if after == '=' else after}"
+
+    # Where a message names an option: at its beginning, as name=value, and after a verb.
+    for pattern in (rf"(^)({any_name})([ :])", rf"(\b)({any_name})(=)", rf"(\b(?:with|raise|set) )({any_name})(\b)"):
+        message = re.sub(pattern, flag, message)
+    return message

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
-from quantart_cli.cli.console import Bar, progress_bar, say
+from quantart_cli.cli.command import add_command
+from quantart_cli.cli.console import Bar, progress_bar, say, write_json
+from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import PHOTOGRAPHS, SHEET_METHODS, Painting, SystemSpec, parse_system
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
@@ -23,7 +23,7 @@ _MAX_PICTURES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareOptions(DeviceOptions):
+class CompareOptions(EvaluationOptions):
     """Lay methods and fidelity × strength side by side in one labelled picture.
 
     The first row has the photograph, the style and the methods; the rows below are QuantArt: fidelity from left to
@@ -86,7 +86,7 @@ def run(options: CompareOptions) -> int:
         facts = {name: getattr(options, name) for name in ("content", "style", "output", "model", "size")}
         facts |= {"quantart": __version__, "methods": options.method, "fidelity": fidelities, "strength": strengths}
         facts |= {"width": page.width, "height": page.height, "seconds": round(seconds, 2)}
-        print(json.dumps(facts))
+        write_json(facts)
     return 0
 
 
@@ -110,7 +110,7 @@ def _page(
     specs = [*methods, *(spec for row in grid for spec in row)]
     encoded: dict[int, Any] = {}
     cells = []
-    for done, system in enumerate(load(specs, options), 1):
+    for done, system in enumerate(options.load(specs), 1):
         assert isinstance(system, Painting)
         if id(system.model) not in encoded:
             encoded[id(system.model)] = system.model.encode_style(style)

@@ -1,25 +1,42 @@
-"""Exit statuses, and what is told to people: all of it on stderr, stdout belongs to pictures and to ``--json``."""
+"""Exit statuses, and output for people: all of it on stderr; stdout is for pictures and ``--json``."""
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Protocol
 
+from quantart_cli.files import write_stdout
+
 USER_ERROR = 2
 INTERRUPTED = 130
 TERMINATED = 143
 
-# Without a terminal a running optimisation says where it is this often, in seconds.
+# Without a terminal, progress is one line this often, in seconds.
 _PLAIN_EVERY = 10.0
 
 
 def say(line: str) -> None:
-    """One line on stderr; a closed stderr is nobody's error."""
-    with suppress(OSError):
+    """One line on stderr; a closed stderr is no error."""
+    with suppress(OSError, ValueError):
         print(f"{line}\n", end="", file=sys.stderr, flush=True)  # one write: other threads may say something too
+
+
+def write_line(text: str) -> None:
+    """Write a line to stdout, every byte of it.
+
+    Raises:
+        QuantArtError: stdout is closed, its disk is full, or its reader is gone.
+    """
+    write_stdout(f"{text}\n")
+
+
+def write_json(facts: object) -> None:
+    """Write one JSON object to stdout; errors as of :func:`write_line`."""
+    write_line(json.dumps(facts))
 
 
 def is_terminal() -> bool:
@@ -39,7 +56,7 @@ def waiting(text: str, quiet: bool) -> Iterator[None]:
 
 
 class Bar(Protocol):
-    """Tells progress: units done of all, and a few words about now."""
+    """Shows progress: units done of all, and a few words."""
 
     def __call__(self, done: int, total: int, words: str = "", stage: str | None = None) -> None: ...
 
@@ -91,18 +108,18 @@ def _plain_lines(first_stage: str) -> Bar:
 
 
 class Pictures(Protocol):
-    """Tells how many pictures are done, and which is in hand."""
+    """Shows how many pictures are done, and the current one."""
 
     def done(self, painted: int, failed: int) -> None:
         """So many were painted, and so many failed."""
 
     def now(self, name: str) -> None:
-        """The file in hand."""
+        """The current file."""
 
 
 @contextmanager
 def pictures_bar(total: int, quiet: bool) -> Iterator[Pictures]:
-    """Pictures a second, time left, failures, the file in hand: a bar on a terminal, else a line every few seconds."""
+    """Pictures a second, time left, failures, the current file: a bar on a terminal, else a line every few seconds."""
     if quiet or not is_terminal():
         yield _PlainPictures(total, quiet)
         return
@@ -165,10 +182,10 @@ def time_in_words(seconds: float) -> str:
 
 
 class Bytes(Protocol):
-    """Tells bytes on their way, file by file, and lines meanwhile."""
+    """Shows the bytes of downloads, file by file."""
 
     def of(self, name: str) -> Callable[[int, int | None, str], None]:
-        """What is told bytes done, bytes in all (None: not known) and what is being done with that file."""
+        """A callback for one file: bytes done, bytes in all (None: not known), and what is being done."""
 
     def say(self, line: str) -> None:
         """A line that does not disturb the bar."""
@@ -237,5 +254,5 @@ class _RichBytes:
             self._shown.remove_task(old)
 
     def say(self, line: str) -> None:
-        self._clear()  # what it showed is over
+        self._clear()
         self._shown.console.print(line, markup=False, highlight=False, soft_wrap=True)

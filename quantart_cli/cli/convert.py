@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +11,7 @@ import typer
 
 from quantart_cli.checkpoints.formats import container_of
 from quantart_cli.checkpoints.layouts import ENDS, KINDS
-from quantart_cli.cli.console import INTERRUPTED, say, waiting
+from quantart_cli.cli.console import INTERRUPTED, say, waiting, write_json
 from quantart_cli.errors import check_choice
 from quantart_cli.images.names import printable
 
@@ -75,7 +74,7 @@ def convert(
         for line in _summary(made, given, output, half):
             say(line)
     if as_json:
-        print(json.dumps({"output": output, **asdict(made)}))
+        write_json({"output": output, **asdict(made)})
     return 0
 
 

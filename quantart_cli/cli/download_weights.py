@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import textwrap
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.console import INTERRUPTED, USER_ERROR, Bytes, bytes_bar, say
+from quantart_cli.cli.console import INTERRUPTED, USER_ERROR, Bytes, bytes_bar, say, write_json
 from quantart_cli.errors import QuantArtError, suggest
 
 if TYPE_CHECKING:
@@ -97,7 +96,7 @@ def _show(wanted: list[Artefact | HubReference], verify: bool, named: bool, as_j
     with bytes_bar(quiet or not verify) as bar:
         rows = survey(wanted or None, verify=verify, progress=bar.of)
     if as_json:
-        print(json.dumps(_report(rows)))
+        write_json(_report(rows))
     elif not quiet:
         for line in _table(rows):
             print(line)
@@ -165,7 +164,7 @@ def _download(wanted: list[Artefact | HubReference], offline: bool, as_json: boo
     for message in failed.values():
         say(f"quantart: {message}")
     if as_json:
-        print(json.dumps(_report(survey(wanted), failed)))
+        write_json(_report(survey(wanted), failed))
     return USER_ERROR if failed else 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
@@ -13,8 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
-from quantart_cli.cli.console import Bar, bytes_bar, progress_bar, say
+from quantart_cli.cli.command import add_command
+from quantart_cli.cli.console import Bar, bytes_bar, progress_bar, say, write_json
+from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import Outputs, SystemSpec, check_model, check_names, parse_system
 from quantart_cli.images import check_output
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateOptions(DeviceOptions):
+class EvaluateOptions(EvaluationOptions):
     """Measure methods: painted like the style, content kept, near real artworks.
 
     Each --compare is METHOD or METHOD:NAME=VALUE,…, with model=FILE for other weights; photographs are the contents
@@ -105,7 +105,7 @@ def run(options: EvaluateOptions) -> int:
 
     networks = _networks(options, needs_fid=bool(found.unpaired))
     outputs = [Outputs(Path(folder).name, files) for folder, files in found.outputs.items()]
-    systems = [*load(specs, options, options.model), *outputs]
+    systems = [*options.load(specs, options.model), *outputs]
     folder = None if options.keep is None else Path(options.keep)
     writer = OutputWriter(folder, found.pairs if options.sheet else [], [system.name for system in systems])
     with progress_bar("pictures", options.quiet) as bar:
@@ -138,7 +138,7 @@ def run(options: EvaluateOptions) -> int:
             "pairs": [_pair_report(index, pair, measured) for index, pair in enumerate(found.pairs)],
             "seconds": round(time.perf_counter() - start, 1),
         }
-        print(json.dumps(report))
+        write_json(report)
     return 0
 
 

@@ -1,59 +1,86 @@
-"""``quantart info``: what is installed, what it would compute on, and whether the weights are whole."""
+"""``quantart info``: what is installed, what it would compute on, whether the weights are whole, and the cache."""
 
 from __future__ import annotations
 
-import json
 import platform
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.options import MACHINE, with_parameters
+from quantart_cli.cli.command import add_command
+from quantart_cli.cli.console import write_json, write_line
+from quantart_cli.cli.options import DeviceOptions
 
 _PACKAGES = ("torch", "torchvision", "pillow", "numpy", "safetensors", "huggingface-hub", "typer", "rich")
-_EXTRAS = ("openvino",)  # told of only where they are
-_DOC = """Show versions, device, precision and weights.
+_EXTRAS = ("openvino",)  # shown only where they are installed
+_CUDA_PACKAGES = ("nvidia-", "triton")
+_MUCH = 100_000_000
 
-Says why this device and precision would be used; verifies the embedded weights (exit status 1 if one fails) and names
-the downloaded ones, which quantart download-weights --verify verifies.
-"""
+
+@dataclass(frozen=True, kw_only=True)
+class InfoOptions(DeviceOptions):
+    """Show versions, device, precision, weights and cache.
+
+    Says why this device and precision would be used; verifies the weights that come with quantart (exit status 1 if one
+    fails) and names the downloaded ones, which quantart download-weights --verify verifies.
+    """
 
 
 def register(app: typer.Typer) -> None:
-    app.command("info")(with_parameters(_run, _DOC, MACHINE))
+    add_command(app, "info", InfoOptions, run)
 
 
-def _run(values: dict[str, Any]) -> int:
+def run(options: InfoOptions) -> int:
     """Exit status 0 when the embedded weights are there and verified and no downloaded one is damaged, else 1."""
-    from quantart_cli.engine.device import choose
+    options.check()
+    from quantart_cli.checkpoints.cache import cache_folder
+    from quantart_cli.cli.cache import describe, parts_of
+    from quantart_cli.device import choose_device
 
-    machine = choose(values["device"], values["precision"])
-    weights = _weights()
-    if values["json"]:
-        report = {
-            "quantart": __version__,
-            "python": platform.python_version(),
-            "packages": _versions(),
-            "device": machine.device,
-            "precision": machine.precision,
-            "why": machine.why,
-            "weights": weights,
-        }
-        print(json.dumps(report))
+    spec = choose_device(options.device, options.precision)
+    weights, folder = _weights(), cache_folder()
+    cached = sum(part.bytes for part in parts_of(folder))
+    unused = 0 if spec.kind == "cuda" else _cuda_bytes()
+    if options.json:
+        write_json(
+            {
+                "quantart": __version__,
+                "python": platform.python_version(),
+                "packages": _versions(),
+                "device": spec.device,
+                "precision": spec.precision,
+                "why": spec.reason,
+                "weights": weights,
+                "cache": {"folder": None if folder is None else str(folder), "bytes": cached},
+                "unused_cuda_bytes": unused,
+            }
+        )
     else:
-        print(f"quantart {__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}")
-        print(", ".join(f"{name} {number}" for name, number in _versions().items()))
-        print(f"computes on {machine.device} in {machine.precision}: {machine.why}")
         width = max(len(row["name"]) for row in weights)
-        for row in weights:
-            print(f"{row['name']:{width}}  {row['state']:8}  {row['bytes'] / 1e6:5.1f} MB  {row['purpose']}")
+        lines = [
+            f"quantart {__version__}, Python {platform.python_version()} on {platform.system()} {platform.machine()}",
+            ", ".join(f"{name} {number}" for name, number in _versions().items()),
+            f"computes on {spec.device} in {spec.precision}: {spec.reason}",
+            *(
+                f"{row['name']:{width}}  {row['state']:8}  {row['bytes'] / 1e6:5.1f} MB  {row['purpose']}"
+                for row in weights
+            ),
+            describe(folder, cached),
+        ]
+        if unused > _MUCH:
+            lines.append(
+                f"{unused / 1e9:.1f} GB of CUDA libraries are installed and not used here: PyTorch for the CPU has "
+                "none, see https://pytorch.org/get-started/locally"
+            )
+        write_line("\n".join(lines))
     return 0 if all(row["state"] in ("verified", "present") for row in weights) else 1
 
 
 def _versions() -> dict[str, str]:
-    from importlib.metadata import PackageNotFoundError, version  # late: 20 ms of every start
+    from importlib.metadata import PackageNotFoundError, version
 
     found = {}
     for name in _PACKAGES:
@@ -65,6 +92,22 @@ def _versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
+
+
+def _cuda_bytes() -> int:
+    """Bytes of installed packages that only a torch for CUDA uses, and of the CUDA parts of torch itself."""
+    from importlib.metadata import distributions
+
+    total = 0
+    for package in distributions():
+        name = (package.metadata["Name"] or "").lower()
+        is_torch = name == "torch"
+        if not is_torch and not name.startswith(_CUDA_PACKAGES):
+            continue
+        for file in package.files or ():
+            if not is_torch or "cuda" in file.name:
+                total += file.size or 0
+    return total
 
 
 def _weights() -> list[dict[str, Any]]:

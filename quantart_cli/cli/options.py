@@ -1,176 +1,326 @@
-"""Options written once: the method's own from its controls dataclass, and those every painting command shares."""
+"""Groups of options as dataclasses, written once; cli/command.py makes Typer parameters from them.
+
+A new option of every painting command is a field here, its use, and its line in the README.
+"""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, Field, fields
-from typing import Annotated, Any, get_type_hints
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
-from quantart_cli.cli.console import INTERRUPTED, say
-from quantart_cli.engine.choices import DEVICES, PRECISIONS, PRESERVE_COLOR, RUNTIMES, STYLE_SIZE
+from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, writable_formats
+from quantart_cli.settings import (
+    BACKENDS,
+    DEVICES,
+    PRECISIONS,
+    PRESERVE_COLOR,
+    STYLE_SIZE,
+    Settings,
+    normalise_weights,
+    parse_tile,
+)
+
+if TYPE_CHECKING:
+    from quantart_cli.checkpoints.models import ModelFile
+    from quantart_cli.evaluation.systems import System, SystemSpec
+    from quantart_cli.registry import Method
+
+PIXELS = "PIXELS"
+"""Metavar of sizes; messages about mistakes name the unit."""
 
 
-def _either(names: tuple[str, ...]) -> str:
+def option(metavar: str | None, help: str, *flags: str) -> Any:
+    """A Typer option for an annotation; without flags it is named as its field. None is for flags without a value."""
+    return typer.Option(*flags, help=help, metavar=metavar)
+
+
+def one_of(names: tuple[str, ...]) -> str:
+    """Metavar of a choice."""
     return "|".join(names)
 
 
-_POSITIONAL: dict[str, tuple[Any, Any]] = {
-    "content": (
-        Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint; - reads it from stdin.")],
-        inspect.Parameter.empty,
-    ),
-    "styles": (
-        Annotated[list[str], typer.Argument(metavar="STYLE", help="One or several pictures in the style to take.")],
-        inspect.Parameter.empty,
-    ),
-    "output": (
-        Annotated[
-            str,
-            typer.Option(
-                "--output",
-                "-o",
-                metavar="FILE",
-                help="The picture to write, its format by its suffix; - writes to stdout.",
-            ),
-        ],
-        inspect.Parameter.empty,
-    ),
-}
+def check_range(name: str, value: int | float | None, low: float, high: float | None = None) -> None:
+    """Raises QuantArtError unless low <= value <= high; None was not given."""
+    if value is None:
+        return
+    if high is not None and not low <= value <= high:
+        raise QuantArtError(f"{name} must be between {low:g} and {high:g}, not {value:g}")
+    if value < low:
+        raise QuantArtError(f"{name} must be at least {low:g}, not {value:g}")
 
 
-def _option(kind: Any, default: Any, help: str, metavar: str | None = None, flag: str | None = None) -> Any:
-    names = (flag,) if flag else ()
-    return Annotated[kind, typer.Option(*names, help=help, metavar=metavar)], default
+@dataclass(frozen=True, kw_only=True)
+class ReportOptions:
+    """What is reported."""
+
+    PANEL: ClassVar = "Report"
+
+    json: Annotated[bool, option(None, "Print one JSON object about the run on stdout.")] = False
+    quiet: Annotated[bool, option(None, "Print errors only.")] = False
 
 
-SHARED: dict[str, tuple[Any, Any]] = {
-    "style_weights": _option(str | None, None, "Weights of several styles, e.g. 0.3,0.7.", "W,W,…"),
-    "size": _option(int | None, None, "Long side of the result in pixels. Default: the content's.", "N"),
-    "style_size": _option(
-        int | None,
-        None,
-        f"Long side of the styles in pixels, never enlarged. Default: their own, at most {STYLE_SIZE}.",
-        "N",
-    ),
-    "tile": _option(
+@dataclass(frozen=True, kw_only=True)
+class DeviceOptions(ReportOptions):
+    """Where networks run."""
+
+    PANEL: ClassVar = "Computing"
+
+    device: Annotated[str, option(f"{one_of(DEVICES)}|cuda:N", "Where to compute.")] = DEVICES[0]
+    precision: Annotated[
+        str, option(one_of(PRECISIONS), "auto: bf16 where the hardware computes in it, else fp32.")
+    ] = PRECISIONS[0]
+
+    def check(self) -> None:
+        """Check what can be checked without a picture.
+
+        Raises:
+            QuantArtError: the first mistake.
+        """
+        if not (self.device.startswith("cuda:") and self.device[5:].isdigit()):
+            check_choice("device", self.device, DEVICES)
+        check_choice("precision", self.precision, PRECISIONS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComputeOptions(DeviceOptions):
+    """How pictures are computed."""
+
+    PANEL: ClassVar = "Computing"
+
+    backend: Annotated[
         str,
-        "auto",
-        "Paint in tiles of at most N pixels a side: the same picture, with VQGAN a close one. auto: what suits.",
-        "auto|none|N",
-    ),
-    "preserve_color": _option(
-        str,
-        PRESERVE_COLOR[0],
-        "luma: the content's colours, only brightness is painted; match: the style recoloured to the content first.",
-        _either(PRESERVE_COLOR),
-    ),
-    "format": _option(str | None, None, "Format of the output, whatever its suffix.", _either(writable_formats())),
-    "quality": _option(int, 95, "Quality of JPEG, WebP and AVIF, 1 to 100.", "N"),
-    "background": _option(
-        str | None, None, "Colour behind transparency, for formats without it: white, #20304a.", "COLOR"
-    ),
-    "strip_metadata": _option(bool, False, "Drop EXIF, XMP, comments and the like.", flag="--strip-metadata"),
-    "model": _option(
+        option(
+            one_of(BACKENDS),
+            "What computes. auto: on a CPU OpenVINO where it is installed and the faster one, else torch.",
+            "--backend",
+            "--runtime",
+        ),
+    ] = BACKENDS[0]
+    tile: Annotated[
+        str, option("auto|none|N", "Compute in tiles of at most N pixels a side; auto: as fits the memory.")
+    ] = "auto"
+    max_pixels: Annotated[int, option("N", "Refuse pictures with more pixels.")] = DEFAULT_MAX_PIXELS
+    seed: Annotated[int, option("N", "Seed of all random numbers.")] = 0
+
+    def check(self) -> None:
+        super().check()
+        check_choice("backend", self.backend, BACKENDS)
+        parse_tile(self.tile)
+        check_range("max-pixels", self.max_pixels, 1)
+        check_range("seed", self.seed, 0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions:
+    """Other weights."""
+
+    PANEL: ClassVar = "Model"
+
+    model: Annotated[
         str | None,
-        None,
-        "Other weights: a name of quantart download-weights --list, a .safetensors file, or "
-        "hf://owner/repo/file.safetensors. Default: those that come with quantart.",
-        "MODEL",
-    ),
-    "download": _option(bool, False, "Download the model if it is not here yet.", flag="--download"),
-    "dry_run": _option(bool, False, "Write nothing: say what it would take, measured on a sample.", flag="--dry-run"),
-    "json": _option(bool, False, "Print one JSON object about the run on stdout.", flag="--json"),
-    "quiet": _option(bool, False, "Say nothing but errors.", flag="--quiet"),
-    "device": _option(str, DEVICES[0], "Where to compute.", _either(DEVICES)),
-    "precision": _option(str, PRECISIONS[0], "auto is bf16 where the hardware has it, else fp32.", _either(PRECISIONS)),
-    "runtime": _option(
+        option(
+            "MODEL",
+            "Other weights: a name of quantart download-weights, a .safetensors file, or "
+            "hf://owner/repo/file.safetensors. Default: those that come with quantart.",
+        ),
+    ] = None
+    download: Annotated[bool, option(None, "Download the model if it is not here yet.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureOptions:
+    """How pictures are written."""
+
+    PANEL: ClassVar = "Picture"
+
+    format: Annotated[
+        str | None, option("FORMAT", f"Format of the output: {', '.join(writable_formats())}. Default: by its suffix.")
+    ] = None
+    quality: Annotated[int, option("1..100", "Quality of JPEG, WebP and AVIF.")] = 95
+    background: Annotated[
+        str | None, option("COLOR", "Colour behind transparency, for formats without it: white, #20304a.")
+    ] = None
+    strip_metadata: Annotated[bool, option(None, "Drop EXIF, XMP, comments and the like.")] = False
+
+    @property
+    def writing(self) -> dict[str, Any]:
+        """Keyword arguments of ``save_picture``."""
+        names = ("format", "background", "quality", "strip_metadata")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, kw_only=True)
+class StyleOptions:
+    """How styles are used."""
+
+    PANEL: ClassVar = "Style"
+
+    style_weights: Annotated[str | None, option("W,W,…", "Weights of several styles: 0.3,0.7.")] = None
+    style_size: Annotated[
+        int | None,
+        option(PIXELS, f"Long side to which larger styles are reduced, never enlarged. Default: at most {STYLE_SIZE}."),
+    ] = None
+    preserve_color: Annotated[
         str,
-        RUNTIMES[0],
-        "What computes; auto: on a CPU OpenVINO if it is installed, but for large pictures on AMX, else torch.",
-        _either(RUNTIMES),
-    ),
-    "seed": _option(int, 0, "Seed of all random numbers.", "N"),
-    "max_pixels": _option(int, DEFAULT_MAX_PIXELS, "Refuse pictures with more pixels than this.", "N"),
-}
-"""Options of every command that paints."""
+        option(
+            one_of(PRESERVE_COLOR),
+            "luma: only brightness is painted; match: the style is recoloured to the content.",
+        ),
+    ] = PRESERVE_COLOR[0]
 
-MACHINE = {name: SHARED[name] for name in ("device", "precision", "json")}
-"""Options of commands that paint nothing."""
+    def weights_for(self, count: int) -> tuple[float, ...]:
+        """Weights of so many styles, summing to 1.
 
-
-def from_controls(controls: type) -> dict[str, tuple[Any, Any]]:
-    """A controls dataclass as options: its field names and aliases, ranges in the help, defaults from nowhere else."""
-    hints = get_type_hints(controls)
-    return {item.name: _from_field(item, hints[item.name]) for item in fields(controls)}
-
-
-def _from_field(item: Field[Any], kind: Any) -> tuple[Any, Any]:
-    assert item.default is not MISSING
-    rules = item.metadata
-    names = [f"--{name.replace('_', '-')}" for name in (item.name, *rules["aliases"])]
-    metavar = "N" if kind is int else "X"
-    if rules["metavar"]:
-        metavar = rules["metavar"]
-    elif rules["choices"]:
-        metavar = _either(rules["choices"])
-    elif rules["low"] is not None and rules["high"] is not None:
-        metavar = f"{rules['low']:g}..{rules['high']:g}"
-    option = typer.Option(*names, help=rules["help"], metavar=metavar)
-    return Annotated[kind, option], item.default
-
-
-def of_any(kinds: dict[str, type]) -> dict[str, tuple[Any, Any]]:
-    """The options of several methods as one set, under every name they have; what is not given is None.
-
-    Args:
-        kinds: method name -> its controls dataclass.
-    """
-    made: dict[str, tuple[Any, Any]] = {}
-    told: dict[str, list[str]] = {}
-    for method, kind in kinds.items():
-        hints = get_type_hints(kind)
-        for item in fields(kind):
-            annotation, default = _from_field(item, hints[item.name])
-            about = annotation.__metadata__[0]
-            for name in (item.name, *item.metadata["aliases"]):
-                told.setdefault(name, []).append(f"{method}: {item.metadata['help']} [default: {default}]")
-                option = typer.Option(
-                    f"--{name.replace('_', '-')}",
-                    help=" ".join(told[name]) if name == item.name else f"The same as --{item.name}.",
-                    metavar=about.metavar,
-                )
-                made[name] = Annotated[hints[item.name] | None, option], None
-    return made
-
-
-def painting(controls: type) -> dict[str, tuple[Any, Any]]:
-    """All parameters of a command that paints."""
-    return {**_POSITIONAL, **from_controls(controls), **SHARED}
-
-
-def with_parameters(
-    run: Callable[[dict[str, Any]], int | None], doc: str, parameters: dict[str, tuple[Any, Any]]
-) -> Callable[..., int | None]:
-    """A function Typer can read: these parameters in its signature, handed on as one dict."""
-
-    def command(**values: Any) -> int | None:
+        Raises:
+            QuantArtError: not a list of so many numbers of at least 0.
+        """
+        if self.style_weights is None:
+            return normalise_weights(None, count)
         try:
-            return run(values)
-        except KeyboardInterrupt:  # told here: Typer would leave without a word
-            say("quantart: interrupted, nothing was written")
-            return INTERRUPTED
+            weights = [float(part) for part in self.style_weights.split(",")]
+        except ValueError:
+            raise QuantArtError(f"style-weights {self.style_weights!r} is not a list of numbers: 0.3,0.7") from None
+        return normalise_weights(weights, count)
 
-    kind = inspect.Parameter.KEYWORD_ONLY
-    command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [
-            inspect.Parameter(name, kind, annotation=hint, default=default)
-            for name, (hint, default) in parameters.items()
-        ]
+
+@dataclass(frozen=True, kw_only=True)
+class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
+    """Options of every command that paints."""
+
+    PANEL: ClassVar = "Options"
+
+    size: Annotated[int | None, option(PIXELS, "Long side of the result. Default: the content's.")] = None
+    dry_run: Annotated[bool, option(None, "Write nothing: predict time and memory by painting a sample.")] = False
+
+    def check(self) -> None:
+        super().check()
+        check_choice("preserve-color", self.preserve_color, PRESERVE_COLOR)
+        check_range("size", self.size, 1)
+        check_range("style-size", self.style_size, 1)
+        check_range("quality", self.quality, 1, 100)
+        if self.download and self.model is None:
+            raise QuantArtError("--download needs --model: quantart's own weights are here already")
+
+    def find_model(self, method: Method) -> ModelFile | None:
+        """The model given with ``--model``, downloaded if asked for; None: the weights that come with quantart."""
+        if self.model is None:
+            return None
+        from quantart_cli.checkpoints.models import find_model
+        from quantart_cli.cli.console import bytes_bar
+
+        accepts = tuple(method.models)
+        if not accepts:
+            raise QuantArtError(f"{method.command_name} takes no other weights: leave --model out")
+        if not self.download:
+            return find_model(self.model, accepts)
+        with bytes_bar(self.quiet) as bar:
+            notify = None if self.quiet else bar.say
+            return find_model(self.model, accepts, download=True, tell=notify, progress=bar.of(self.model))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaintingOptions(SharedOptions):
+    """Options of a command that paints one picture; ``settings`` are the method's own."""
+
+    PANEL: ClassVar = "Options"
+
+    content: Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint; - reads it from stdin.")]
+    styles: Annotated[
+        list[str], typer.Argument(metavar="STYLE", help="A picture in the style to take; several are blended.")
+    ]
+    output: Annotated[
+        str,
+        option("FILE", "The picture to write, its format by its suffix; - writes to stdout.", "--output", "-o"),
+    ]
+    settings: Settings
+
+    def check(self) -> None:
+        super().check()
+        if self.output == "-" and self.json:
+            raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
+        if [self.content, *self.styles].count("-") > 1:
+            raise QuantArtError("stdin holds one picture: give - once")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegionOptions:
+    """Regions of a picture, and what to start from; optimising methods only."""
+
+    PANEL: ClassVar = "Regions and start"
+
+    mask: Annotated[
+        list[str],
+        option(
+            "FILE",
+            "A region of the content, white is inside; several times: one for each style or --style-mask. With a "
+            "single one the rest is not painted.",
+        ),
+    ] = field(default_factory=list)
+    style_mask: Annotated[list[str], option("FILE", "The part of a style that the region of --mask takes.")] = field(
+        default_factory=list
     )
-    command.__annotations__ = {name: hint for name, (hint, _) in parameters.items()}
-    command.__doc__ = doc
-    return command
+    start: Annotated[str | None, option("FILE", "A picture to start from.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressOptions:
+    """What is written while a picture is optimised."""
+
+    PANEL: ClassVar = "Progress"
+
+    preview_every: Annotated[int | None, option("N", "Write the picture every N steps.")] = None
+    preview: Annotated[str | None, option("FILE", "The file of --preview-every. Default: the output's.")] = None
+    trace: Annotated[str | None, option("FILE.csv", "Write the losses of each step to a table.")] = None
+    save_frames: Annotated[str | None, option("FOLDER", "Write a picture every few steps, for a film.")] = None
+    frames_every: Annotated[int, option("N", "Steps between two frames.")] = 5
+    checkpoint: Annotated[
+        str | None,
+        option("FILE", "What --resume needs, written once a minute and at Ctrl-C. Default: beside the output."),
+    ] = None
+    resume: Annotated[bool, option(None, "Continue an interrupted run of the same command.")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimisingOptions(PaintingOptions, ProgressOptions, RegionOptions):
+    """Options of a command that finds the picture by optimisation."""
+
+    PANEL: ClassVar = "Options"
+
+    def check(self) -> None:
+        from quantart_cli.images.names import is_stream
+
+        super().check()
+        check_range("preview-every", self.preview_every, 1)
+        check_range("frames-every", self.frames_every, 1)
+        if self.preview is not None and self.preview_every is None:
+            raise QuantArtError("--preview needs --preview-every N")
+        if self.preview_every is not None and self.preview is None and is_stream(self.output):
+            raise QuantArtError("-o - is written once: give --preview a file")
+
+    @classmethod
+    def adjust(cls, values: dict[str, Any]) -> None:
+        """``--init FILE`` is ``--start FILE``."""
+        init = values.get("init")
+        if isinstance(init, str) and (os.path.exists(init) or os.path.splitext(init)[1]):
+            values["start"] = values.pop("init")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationOptions(DeviceOptions, ModelOptions):
+    """Options of commands that compare methods and print a report."""
+
+    PANEL: ClassVar = "Computing"
+
+    seed: Annotated[int, option("N", "Seed of all random numbers.")] = 0
+
+    def load(self, specs: Sequence[SystemSpec], model: str | None = None) -> list[System]:
+        """Load what is compared; errors as of :func:`quantart_cli.evaluation.systems.load_systems`."""
+        from quantart_cli.evaluation.systems import load_systems
+
+        machine = {"device": self.device, "precision": self.precision, "download": self.download}
+        return load_systems(specs, model=model, seed=self.seed, **machine)

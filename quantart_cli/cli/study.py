@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from dataclasses import asdict, dataclass, field
@@ -12,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.command import DeviceOptions, add_command, check_range, load, option
-from quantart_cli.cli.console import Bar, progress_bar, say
+from quantart_cli.cli.command import add_command
+from quantart_cli.cli.console import Bar, progress_bar, say, write_json
+from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import SystemSpec, check_model, check_names, parse_system
 
@@ -28,7 +28,7 @@ _QUALITY = 92
 
 
 @dataclass(frozen=True, kw_only=True)
-class StudyOptions(DeviceOptions):
+class StudyOptions(EvaluationOptions):
     """Make a blind pairwise study as one HTML file, or score its votes.
 
     The page shows two outputs of the same content and style side by side, each pair twice with its sides swapped, and
@@ -92,7 +92,7 @@ def run(options: StudyOptions) -> int:
     if options.json:
         facts: dict[str, Any] = {"quantart": __version__, "study": key.study, "page": str(page), "key": str(key_file)}
         facts |= {"systems": names, "pairs": len(pairs), "trials": len(trials)}
-        print(json.dumps({**facts, "seconds": round(time.perf_counter() - start, 2)}))
+        write_json({**facts, "seconds": round(time.perf_counter() - start, 2)})
     return 0
 
 
@@ -145,7 +145,7 @@ def _pictures(
     """JPEG files of the contents, the styles and the outputs."""
     from quantart_cli.evaluation.pictures import whole
 
-    systems: list[System] = [*load(specs, options, options.model), *outputs]
+    systems: list[System] = [*options.load(specs, options.model), *outputs]
     contents: dict[str, bytes] = {}
     styles: dict[str, bytes] = {}
     painted: dict[tuple[str, str, str], bytes] = {}
@@ -196,7 +196,7 @@ def _score(options: StudyOptions) -> int:
             "voters": len({answer.voter for answer in answers}),
             "questions": {score.question: asdict(score) for score in scores},
         }
-        print(json.dumps(report))
+        write_json(report)
     else:
         print("\n\n".join(map(_lines, scores)))
     return 0

@@ -68,8 +68,8 @@ def _painter(request: Request[PainterOptions]) -> int:
     machine, options = request.machine(), request.options
     if machine.device == "cuda":
         options = replace(options, **{name: _ON_GPU[name] for name in request.unset})
-    from quantart_cli.nets.decoder import Decoder
     from quantart_cli.checkpoints.models import embedded_model
+    from quantart_cli.nets.decoder import Decoder
     from quantart_cli.nets.painter import Painter, PainterDecoder
     from quantart_cli.training.painter import painter_training
 
@@ -224,11 +224,11 @@ def _transfer(request: Request[TransferOptions]) -> int:
 
 
 def _vgg(machine: DeviceSpec) -> VGG19:
+    import torch
+
     from quantart_cli.backends.torch_backend import load_network
     from quantart_cli.checkpoints.models import embedded_model
     from quantart_cli.nets.vgg import VGG19
-
-    import torch
 
     vgg: VGG19 = load_network(VGG19, embedded_model("vgg19-normalised"))
     return vgg.to(machine.device, machine.dtype).to(memory_format=torch.channels_last)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import json
 import signal
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -14,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
-from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say
-from quantart_cli.cli.options import MACHINE, from_controls, with_parameters
+from quantart_cli.cli.command import Parameters, parameters_of, parameters_of_settings, with_parameters
+from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say, write_json
+from quantart_cli.cli.options import DeviceOptions
+from quantart_cli.cli.startup import keep_memory
 from quantart_cli.errors import QuantArtError
 from quantart_cli.training.options import GradientOptions, TrainingOptions
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from quantart_cli.training.folders import Training
 
 _RESUME = "Interrupted, the same command resumes. A log and preview sheets are written to FILE.training/."
-Parameters = dict[str, tuple[Any, Any]]
 Options = TypeVar("Options", bound=TrainingOptions)
 
 
@@ -52,8 +52,7 @@ DOWNLOAD = _option("download", bool, None, "Download LPIPS if it is wanted and n
 _SHARED: Parameters = {
     "output": (Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")], ...),
     **_option("restart", bool, None, "Delete an unfinished training and start again.", False),
-    **_option("quiet", bool, None, "Print errors only.", False),
-    **MACHINE,
+    **parameters_of(DeviceOptions),
 }
 
 
@@ -94,7 +93,6 @@ class Request(Generic[Options]):
     def machine(self, trains: bool = True) -> DeviceSpec:
         """The device and precision; QuantArtError for gradients in fp16. Checks the target first."""
         self.target()
-        from quantart_cli.engine.allocator import keep_memory
         from quantart_cli.device import choose_device
 
         machine = choose_device(self.device, self.precision)
@@ -126,7 +124,7 @@ def add_command(
         run: the command; its docstring is the help.
         unset: options that are None unless given; see :attr:`Request.unset`.
     """
-    own = from_controls(options)
+    own = parameters_of_settings(options)
     for option in unset:
         annotation, _ = own[option]
         own[option] = Annotated[int | None, annotation.__metadata__[0]], None
@@ -186,7 +184,7 @@ def finish(request: Request[Any], options: TrainingOptions, target: Path, report
         for line in lines:
             say(line)
     if request.json:
-        print(json.dumps({"output": str(target), "options": asdict(options), "report": asdict(report)}))
+        write_json({"output": str(target), "options": asdict(options), "report": asdict(report)})
     return 0
 
 

@@ -55,6 +55,10 @@ class FeedForward(Generic[S]):
         """Several encoded styles as one; weights sum to 1. Only called for two or more."""
         raise NotImplementedError
 
+    def pixels_of_work(self, size: tuple[int, int], settings: S) -> float:
+        """Pixels computed for a picture of (height, width), to predict its time from that of a sample."""
+        return float(size[0] * size[1])
+
     def paint(self, run: Runner, content: Image, style: Any, settings: S) -> np.ndarray:
         """The painted picture, (H, W, 3) uint8, of the size of ``content.pixels``."""
         raise NotImplementedError
@@ -99,6 +103,14 @@ class Optimising(Generic[S]):
     def encode_style(self, styles: Sequence[tuple[Any, Any]], weights: Sequence[float]) -> Any:
         """What the method needs of styles, pairs of a picture and its opacity; weights sum to 1."""
         raise NotImplementedError
+
+    def pixels_of_work(self, size: tuple[int, int], settings: S) -> float:
+        """Pixels computed for a picture of (height, width) in all steps, to predict its time from that of a sample."""
+        return float(size[0] * size[1])
+
+    def sample_settings(self, settings: S) -> S:
+        """Settings that take few steps and as long for each, to measure the time of a sample."""
+        return settings
 
     def steps(
         self,

@@ -1,4 +1,4 @@
-"""Checkpoints of an optimisation: a safetensors file with everything to go on from, and of what it is one."""
+"""Checkpoints of an optimisation: a safetensors file with the state to continue from, and with all that decides it."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from quantart_cli.images.names import printable
 from quantart_cli.methods.inputs import OptimisationInputs, State
 from quantart_cli.settings import Settings
 
-_FORMAT = 1
-_NONE = "{} is no checkpoint of quantart gatys, or damaged: remove it to begin anew, or give --checkpoint another file"
+_FORMAT = 2
+_KIND = "optimisation"
+_NONE = "{} is not a checkpoint of a painting, or damaged: remove it to begin anew, or give --checkpoint another file"
 
 
 def facts_of(
@@ -32,15 +33,15 @@ def facts_of(
     inputs: OptimisationInputs,
     **others: Any,
 ) -> dict[str, Any]:
-    """What decides the picture, as JSON has it: pictures by their sha256, everything else as it is.
+    """All that decides the picture, as JSON values: pictures by their sha256.
 
     Args:
         content: the picture, at the size to be painted.
         styles: as they are encoded.
-        style_weights: one each.
+        style_weights: one for each style.
         settings: of the method.
         inputs: masks, and a picture to start from.
-        others: whatever else: seed, precision, weights.
+        others: anything else: method, seed, precision, weights.
     """
     start = None if inputs.start is None else _digest(inputs.start)
     return {
@@ -60,11 +61,11 @@ def save_state(path: str | Path, state: State, facts: Mapping[str, Any]) -> None
     """Write a checkpoint, whole or not at all.
 
     Raises:
-        QuantArtError: the disk says no.
+        QuantArtError: it cannot be written.
     """
     about = {"side": state.side, "step": state.step, "optimizer": state.optimizer, "numbers": state.numbers}
     tensors = {name: tensor.detach().cpu() for name, tensor in state.tensors.items()}
-    metadata = {"quantart": "gatys", "facts": json.dumps(facts), "state": json.dumps(about)}
+    metadata = {"quantart": _KIND, "facts": json.dumps(facts), "state": json.dumps(about)}
     write_tensors(Path(path), tensors, metadata, half=False, source="the checkpoint")
 
 
@@ -72,7 +73,7 @@ def load_state(path: str | Path, facts: Mapping[str, Any]) -> State:
     """Read a checkpoint.
 
     Raises:
-        QuantArtError: there is none, it is damaged, or it is one of something else: the first difference is named.
+        QuantArtError: it does not exist, is damaged, or is of another painting: the first difference is named.
     """
     shown = printable(path)
     if not os.path.exists(path):
@@ -92,14 +93,14 @@ def load_state(path: str | Path, facts: Mapping[str, Any]) -> State:
 
 
 def check_checkpoint(path: str | Path) -> None:
-    """A file that a new checkpoint would replace, and the end of the run remove, is one itself.
+    """Check that a file that a new checkpoint would replace is a checkpoint itself.
 
     Raises:
         QuantArtError: it is something else.
     """
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            known = (file.metadata() or {}).get("quantart") == "gatys"
+            known = (file.metadata() or {}).get("quantart") == _KIND
     except (safetensors.SafetensorError, OSError):
         known = False
     if not known:
@@ -117,5 +118,5 @@ def _digest(*arrays: np.ndarray | None) -> str:
     for array in arrays:
         if array is not None:
             digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -76,6 +76,13 @@ class Gatys(Optimising[GatysSettings]):
     def encode_style(self, styles: Sequence[MaskedImage], weights: Sequence[float]) -> Styles:
         """Pictures with their opacities, and one weight for each; the weights sum to 1."""
         return Styles(tuple(styles), tuple(weights))
+
+    def pixels_of_work(self, size: tuple[int, int], settings: GatysSettings) -> float:
+        plan = levels(size[1], size[0], settings.steps, settings.pyramid)
+        return float(sum(level.width * level.height * level.steps for level in plan))
+
+    def sample_settings(self, settings: GatysSettings) -> GatysSettings:
+        return replace(settings, steps=3, pyramid="none", tolerance=0.0)
 
     def steps(
         self,

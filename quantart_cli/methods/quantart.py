@@ -44,7 +44,6 @@ from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, p
 from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
 from quantart_cli.stages import EPSILON, Map, Moments, Pixels, Stage, Summed
-from quantart_cli.tiling import Tiler
 
 CODEBOOKS = ("auto", "style", "art")
 _CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
@@ -114,6 +113,7 @@ STYLE_KEYS = Stage(
     whole={"mean": (896,), "scale": (896,)},
     outputs={"keys": Map(8), "hubness": Map(8)},
     exact=True,
+    tiled=False,
 )
 MATCH = Stage(
     "match",
@@ -221,8 +221,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         places = _places(found["z"].size, style.weight(8))
         mean, scale = _standardisation(found)
         chosen = {name: run.select(found[name], places) for name in _KEY_MAPS}
-        whole = Runner(run.backend, Tiler())  # hubness compares all entries
-        of_places = whole(STYLE_KEYS, **chosen, mean=mean, scale=scale)
+        of_places = run(STYLE_KEYS, **chosen, mean=mean, scale=scale)
         keys, hubness = (run.backend.numpy(of_places[name].values) for name in ("keys", "hubness"))
         return StyleEntries(
             found["z"],
@@ -238,6 +237,12 @@ class QuantArt(FeedForward[QuantArtSettings]):
         if isinstance(styles[0], Moments):
             return Moments.lerp(list(styles), list(weights))
         return blend_entries(run.backend, styles, weights)
+
+    def pixels_of_work(self, size: tuple[int, int], settings: QuantArtSettings) -> float:
+        pixels = super().pixels_of_work(size, settings)
+        if self.codebook(settings) != "style":
+            return pixels
+        return pixels * sum((side / max(size)) ** 2 for side in brush_sides(size, settings.brush))
 
     def paint(self, run: Runner, content: Image, style: Any, settings: QuantArtSettings) -> np.ndarray:
         codebook = self.codebook(settings)

@@ -1,4 +1,4 @@
-"""``quantart gatys`` as a person meets it: watching, interrupting, going on, regions, mistakes."""
+"""``quantart gatys``: previews, interruptions, continuing, regions, mistakes."""
 
 import json
 import os
@@ -12,7 +12,7 @@ import PIL.Image
 import pytest
 import safetensors
 
-from quantart_cli.cli import gatys_session
+from quantart_cli.cli import optimising
 from tests.conftest import scene
 
 EXACT = ("--device", "cpu", "--precision", "fp32")
@@ -66,7 +66,7 @@ def test_interrupted_and_gone_on_with_it_is_the_same_picture(paint, tmp_path, mo
     command = ("--steps", "9", "--pyramid", "20,40", "--optimizer", optimizer, "--trace", tmp_path / "t.csv")
     status, _, _ = paint(*command, output="straight.png")
     assert status == 0
-    step = gatys_session.Session.step
+    step = optimising.Session.step
 
     def interrupt(self, record):
         step(self, record)
@@ -74,11 +74,11 @@ def test_interrupted_and_gone_on_with_it_is_the_same_picture(paint, tmp_path, mo
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(gatys_session.Session, "step", interrupt)
+        patch.setattr(optimising.Session, "step", interrupt)
         status, _, err = paint(*command)
     assert status == 130
     assert "stopped at step 7" in err
-    assert "--resume goes on" in err
+    assert "--resume continues" in err
     checkpoint = tmp_path / "out.png.checkpoint.safetensors"
     with safetensors.safe_open(checkpoint, "np") as file:
         assert json.loads(file.metadata()["state"])["step"] == 7
@@ -99,7 +99,7 @@ def test_a_checkpoint_of_something_else_is_one_line(paint, tmp_path, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(gatys_session.Session, "step", interrupt)
+        patch.setattr(optimising.Session, "step", interrupt)
         paint("--steps", "6", "--checkpoint", tmp_path / "c.safetensors")
     resume = ("--resume", "--checkpoint", tmp_path / "c.safetensors")
     before = (tmp_path / "c.safetensors").read_bytes()
@@ -122,11 +122,11 @@ def test_a_checkpoint_of_something_else_is_one_line(paint, tmp_path, monkeypatch
 
 
 def test_a_checkpoint_is_written_now_and_then(paint, tmp_path, monkeypatch):
-    monkeypatch.setattr(gatys_session, "_CHECKPOINT_EVERY", 0.0)
+    monkeypatch.setattr(optimising, "_CHECKPOINT_EVERY", 0.0)
     written = []
-    keep = gatys_session.Session._keep
+    keep = optimising.Session._keep
     monkeypatch.setattr(
-        gatys_session.Session, "_keep", lambda self, state: written.append(state.step) or keep(self, state)
+        optimising.Session, "_keep", lambda self, step: written.append(step.state().step) or keep(self, step)
     )
     status, _, err = paint("--steps", "3")
     assert status == 0, err
@@ -224,11 +224,12 @@ def test_tiles_change_nothing(run, content_file, style_file, tmp_path):
         (("--pyramid", "1,b"), "auto, none or sizes"),
         (("--init", "contnet"), "did you mean content?"),
         (("--init", "nowhere.png"), "nowhere.png"),
+        (("--start", "nowhere.png"), "nowhere.png"),
         (("--mask", "nowhere.png"), "nowhere.png"),
         (("--mask", "BLACK"), "black all over"),
-        (("--style-mask", "WHITE"), "in pairs"),
-        (("--mask", "WHITE", "--mask", "WHITE"), "say with --style-mask"),
-        (("--style-scale", "0"), "style-scale must lie between"),
+        (("--style-mask", "WHITE"), "0 masks and 1 style masks"),
+        (("--mask", "WHITE", "--mask", "WHITE"), "give a style mask for each"),
+        (("--style-scale", "0"), "--style-scale must be between"),
         (("--optimizer", "sgd"), "use one of auto, lbfgs, adam"),
         (("--pooling", "avg"), "pooling"),
         (("--preview-every", "0"), "at least 1"),
@@ -240,7 +241,7 @@ def test_tiles_change_nothing(run, content_file, style_file, tmp_path):
         (("--checkpoint", "OUT"), "is the output"),
         (("--checkpoint", "CONTENT"), "is an input"),
         (("--mask", "WHITE", "--checkpoint", "WHITE"), "is an input"),
-        (("--checkpoint", "BLACK"), "is no checkpoint of quantart gatys"),
+        (("--checkpoint", "BLACK"), "is not a checkpoint of a painting"),
         (("--trace", "t.csv", "--checkpoint", "t.csv"), "is --checkpoint as well"),
         (("--checkpoint", "none/c"), "make the folder"),
         (("--resume",), "there is no checkpoint"),
@@ -266,7 +267,7 @@ def test_other_methods_take_no_masks():
     from quantart_cli.errors import QuantArtError
 
     model = quantart.load("adain", device="cpu", precision="fp32")
-    with pytest.raises(QuantArtError, match="gatys does"):
+    with pytest.raises(QuantArtError, match="an optimising method such as gatys does"):
         model.stylize(scene(32, 32), scene(32, 32, 1), masks=[scene(32, 32)])
 
 

@@ -1,5 +1,7 @@
-"""Help is quick, imports no torch, and shows what the controls say."""
+"""Help is quick, does not import torch, and shows what the settings say."""
 
+import os
+import re
 import subprocess
 import sys
 from dataclasses import fields
@@ -7,9 +9,8 @@ from dataclasses import fields
 import pytest
 
 from quantart_cli import __version__
-from quantart_cli.methods.controls import CONTROLS
-
-COMMANDS = {"stylize": "quantart", "adain": "adain", "gatys": "gatys"}
+from quantart_cli.registry import methods
+from quantart_cli.settings import rule_of
 
 
 def imported_by(code: str) -> set[str]:
@@ -19,7 +20,7 @@ def imported_by(code: str) -> set[str]:
     return {name.partition(".")[0] for name in done.stderr.split()}
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["stylize", "--help"], ["train", "codebook", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["stylize", "--help"], ["gatys", "--help"]])
 def test_help_imports_neither_torch_nor_torchvision(arguments):
     modules = imported_by(f"from quantart_cli.cli import main; main({arguments})")
     assert "typer" in modules
@@ -27,40 +28,79 @@ def test_help_imports_neither_torch_nor_torchvision(arguments):
 
 
 def test_painting_never_imports_torchvision(content_file, style_file, tmp_path):
-    arguments = ["stylize", str(content_file), str(style_file), "-o", str(tmp_path / "o.png"), "--runtime", "torch"]
+    arguments = ["stylize", str(content_file), str(style_file), "-o", str(tmp_path / "o.png"), "--backend", "torch"]
     modules = imported_by(f"from quantart_cli.cli import main; main({arguments})")
     assert (tmp_path / "o.png").exists()
     assert "torch" in modules
     assert "torchvision" not in modules
 
 
-def test_an_error_known_without_torch_is_told_without_it(content_file, tmp_path):
+def test_an_error_found_without_torch_does_not_import_it(content_file, tmp_path):
     arguments = ["stylize", str(content_file), str(tmp_path / "nowhere.png"), "-o", str(tmp_path / "o.png")]
     assert "torch" not in imported_by(f"from quantart_cli.cli import main; main({arguments})")
 
 
-@pytest.mark.parametrize(("command", "method"), COMMANDS.items())
-def test_help_shows_every_control_with_its_default(run, command, method):
-    status, out, _ = run(command, "--help")
+@pytest.mark.parametrize("method", methods().values(), ids=lambda method: method.name)
+def test_help_shows_every_setting_with_its_default(run, monkeypatch, method):
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 500)  # each option in one line
+    status, out, _ = run(method.command_name, "--help")
     assert status == 0
     words = " ".join(out.decode().split())
-    for item in fields(CONTROLS[method]):
-        for name in (item.name, *item.metadata["aliases"]):
+    for item in fields(method.settings):
+        rule = rule_of(item)
+        for name in (item.name, *rule.aliases):
             assert f"--{name.replace('_', '-')}" in words
-        assert item.metadata["help"] in words
-        assert f"[default: {item.default}]" in words
+        assert f"{rule.help} [default: {item.default}]" in words
     for shared in ("--style-weights", "--size", "--style-size", "--preserve-color", "--device", "--precision",
                    "--seed", "--json", "--quiet", "--output", "--background", "--max-pixels"):  # fmt: skip
         assert shared in words
+
+
+@pytest.mark.parametrize("command", ["stylize", "gatys", "cache", "info", "methods"])
+def test_help_has_no_syntax_of_parsers(run, command):
+    text = run(command, "--help")[1].decode()
+    assert not re.search(r"<\w+|\{|\}|list\[|\bbool\b", text)
+    assert "Usage: quantart" in text
+
+
+def test_masks_are_not_last(run):
+    text = run("gatys", "--help")[1].decode()
+    assert text.index("--mask") < text.index("--preview-every") < text.index("--device") < text.index("--json")
+
+
+def test_the_list_of_commands_is_quick():
+    code = "from quantart_cli.cli import main; main(['--help'])"
+    seconds = []
+    for _ in range(3):
+        before = os.times()
+        subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+        after = os.times()
+        seconds.append(after.children_user + after.children_system - before.children_user - before.children_system)
+    assert min(seconds) <= 0.4
+
+
+def test_completion_knows_commands_and_options():
+    environment = {
+        **os.environ,
+        "_QUANTART_COMPLETE": "complete_bash",
+        "COMP_WORDS": "quantart styl",
+        "COMP_CWORD": "1",
+    }
+    code = "from quantart_cli.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["stylize"]
+    environment |= {"COMP_WORDS": "quantart adain --alp", "COMP_CWORD": "2"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["--alpha"]
 
 
 def test_version(run):
     assert run("--version")[:2] == (0, f"quantart {__version__}\n".encode())
 
 
-@pytest.mark.parametrize(("arguments", "named"), [((), "stylize"), (("train",), "codebook")])
+@pytest.mark.parametrize(("arguments", "named"), [((), "stylize")])
 def test_no_arguments_shows_the_help(run, arguments, named):
     status, out, err = run(*arguments)
     assert (status, err) == (0, "")
     assert "Usage: quantart" in out.decode()
-    assert f"\n  {named} " in out.decode()
+    assert f"│ {named} " in out.decode()

@@ -60,7 +60,7 @@ def test_one_end_paints_at_its_own_fidelity_alone(run, tiny_checkpoints, content
     status, _, err = run("stylize", content_file, style_file, "-o", out, "--model", model)
     assert status == 2
     assert "needs the continuous one too" in err
-    assert "--fidelity 1" in err
+    assert "set --fidelity to 1" in err
     assert not out.exists()
     status, _, err = run("stylize", content_file, style_file, "-o", out, "--model", model, "--fidelity", 1)
     assert status == 0, err
@@ -71,7 +71,7 @@ def test_a_codebook_file_takes_the_place_of_the_embedded_one(run, content_file, 
     own = tmp_path / "own.safetensors"
     shutil.copy(weights_folder() / "quantart-vgg19.safetensors", own)
     embedded, other = tmp_path / "a.png", tmp_path / "b.png"
-    assert run("stylize", content_file, style_file, "-o", embedded)[0] == 0
+    assert run("stylize", content_file, style_file, "-o", embedded, "--codebook", "art")[0] == 0
     assert run("stylize", content_file, style_file, "-o", other, "--model", own)[0] == 0
     assert embedded.read_bytes() == other.read_bytes()
     tensors = safetensors.torch.load_file(own)
@@ -156,7 +156,7 @@ def test_swapped_ends_are_refused(run, tiny_model, content_file, style_file, tmp
     safetensors.torch.save_file(tensors, model)
     status, _, err = run("stylize", content_file, style_file, "-o", tmp_path / "o.png", "--model", model)
     assert status == 2
-    assert "its quantized end is not one" in err
+    assert "the codebooks of its quantized end do not fit" in err
 
 
 def test_download_without_a_model_is_a_mistake(run, content_file, style_file, tmp_path):

@@ -45,10 +45,10 @@ def test_its_decoder_counts_as_much_as_fidelity_says(run, content_file, style_fi
         assert np.abs((one - darker)[inside] - fidelity * 0.25 * 255).max() <= 1
 
 
-def test_the_embedded_model_brings_one(run, content_file, style_file, tmp_path, plain):
+def test_the_embedded_codebook_brings_one(run, content_file, style_file, tmp_path, plain):
     outputs = {}
     for fidelity in (0, 1):
-        for name, options in (("plain", ("--model", plain)), ("embedded", ())):
+        for name, options in (("plain", ("--model", plain)), ("embedded", ("--codebook", "art"))):
             out = tmp_path / f"{name}-{fidelity}.png"
             assert run("stylize", content_file, style_file, "-o", out, "--fidelity", fidelity, *options, *EXACT)[0] == 0
             outputs[name, fidelity] = out.read_bytes()

@@ -1,8 +1,9 @@
-"""The painting commands as a person meets them."""
+"""The painting commands."""
 
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from quantart_cli.checkpoints.manifest import manifest
 from tests.conftest import scene
 
-EXACT = ("--device", "cpu", "--precision", "fp32", "--runtime", "torch")
+EXACT = ("--device", "cpu", "--precision", "fp32", "--backend", "torch")
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,8 @@ def test_json_says_everything(run, content_file, style_file, tmp_path):
     assert report["options"]["seed"] == 7
     assert (report["device"], report["precision"]) == ("cpu", "fp32")
     assert report["seconds"] > 0
-    for name in ("vgg19-normalised", "quantart-vgg19", "adain-decoder"):
+    assert report["backend"] == "torch"
+    for name in ("vgg19-normalised", "quantart-painter", "adain-decoder"):
         assert report["weights"][name] == manifest()[name].sha256
 
 
@@ -146,22 +148,26 @@ def test_broken_inputs_are_one_line_and_status_2(run, content_file, style_file, 
         (["-o", "OUT/o.png", "--device", "cude"], "did you mean cuda?"),
         (["-o", "OUT/o.png", "--precision", "fp23"], "did you mean fp32?"),
         (["-o", "OUT/o.png", "--format", "jpgg"], "jpeg"),
-        (["-o", "OUT/o.png", "--fidelity", "1.5"], "fidelity must lie between 0 and 1"),
-        (["-o", "OUT/o.png", "--fidelity", "nan"], "fidelity must be a number"),
-        (["-o", "OUT/o.png", "--fidelity", "much"], "--fidelity"),
-        (["-o", "OUT/o.png", "--fidelty", "1"], "--fidelity"),
-        (["-o", "OUT/o.png", "--style-weights", "1,2"], "has 2 for 1 styles"),
-        (["-o", "OUT/o.png", "--style-weights", "a"], "no list of numbers"),
-        (["-o", "OUT/o.png", "--style-weights", "-1"], "not negative"),
+        (["-o", "OUT/o.png", "--fidelity", "1.5"], "--fidelity must be between 0 and 1"),
+        (["-o", "OUT/o.png", "--fidelity", "nan"], "--fidelity must be a number"),
+        (["-o", "OUT/o.png", "--fidelity", "much"], "--fidelity takes a number in 0..1"),
+        (["-o", "OUT/o.png", "--fidelty", "1"], "did you mean --fidelity?"),
+        (["-o", "OUT/o.png", "--style-weights", "1,2"], "2 style weights for 1 styles"),
+        (["-o", "OUT/o.png", "--style-weights", "a"], "--style-weights 'a' is not a list of numbers"),
+        (["-o", "OUT/o.png", "--style-weights", "-1"], "at least 0"),
         (["-o", "OUT/o.png", "--size", "0"], "--size must be at least 1"),
+        (["-o", "OUT/o.png", "--size", "big"], "--size takes pixels, one number: 512"),
         (["-o", "OUT/o.png", "--style-size", "-3"], "--style-size must be at least 1"),
-        (["-o", "OUT/o.png", "--quality", "101"], "--quality must be at most 100"),
+        (["-o", "OUT/o.png", "--quality", "101"], "--quality must be between 1 and 100"),
         (["-o", "OUT/o.png", "--seed", "-1"], "--seed must be at least 0"),
         (["-o", "OUT/o.png", "--size", "9999999"], "--max-pixels"),
         (["-o", "OUT/o.jpg", "--background", "whiet"], "whiet"),
         (["-o", "OUT/o.png", "--max-pixels", "100"], "above the limit"),
         (["-o", "-", "--json"], "both write to stdout"),
-        ([], "--output"),
+        (["-o", "OUT/o.png", "--device", "cuda:x"], "--device"),
+        (["-o", "OUT/o.png", "--zebra", "1"], "is not an option of stylize: see quantart stylize --help"),
+        (["-o", "OUT/o.png", "--steps", "1"], "--steps is an option of gatys; see quantart stylize --help"),
+        ([], "--output is missing. Usage: quantart stylize [OPTIONS] CONTENT STYLE..."),
     ],
 )
 def test_mistaken_options_are_one_line_and_status_2(run, content_file, style_file, tmp_path, arguments, message):
@@ -174,11 +180,50 @@ def test_mistaken_options_are_one_line_and_status_2(run, content_file, style_fil
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_unknown_commands_get_the_nearest(run):
-    status, _, err = run("stylise")
-    assert status == 2
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("stylise",), "stylise is not a command: did you mean stylize?"),
+        (("photo.jpg", "style.jpg"), "did you mean quantart stylize photo.jpg …?"),
+        (("xyzzy",), "use one of stylize, adain, gatys, batch"),
+        (("adain", "--fidelity", "1"), "--fidelity is an option of stylize; adain has --alpha"),
+        (("gatys", "--alpha", "1"), "--alpha is an option of stylize and adain; see quantart gatys --help"),
+        (("stylize",), "CONTENT is missing. Usage: quantart stylize [OPTIONS] CONTENT STYLE..."),
+        (("stylize", "a.jpg"), "STYLE is missing"),
+    ],
+)
+def test_a_mistaken_command_line_gets_the_nearest_right_words(run, arguments, message):
+    status, out, err = run(*arguments)
+    assert (status, out) == (2, b"")
     assert err.count("\n") == 1
-    assert "stylize" in err
+    assert message in err
+
+
+def test_several_styles_are_counted_and_a_glob_of_photographs_is_refused(run, content_file, style_file, tmp_path):
+    status, _, err = run("adain", content_file, style_file, style_file, "-o", tmp_path / "o.png", *EXACT)
+    assert status == 0, err
+    assert "1 content, 2 styles: " in err
+    others = [tmp_path / f"photo{i}.png" for i in range(6)]
+    status, _, err = run("adain", content_file, *others, style_file, "-o", tmp_path / "o2.png", *EXACT)
+    assert status == 2
+    assert f"quantart batch {tmp_path} {style_file} --method adain -o FOLDER" in err
+    assert not (tmp_path / "o2.png").exists()
+
+
+def test_strength_goes_from_the_content_to_the_style(run, content_file, style_file, tmp_path):
+    outputs = []
+    for options in (("--strength", "0.3"), ("--alpha", "0.3"), ()):
+        run("adain", content_file, style_file, "-o", tmp_path / "o.png", *options, *EXACT)
+        outputs.append((tmp_path / "o.png").read_bytes())
+    assert outputs[0] == outputs[1] != outputs[2]
+
+
+def test_tiles_are_counted(run, content_file, style_file, tmp_path, monkeypatch):
+    monkeypatch.setattr("quantart_cli.cli.console._PLAIN_EVERY", 0.0)
+    status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "o.png", "--tile", "64", *EXACT)
+    assert status == 0
+    assert "Painting: encode 1/2" in err
+    assert "Painting: decode 2/2" in err
 
 
 def test_stdin_is_one_picture(run, tmp_path):
@@ -191,7 +236,7 @@ def test_a_bug_shows_its_traceback(run, monkeypatch, content_file, style_file, t
     def bug(*_, **__):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("quantart_cli.api.Model.paint", bug)
+    monkeypatch.setattr("quantart_cli.model.Model.paint", bug)
     with pytest.raises(ZeroDivisionError):
         run("adain", content_file, style_file, "-o", tmp_path / "o.png", *EXACT)
     assert not (tmp_path / "o.png").exists()
@@ -227,7 +272,7 @@ def test_ctrl_c_before_anything_is_painted_writes_nothing(run, monkeypatch, cont
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quantart_cli.api.Model", interrupt)
+    monkeypatch.setattr("quantart_cli.model.Model", interrupt)
     status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "o.png", *EXACT)
     assert status == 130
     assert "nothing was written" in err
@@ -248,3 +293,52 @@ def test_dev_null_and_pipes(content_file, style_file):
     out, err = process.communicate(timeout=90)
     assert process.returncode == 0, err
     assert json.loads(out)["output"] == os.devnull
+
+
+def closed(redirection, *arguments):
+    """Status and stdout of a command in a shell with a redirection such as ``2>&-``."""
+    command = " ".join(shlex.quote(str(part)) for part in (sys.executable, "-m", "quantart_cli", *arguments))
+    done = subprocess.run(f"{command} {redirection}", shell=True, stdout=subprocess.PIPE, timeout=120, check=False)
+    return done.returncode, done.stdout
+
+
+def test_a_closed_stderr_leaves_picture_and_json_alone(content_file, style_file, tmp_path):
+    status, out = closed("2>&-", "adain", content_file, style_file, "-o", "-", *EXACT)
+    assert status == 0
+    assert out.endswith(b"IEND\xaeB`\x82")
+    status, out = closed("2>&-", "adain", content_file, style_file, "-o", tmp_path / "o.png", "--json", *EXACT)
+    assert status == 0
+    assert json.loads(out)["output"] == str(tmp_path / "o.png")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+@pytest.mark.parametrize("arguments", [("cache", "--json"), ("--version",), ("methods",)])
+@pytest.mark.parametrize("redirection", [">/dev/full", ">&-"])
+def test_words_that_cannot_be_written_are_status_2(arguments, redirection):
+    assert closed(f"{redirection} 2>/dev/null", *arguments)[0] == 2
+
+
+def test_a_console_of_another_encoding_ends_no_command(content_file, style_file, tmp_path):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    command = [sys.executable, "-m", "quantart_cli"]
+    for arguments in (("stylize", "--help"), ("adain", content_file, style_file, "-o", tmp_path / "ö.png", *EXACT)):
+        done = subprocess.run([*command, *map(str, arguments)], env=environment, capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_signals_at_any_time_leave_nothing_behind(content_file, style_file, tmp_path, number):
+    """The first moments belong to Python itself, which shows a traceback at SIGINT."""
+    before = sorted(tmp_path.iterdir())
+    for delay in (0.3, 0.6, 1.2, 2.4):
+        process = start("gatys", content_file, style_file, "-o", tmp_path / "o.png", "--steps", "100000", *EXACT)
+        time.sleep(delay)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode in (128 + number, -number), err
+        assert "Traceback" not in err
+        if number != signal.SIGINT:
+            assert sorted(tmp_path.iterdir()) == before
+        for path in tmp_path.iterdir():  # Ctrl-C keeps the picture reached
+            if path not in before:
+                path.unlink()

@@ -78,7 +78,7 @@ def test_checkpoints_of_something_else_are_one_line(tmp_path):
     with pytest.raises(QuantArtError, match="there is no checkpoint"):
         load_state(tmp_path / "none", {})
     (tmp_path / "broken").write_bytes(b"PK" * 50)
-    with pytest.raises(QuantArtError, match="no checkpoint of quantart gatys, or damaged"):
+    with pytest.raises(QuantArtError, match="not a checkpoint of a painting, or damaged"):
         load_state(tmp_path / "broken", {})
 
 

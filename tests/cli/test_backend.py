@@ -1,16 +1,15 @@
-"""``--runtime``: the same picture from either, the reason where it cannot be, and what ``--dry-run`` says."""
+"""``--backend``: the same picture from either, the reason where it cannot compute, and what ``--dry-run`` says."""
 
 import json
-from types import SimpleNamespace
+from importlib.util import find_spec
 
 import numpy as np
 import PIL.Image
 import pytest
 
-from quantart_cli.cli import runtime as choosing
-from quantart_cli.fast import installed
+from quantart_cli import model, registry
 
-needs_openvino = pytest.mark.skipif(not installed(), reason="OpenVINO is not installed")
+needs_openvino = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
 
 
 @needs_openvino
@@ -19,10 +18,10 @@ def test_both_paint_the_same_picture(run, content_file, style_file, tmp_path, co
     painted = {}
     for runtime in ("torch", "openvino"):
         out = tmp_path / f"{runtime}.png"
-        arguments = ("--device", "cpu", "--precision", "fp32", "--runtime", runtime, "--json")
+        arguments = ("--device", "cpu", "--precision", "fp32", "--runtime", runtime, "--json")  # as it was called
         status, report, err = run(command, content_file, style_file, "-o", out, *arguments)
         assert status == 0, err
-        assert json.loads(report)["runtime"] == runtime
+        assert json.loads(report)["backend"] == runtime
         painted[runtime] = np.asarray(PIL.Image.open(out), int)
     assert np.abs(painted["torch"] - painted["openvino"]).max() <= 1
 
@@ -30,14 +29,14 @@ def test_both_paint_the_same_picture(run, content_file, style_file, tmp_path, co
 @pytest.mark.parametrize(
     ("command", "options", "sentence"),
     [
-        ("gatys", ("--runtime", "openvino"), "gatys takes gradients"),
-        ("adain", ("--runtime", "openvino", "--device", "cuda"), "it runs on the CPU, not on cuda"),
-        ("adain", ("--runtime", "openvino", "--precision", "fp16"), "use bf16 or fp32"),
-        ("adain", ("--runtime", "opnevino"), "did you mean openvino?"),
+        ("gatys", ("--backend", "openvino"), "--backend openvino: it does not compute this form of gatys: use torch"),
+        ("adain", ("--backend", "openvino", "--device", "cuda"), "it computes on the CPU, not on cuda"),
+        ("adain", ("--backend", "openvino", "--precision", "fp16"), "use bf16 or fp32"),
+        ("adain", ("--backend", "opnevino"), "did you mean openvino?"),
     ],
 )
 def test_what_it_cannot_is_said(run, content_file, style_file, tmp_path, monkeypatch, command, options, sentence):
-    monkeypatch.setattr("quantart_cli.fast.installed", lambda: True)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
     status, _, err = run(command, content_file, style_file, "-o", tmp_path / "o.png", *options)
     assert status == 2
     assert sentence in err
@@ -45,45 +44,43 @@ def test_what_it_cannot_is_said(run, content_file, style_file, tmp_path, monkeyp
 
 
 def test_without_openvino_it_is_torch_and_asking_for_it_says_how(run, content_file, style_file, tmp_path, monkeypatch):
-    monkeypatch.setattr("quantart_cli.fast.installed", lambda: False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     status, report, _ = run("adain", content_file, style_file, "-o", tmp_path / "o.png", "--json")
     assert status == 0
-    assert json.loads(report)["runtime"] == "torch"
-    status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "p.png", "--runtime", "openvino")
+    assert json.loads(report)["backend"] == "torch"
+    status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "p.png", "--backend", "openvino")
     assert status == 2
     assert "quantart-cli[fast]" in err
 
 
 @pytest.mark.parametrize(
-    ("matrices", "pixels", "options", "taken"),
+    ("amx", "pixels", "options", "taken"),
     [
         (True, 4_000_000, {}, "torch"),
         (True, 3_999_999, {}, "openvino"),
         (False, 100_000_000, {}, "openvino"),
         (True, 100_000_000, {"precision": "fp32"}, "openvino"),
-        (True, 100_000_000, {"runtime": "openvino"}, "openvino"),
+        (True, 100_000_000, {"backend": "openvino"}, "openvino"),
     ],
 )
-def test_a_large_picture_is_torchs_where_the_cpu_multiplies_matrices(monkeypatch, matrices, pixels, options, taken):
-    monkeypatch.setattr("quantart_cli.fast.installed", lambda: True)
-    monkeypatch.setattr(choosing, "_GPUS", ())
-    monkeypatch.setattr(choosing, "_has_matrices", lambda: matrices)
-    monkeypatch.setattr(choosing, "_on_openvino", lambda *_: "openvino")
-    monkeypatch.setattr("quantart_cli.api.Model", lambda *_, **__: SimpleNamespace(tileable=False))
-    values = {"runtime": "auto", "device": "cpu", "precision": "bf16", "tile": "auto", **options}
-    found = choosing.load_model("adain", values, None, print, pixels)
-    assert (found if isinstance(found, str) else "torch") == taken
+def test_a_large_picture_is_for_torch_where_the_cpu_multiplies_matrices(monkeypatch, amx, pixels, options, taken):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+    monkeypatch.setattr(model, "has_amx", lambda: amx)
+    row = registry.find("adain")
+    chosen = {"device": "cpu", "precision": "bf16", "backend": "auto", **options}
+    why = model._why_not_openvino(row, row.target, pixels=pixels, **chosen)
+    assert ("openvino" if why is None else "torch") == taken
 
 
 @needs_openvino
-def test_a_cache_that_cannot_be_written_falls_back_to_torch(run, content_file, style_file, tmp_path, monkeypatch):
+def test_without_a_cache_it_paints_and_says_so_once(run, content_file, style_file, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("QUANTART_CACHE", str(tmp_path / "file"))
     out = tmp_path / "o.png"
     status, report, err = run("adain", content_file, style_file, "-o", out, "--device", "cpu", "--json")
     assert status == 0, err
-    assert "painting with torch, not OpenVINO" in err
-    assert json.loads(report)["runtime"] == "torch"
+    assert err.count("without a cache") == 1
+    assert json.loads(report)["backend"] == "openvino"
 
 
 @pytest.mark.parametrize("command", [("stylize",), ("gatys", "--steps", "5")], ids=lambda words: words[0])

@@ -1,0 +1,104 @@
+"""What a mistake on the command line is called, and the nearest right words: one line each."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import fields
+from typing import Any
+
+from quantart_cli.cli.console import write_line
+from quantart_cli.images.names import printable
+from quantart_cli.registry import methods
+from quantart_cli.settings import Settings, rule_of
+
+_ALIKE = 0.72  # share of letters that two words must have in common, in order, for one to be a misspelling of the other
+_FEW = 3
+_EXAMPLES = {"PIXELS": ("pixels, one number", "512"), "N": ("a whole number", "3"), "X": ("a number", "0.5")}
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The word that this is probably a misspelling of; None: it is like none."""
+    found = difflib.get_close_matches(word, list(known), n=1, cutoff=_ALIKE)
+    return found[0] if found else None
+
+
+def unknown_command(args: list[str], known: list[str]) -> str:
+    """What to say of ``quantart ARGS`` where the first is not a command."""
+    given = args[0]
+    if os.path.exists(given) or re.search(r"\.\w{3,4}$", given):
+        first = next(iter(methods().values())).command_name
+        return f"{printable(given)} is not a command: did you mean quantart {first} {printable(given)} …?"
+    near = nearest(given, known)
+    guess = f"did you mean {near}?" if near else f"use one of {', '.join(known)}"
+    return f"{printable(given)} is not a command: {guess}"
+
+
+def is_help(error: Any) -> bool:
+    """Whether the error is the help, which a command without arguments shows; prints what is not printed yet."""
+    if type(error).__name__ != "NoArgsIsHelpError":
+        return False
+    if text := error.format_message().strip():
+        write_line(text)
+    return True
+
+
+def message(error: Any) -> str:
+    """One line about an error of click's parser."""
+    kind = type(error).__name__
+    if kind == "NoSuchOption":
+        return _unknown_option(error.option_name, error.ctx)
+    parameter = getattr(error, "param", None)
+    if kind == "MissingParameter" and parameter is not None:
+        return f"{_name(parameter)} is missing. {_usage(error.ctx)}"
+    if kind == "BadParameter" and parameter is not None:
+        return _bad_value(error, parameter)
+    text = " ".join(error.format_message().split())
+    return f"{text} {_usage(error.ctx)}" if kind == "UsageError" and error.ctx is not None else text
+
+
+def _unknown_option(option: str, ctx: Any) -> str:
+    known = {flag: parameter for parameter in ctx.command.params for flag in parameter.opts if flag.startswith("--")}
+    command = ctx.command.name
+    owners = [
+        method.command_name
+        for method in methods().values()
+        if method.command_name != command and option in _flags(method.settings)
+    ]
+    if owners:
+        here = next((method for method in methods().values() if method.command_name == command), None)
+        own = [] if here is None else [f"--{item.name.replace('_', '-')}" for item in fields(here.settings)]
+        has = f"{command} has {', '.join(own)}" if 0 < len(own) <= _FEW else f"see quantart {command} --help"
+        return f"{option} is an option of {' and '.join(owners)}; {has}"
+    near = nearest(option.lstrip("-"), [flag.lstrip("-") for flag in known])
+    guess = f"did you mean --{near}?" if near else f"see {ctx.command_path} --help"
+    return f"{printable(option)} is not an option of {command}: {guess}"
+
+
+def _flags(settings: type[Settings]) -> set[str]:
+    """All flags of the settings of a method."""
+    names = [name for item in fields(settings) for name in (item.name, *rule_of(item).aliases)]
+    return {f"--{name.replace('_', '-')}" for name in names}
+
+
+def _bad_value(error: Any, parameter: Any) -> str:
+    """Of a value that is not of the type of its parameter."""
+    given = re.search(r"'([^']*)'", error.message)
+    shown = f", not {printable(given[1])}" if given else ""
+    metavar = parameter.metavar or ""
+    other = f"a number in {metavar}" if ".." in metavar else metavar or "a value"
+    wanted, example = _EXAMPLES.get(metavar, (other, ""))
+    return f"{_name(parameter)} takes {wanted}{f': {example}' if example else ''}{shown}"
+
+
+def _name(parameter: Any) -> str:
+    """The flag of an option, the name of an argument."""
+    long = [flag for flag in parameter.opts if flag.startswith("--")]
+    return long[0] if long else str(parameter.metavar or parameter.name).upper()
+
+
+def _usage(ctx: Any) -> str:
+    """The usage line: ``Usage: quantart stylize [OPTIONS] CONTENT STYLE...``"""
+    return " ".join(ctx.get_usage().split()) if ctx is not None else ""

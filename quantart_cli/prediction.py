@@ -1,0 +1,144 @@
+"""What painting a picture will take, predicted without painting it. Imports torch only if the model does."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from dataclasses import dataclass, replace
+
+from quantart_cli.images import Picture
+from quantart_cli.memory import (
+    HALO,
+    WIDE_HALO,
+    choose_tile,
+    choose_tile_to_optimise,
+    needed_in_tiles,
+    needed_to_optimise,
+)
+from quantart_cli.methods.base import WholePicture
+from quantart_cli.model import Model, Style
+from quantart_cli.settings import Settings, parse_tile
+from quantart_cli.tiling import GRAIN, Tile, Tiler
+
+# Long side of the sample in pixels; of methods that are slow a pixel, the second.
+_SAMPLE, _SLOW_SAMPLE = 512, 256
+_TILED_STEPS = 1.5  # an optimisation in tiles encodes each picture once more
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What painting will take.
+
+    Attributes:
+        bytes: memory at the peak, the program and its networks included; of the GPU where there is one.
+        seconds: from the picture read to the picture painted.
+        tile: side of the tiles in pixels; None: the whole picture.
+    """
+
+    bytes: int
+    seconds: float
+    tile: int | None
+
+
+def predict(
+    model: Model,
+    content: Picture,
+    style: Style,
+    settings: Settings,
+    tile: str | int | None = "auto",
+    preserve_color: str = "none",
+) -> Prediction:
+    """Predict memory by the tables of memory.py, and time by painting a sample from the middle of the picture.
+
+    Args:
+        model: the model that will paint.
+        content: the picture, at the size to be painted.
+        style: encoded by the model.
+        settings: of the method.
+        tile: as :func:`quantart_cli.settings.parse_tile` takes it.
+        preserve_color: as of :meth:`quantart_cli.model.Model.paint`.
+    """
+    parsed = parse_tile(tile)
+    side, peak = _tile_and_bytes(model, content, parsed)
+    if not model.caches() or preserve_color == "match":  # the style is encoded when painting
+        peak = max(peak, *(_bytes_to_encode(model, picture) for picture in style.pictures))
+    slow = model.optimises or model.changes_with_tiles
+    sample = _middle(content, _SLOW_SAMPLE if slow else _SAMPLE)
+    size, sample_size = (content.height, content.width), (sample.height, sample.width)
+    if model.optimises:
+        few = model.program.sample_settings(settings)
+        seconds = _seconds(model, sample, style, few) / model.program.pixels_of_work(sample_size, few)
+        seconds *= model.program.pixels_of_work(size, settings)
+        if side is not None and side < max(size):
+            seconds *= _TILED_STEPS * _overhead(size, side, WIDE_HALO)
+        return Prediction(_resident(model.spec.kind) + peak, seconds, side)
+    first = _seconds(model, sample, style, settings)
+    second = _seconds(model, sample, style, settings)  # the first prepares everything for its size
+    seconds = second * _work(model, size, settings) / _work(model, sample_size, settings)
+    seconds *= _overhead(size, side, HALO[model.network])
+    if model.changes_with_tiles:  # its styles are encoded with the first picture
+        seconds += max(0.0, first - second)
+    return Prediction(_resident(model.spec.kind) + peak, seconds, side)
+
+
+def _work(model: Model, size: tuple[int, int], settings: Settings) -> float:
+    if isinstance(model.program, WholePicture):
+        return float(size[0] * size[1])
+    work: float = model.program.pixels_of_work(size, settings)
+    return work
+
+
+def _tile_and_bytes(model: Model, picture: Picture, tile: int | str | None) -> tuple[int | None, int]:
+    """The side of the tiles of the content, and the peak of painting it."""
+    width, height = picture.size
+    if model.optimises:
+        side = choose_tile_to_optimise(width, height, tile, model.spec)
+        return side, needed_to_optimise(width, height, side, model.spec)
+    side = choose_tile(width, height, tile, model.spec, model.network)
+    return side, needed_in_tiles(width, height, side, model.spec, model.network)
+
+
+def _bytes_to_encode(model: Model, picture: Picture) -> int:
+    width, height = picture.size
+    side = choose_tile(width, height, "auto", model.spec, model.network)
+    return needed_in_tiles(width, height, side, model.spec, model.network)
+
+
+def _seconds(model: Model, sample: Picture, style: Style, settings: Settings) -> float:
+    start = time.perf_counter()
+    model.paint(sample, style, settings)
+    return time.perf_counter() - start
+
+
+def _middle(content: Picture, side: int) -> Picture:
+    top, left = (max(0, (length - side) // 2) for length in (content.height, content.width))
+    part = (slice(top, top + side), slice(left, left + side))
+    return replace(content, rgb=content.rgb[part].copy(), alpha=None)
+
+
+def _overhead(size: tuple[int, int], side: int | None, halo: int) -> float:
+    """Pixels computed, the halos of the tiles included, over the pixels of the picture."""
+    height, width = size
+    pixels = 0
+
+    def add(tile: Tile) -> None:
+        nonlocal pixels
+        outer = tile.grown(halo, height, width, GRAIN)
+        pixels += outer.height * outer.width
+
+    Tiler(side).run(height, width, add)
+    return pixels / (height * width)
+
+
+def _resident(kind: str) -> int:
+    """Bytes in use now: of the GPU by torch, else of this process."""
+    if kind == "cuda":
+        return int(sys.modules["torch"].cuda.memory_allocated())
+    with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) * 1024
+    with contextlib.suppress(ImportError):  # neither is on Windows, where the program itself is left out
+        import resource
+
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return 0
