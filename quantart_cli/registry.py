@@ -114,6 +114,7 @@ More of the style's distribution than means and deviations: --transfer efdm or -
         name="wct",
         summary="Paint a picture by the covariances of features (whitening and colouring).",
         paper="Li et al. 2017",
+        good_for="colours and textures close to the painting, fast",
         settings=WCTSettings,
         target="quantart_cli.methods.wct:WCT",
         weights={"vgg": "vgg19-normalised", "decoder": "adain-decoder"},
@@ -127,12 +128,13 @@ quantart wct photo.jpg painting.jpg -o out.png --alpha 0.7""",
         name="swap",
         summary="Paint a picture with the most similar patches of the painting (style swap).",
         paper="Chen and Schmidt 2016",
+        good_for="pieces of the painting, shapes less clear",
         settings=SwapSettings,
         target="quantart_cli.methods.swap:Swap",
         weights={"vgg": "vgg19-normalised", "decoder": "adain-decoder"},
         models={"adain-decoder": None},
-        help="""Any style. Every piece of the picture is one of the painting, averaged where they overlap. The time grows
-with the sizes of both pictures: a small --style-size is quicker.
+        help="""Any style. Every piece of the picture is one of the painting, averaged where they overlap. The time
+grows with the sizes of both pictures: a small --style-size is quicker.
 
 quantart swap photo.jpg painting.jpg -o out.png --patch 5""",
     ),
@@ -140,6 +142,7 @@ quantart swap photo.jpg painting.jpg -o out.png --patch 5""",
         name="sanet",
         summary="Paint a picture by attention to the positions of the painting (SANet).",
         paper="Park and Lee 2019",
+        good_for="patterns of the painting where they fit the content",
         settings=SANetSettings,
         target="quantart_cli.methods.sanet:SANet",
         weights={"vgg": "vgg19-normalised", "sanet": "sanet"},

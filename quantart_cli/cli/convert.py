@@ -27,7 +27,7 @@ def convert(
     checkpoint: Annotated[
         list[str],
         typer.Argument(
-            metavar="CHECKPOINT...",
+            metavar="CHECKPOINT",
             help="A .pth, .pt, .ckpt, .bin or .safetensors file; several where the networks of one model are published "
             "in files of their own.",
         ),

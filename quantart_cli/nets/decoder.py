@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 from typing import ClassVar
 
 import torch
@@ -47,10 +48,10 @@ class Decoder(nn.Module):
 
         Computed in the dtype of the weights, returned as float32.
         """
-        x = z.to(self.conv4_1.weight.dtype).contiguous(memory_format=torch.channels_last)
+        x = z.to(next(self.parameters()).dtype).contiguous(memory_format=torch.channels_last)
         for name, _, fan_out in _CONVOLUTIONS:
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
-            x = convolution(self.get_submodule(name), x, relu=fan_out != 3)
+            x = convolution(cast(nn.Conv2d, self.get_submodule(name)), x, relu=fan_out != 3)
             if name in _UPSAMPLE_AFTER:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
         return x.float()
