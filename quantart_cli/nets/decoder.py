@@ -48,7 +48,7 @@ class Decoder(nn.Module):
 
         Computed in the dtype of the weights, returned as float32.
         """
-        x = z.to(next(self.parameters()).dtype).contiguous(memory_format=torch.channels_last)
+        x = z.to(cast(nn.Conv2d, self.conv4_1).weight.dtype).contiguous(memory_format=torch.channels_last)
         for name, _, fan_out in _CONVOLUTIONS:
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
             x = convolution(cast(nn.Conv2d, self.get_submodule(name)), x, relu=fan_out != 3)
