@@ -24,6 +24,7 @@ import numpy as np
 import PIL.Image
 
 from quantart_cli import registry, style_cache
+from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.checkpoints.models import ModelFile, embedded_model, find_model
 from quantart_cli.color import keep_chroma, match_color
 from quantart_cli.device import DeviceSpec, choose_device, has_amx, may_have_gpu
@@ -120,7 +121,7 @@ def load(
     row = registry.find(method)
     check_choice("backend", backend, BACKENDS)
     file = model if isinstance(model, ModelFile) or model is None else _find(row, os.fspath(model), download)
-    files, given = files_of(row, file)
+    files, given = files_of(row, file, download)
     target = row.target_for(None if file is None else file.kind)
     if backend != "torch":
         why = _why_not_openvino(row, target, device, precision, backend, pixels)
@@ -143,17 +144,28 @@ def _find(row: Method, model: str, download: bool) -> ModelFile:
     return find_model(model, tuple(row.models), download=download)
 
 
-def files_of(row: Method, model: ModelFile | None = None) -> tuple[dict[str, ModelFile], tuple[str, ...]]:
+def _own(row: Method, name: str, download: bool) -> ModelFile:
+    """Weights that a row names: they come with quantart, or are downloaded."""
+    return embedded_model(name) if artefact(name).embedded is not None else _find(row, name, download)
+
+
+def files_of(
+    row: Method, model: ModelFile | None = None, download: bool = False
+) -> tuple[dict[str, ModelFile], tuple[str, ...]]:
     """The weights of a method by part, and the parts that a person gave.
 
     Args:
         row: the method.
         model: replaces the weights of its kind; a kind that no part has replaces all of them, as the part "model".
+        download: download weights that are not here.
+
+    Raises:
+        QuantArtError: weights are not here; how to get them is said.
     """
     if model is not None and model.kind not in row.weights.values():
         return {"model": model}, ("model",)
     given = tuple(part for part, name in row.weights.items() if model is not None and model.kind == name)
-    files = {part: embedded_model(name) for part, name in row.weights.items() if part not in given}
+    files = {part: _own(row, name, download) for part, name in row.weights.items() if part not in given}
     return {**files, **{part: model for part in given if model is not None}}, given
 
 

@@ -14,6 +14,9 @@ from quantart_cli.errors import QuantArtError, suggest
 from quantart_cli.methods.adain import AdaINSettings
 from quantart_cli.methods.gatys_settings import GatysSettings
 from quantart_cli.methods.quantart import QuantArtSettings
+from quantart_cli.methods.sanet import SANetSettings
+from quantart_cli.methods.swap import SwapSettings
+from quantart_cli.methods.wct import WCTSettings
 from quantart_cli.settings import Settings
 
 
@@ -103,7 +106,53 @@ quantart stylize photo.jpg painting.jpg -o out.png --fidelity 0.7""",
         backends=("torch", "openvino"),
         help="""Fast, any style.
 
-quantart adain photo.jpg painting.jpg -o out.png --alpha 0.8""",
+quantart adain photo.jpg painting.jpg -o out.png --alpha 0.8
+
+More of the style's distribution than means and deviations: --transfer efdm or --transfer wct.""",
+    ),
+    Method(
+        name="wct",
+        summary="Paint a picture by the covariances of features (whitening and colouring).",
+        paper="Li et al. 2017",
+        good_for="colours and textures close to the painting, fast",
+        settings=WCTSettings,
+        target="quantart_cli.methods.wct:WCT",
+        weights={"vgg": "vgg19-normalised", "decoder": "adain-decoder"},
+        models={"adain-decoder": None},
+        backends=("torch", "openvino"),
+        help="""Fast, any style. Colours and textures are closer to the style than with adain, shapes less clear.
+
+quantart wct photo.jpg painting.jpg -o out.png --alpha 0.7""",
+    ),
+    Method(
+        name="swap",
+        summary="Paint a picture with the most similar patches of the painting (style swap).",
+        paper="Chen and Schmidt 2016",
+        good_for="pieces of the painting, shapes less clear",
+        settings=SwapSettings,
+        target="quantart_cli.methods.swap:Swap",
+        weights={"vgg": "vgg19-normalised", "decoder": "adain-decoder"},
+        models={"adain-decoder": None},
+        help="""Any style. Every piece of the picture is one of the painting, averaged where they overlap. The time
+grows with the sizes of both pictures: a small --style-size is quicker.
+
+quantart swap photo.jpg painting.jpg -o out.png --patch 5""",
+    ),
+    Method(
+        name="sanet",
+        summary="Paint a picture by attention to the positions of the painting (SANet).",
+        paper="Park and Lee 2019",
+        good_for="patterns of the painting where they fit the content",
+        settings=SANetSettings,
+        target="quantart_cli.methods.sanet:SANet",
+        weights={"vgg": "vgg19-normalised", "sanet": "sanet"},
+        models={"sanet": None},
+        help="""Any style, in one pass. The weights, 32 MB, do not come with quantart: get the authors' two files and
+convert them.
+
+quantart convert transformer_iter_500000.pth decoder_iter_500000.pth -o sanet.safetensors
+
+quantart sanet photo.jpg painting.jpg -o out.png --model sanet.safetensors""",
     ),
     Method(
         name="gatys",

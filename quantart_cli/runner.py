@@ -12,7 +12,7 @@ happens at the true borders of the picture only. So the tiles do not change the 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -118,6 +118,11 @@ class Image:
         )
         return np.stack([rows[:, part].mean(1) for part in _areas(rows.shape[1], width)], axis=1) / np.float32(255)
 
+    def visible(self, stride: int) -> np.ndarray | None:
+        """Which positions of features are mostly opaque, (h, w) bool, at least one; None: all."""
+        weight = self.weight(stride)
+        return None if weight is None else weight >= min(0.5, float(weight.max()))
+
 
 class Runner:
     """Runs stages over the tiles of pictures.
@@ -183,6 +188,41 @@ class Runner:
         columns = source.size[1]
         rows = self.backend.numpy(source.values[0][:, places // columns, places % columns][None])
         return MapOf(self.backend.to_map(np.ascontiguousarray(rows)), source.stride)
+
+    def change_channels(
+        self, z: MapOf, change: Callable[[np.ndarray, slice], np.ndarray], at_a_time: int = 32
+    ) -> MapOf:
+        """A new map, computed by numpy: for what needs all positions of a channel at once, such as ranks.
+
+        Args:
+            z: a map, (1, C, h, w).
+            change: called with (c, h·w) float32 and the channels these are; returns as many numbers.
+            at_a_time: c, for the memory.
+
+        Returns:
+            a map of the same size and type.
+        """
+        channels, (height, width) = z.values.shape[1], z.size
+        found = self.backend.allocate(z.values, height, width)
+        for first in range(0, channels, at_a_time):
+            part = slice(first, min(first + at_a_time, channels))
+            values = self.backend.numpy(z.values[:, part]).reshape(-1, height * width)
+            changed = change(values, part).reshape(1, -1, height, width)
+            found[:, part] = self.backend.to_map(np.ascontiguousarray(changed, np.float32))
+        return MapOf(found, z.stride)
+
+    def mean_of(self, maps: Sequence[MapOf], weights: Sequence[float]) -> MapOf:
+        """The weighted mean of maps of one size; weights sum to 1."""
+        if len(maps) == 1:
+            return maps[0]
+
+        def mix(values: np.ndarray, part: slice) -> np.ndarray:
+            total = values * np.float32(weights[0])
+            for each, weight in zip(maps[1:], weights[1:], strict=True):
+                total += self.backend.numpy(each.values[:, part]).reshape(total.shape) * np.float32(weight)
+            return total
+
+        return self.change_channels(maps[0], mix)
 
 
 class _Run:

@@ -40,10 +40,15 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Summed:
-    """Output of a stage: moments of a tile, merged over tiles into :class:`Moments`.
+    """Output of a stage: moments of a tile, merged over tiles into :class:`Moments` or :class:`Covariance`.
 
     The network returns (3, C) float32: the weight, the mean, and the sum of squared deviations (nets/statistics.py).
+
+    Attributes:
+        products: it returns (2 + C, C) instead, with the sums of products of the deviations of each two channels.
     """
+
+    products: bool = False
 
 
 Output = Map | Pixels | Summed
@@ -56,8 +61,8 @@ class Stage:
     Attributes:
         name: in messages and in the cache.
         net: ``"module:Class"`` of the network. Its class attribute ``parts`` has the classes of the networks it is
-            built from, by part; its ``forward`` takes the inputs in the order of ``maps``, ``whole`` and ``scalars``, and
-            returns the outputs as a tuple.
+            built from, by part; its ``forward`` takes the inputs in the order of ``maps``, ``whole`` and ``scalars``,
+            and returns the outputs as a tuple.
         parts: names of those networks.
         maps: inputs that are cut into tiles, with their stride and their channels. ``image`` is (1, 3, h, w) float32 in
             [0, 1]; ``weight`` is (1, 1, h, w), the opacity inside the tile and 0 in its halo.
@@ -114,8 +119,16 @@ class Moments:
     @staticmethod
     def lerp(parts: list[Moments], weights: list[float]) -> Moments:
         """The weighted mean of several: AdaIN is linear in mean and std, so this interpolates its results exactly."""
-        pairs = list(zip(np.float32(weights), parts, strict=True))
+        pairs = list(zip(np.array(weights, np.float32), parts, strict=True))
         return Moments(sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs))
+
+
+@dataclass(frozen=True)
+class Covariance:
+    """Mean (C,) and unbiased covariance (C, C) of channels over positions, float64."""
+
+    mean: np.ndarray
+    matrix: np.ndarray
 
 
 class Sums:
@@ -124,20 +137,24 @@ class Sums:
     def __init__(self) -> None:
         self.weight = 0.0
         self.mean = np.zeros(1)  # becomes (C,)
-        self.squares = np.zeros(1)
+        self.squares = np.zeros((1, 1))  # becomes (1, C), or (C, C) with products
 
     def add(self, part: np.ndarray) -> None:
-        """What a network returned, (3, C): see :class:`Summed`."""
+        """What a network returned, (3, C) or (2 + C, C): see :class:`Summed`."""
         part = part.astype(np.float64)
         weight = part[0, 0]
         if weight <= 0:
             return
         total = self.weight + weight
         delta = part[1] - self.mean
+        between = delta[None] ** 2 if len(part) == 3 else np.outer(delta, delta)
         self.mean = self.mean + delta * (weight / total)
-        self.squares = self.squares + part[2] + delta**2 * (self.weight * weight / total)
+        self.squares = self.squares + part[2:] + between * (self.weight * weight / total)
         self.weight = total
 
-    def result(self) -> Moments:
+    def result(self) -> Moments | Covariance:
         """Of all that was added."""
-        return Moments.of(self.mean, self.squares / max(self.weight - 1, 0.5))
+        variance = self.squares / max(self.weight - 1, 0.5)
+        if len(variance) == 1:
+            return Moments.of(self.mean, variance[0])
+        return Covariance(self.mean, variance)

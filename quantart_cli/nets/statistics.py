@@ -24,6 +24,19 @@ def moments(z: Tensor, weight: Tensor) -> Tensor:
     return torch.stack([total.expand_as(mean), mean, squares])
 
 
+def products(z: Tensor, weight: Tensor) -> Tensor:
+    """Mean and products of deviations, for a covariance; arguments as of :func:`moments`.
+
+    Returns:
+        (2 + C, C) float32: the total weight in every column, the mean, and the sums of products of the deviations.
+    """
+    rows, w = z[0].flatten(1).float(), weight.flatten()  # (C, n), (n,)
+    total = w.sum()
+    mean = rows @ w / total.clamp(min=1e-6)
+    centred = rows - mean[:, None]
+    return torch.cat([total.expand_as(mean)[None], mean[None], (centred * w) @ centred.T])
+
+
 def moments_of_linear(x: Tensor, weight: Tensor, matrix: Tensor, bias: Tensor) -> Tensor:
     """Moments of matrix · x + bias, from the products of x: cheaper where x has fewer channels.
 

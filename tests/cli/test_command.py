@@ -46,6 +46,9 @@ class ToySettings(Settings):
 class Toy(AdaIN):
     """AdaIN by another name."""
 
+    def style_kind(self, settings):
+        return "moments"
+
     def paint(self, run, content, style, settings):
         from quantart_cli.methods.adain import AdaINSettings
 

@@ -1,0 +1,154 @@
+"""Every method of the registry whose weights are here, with the pictures that break things."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+import PIL.Image
+import pytest
+
+import quantart_cli as quantart
+from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.base import FeedForward, Optimising
+from quantart_cli.registry import methods
+from quantart_cli.settings import rule_of
+from tests.conftest import scene
+
+FEW_STEPS = {"steps": 2}
+
+
+def _forms() -> list[tuple[str, dict[str, object]]]:
+    """Methods, and each choice of those settings that choose between computations."""
+    forms: list[tuple[str, dict[str, object]]] = []
+    for name, row in methods().items():
+        forms.append((name, {}))
+        for item in fields(row.settings):
+            if item.name in ("transfer", "codebook"):
+                choices = rule_of(item).choices or ()
+                forms += [(name, {item.name: choice}) for choice in choices if choice not in ("auto", item.default)]
+    return forms
+
+
+FORMS = _forms()
+NAMES = [" ".join([name, *map(str, settings.values())]) for name, settings in FORMS]
+
+
+@pytest.fixture(scope="module")
+def load():
+    """A method in float32 on the CPU, loaded once; skipped where its weights are not here."""
+    loaded = {}
+
+    def get(name, settings):
+        if name not in loaded:
+            try:
+                loaded[name] = quantart.load(name, device="cpu", precision="fp32", backend="torch")
+            except QuantArtError as error:
+                loaded[name] = error
+        found = loaded[name]
+        if isinstance(found, QuantArtError):
+            assert "\n" not in str(found)
+            pytest.skip(str(found))
+        known = {item.name for item in fields(found.method.settings)}
+        return found, {**settings, **{key: value for key, value in FEW_STEPS.items() if key in known}}
+
+    return get
+
+
+def rgba(width, height, seed=0):
+    """A picture with a transparent corner and a soft edge."""
+    alpha = np.full((height, width, 1), 255, np.uint8)
+    alpha[: height // 2, : width // 2] = 0
+    alpha[: height // 2, width // 2] = 128
+    return np.concatenate([scene(width, height, seed), alpha], axis=2)
+
+
+def flat(width, height, value=90):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+CONTENT, STYLE = scene(48, 40, 1), scene(40, 48, 2)
+PAIRS = {
+    "usual": (CONTENT, STYLE),
+    "grey": (CONTENT[:, :, 0], STYLE[:, :, 1]),
+    "transparent": (rgba(48, 40, 1), rgba(40, 48, 2)),
+    "invisible": (np.zeros((20, 24, 4), np.uint8), np.zeros((24, 20, 4), np.uint8)),
+    "odd": (scene(37, 51, 1), scene(29, 33, 2)),
+    "one pixel": (scene(1, 1, 1), scene(1, 1, 2)),
+    "line": (scene(1, 40, 1), scene(40, 1, 2)),
+    "style smaller than a patch": (CONTENT, scene(3, 5, 2)),
+    "constant content": (flat(40, 32), STYLE),
+    "constant style": (CONTENT, flat(32, 40)),
+    "both constant": (flat(40, 32), flat(32, 40, 200)),
+    "black and white": (flat(40, 32, 0), flat(32, 40, 255)),
+    "content is the style": (CONTENT, CONTENT),
+}
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+@pytest.mark.parametrize(("name", "settings"), FORMS, ids=NAMES)
+def test_any_picture(load, name, settings, pair):
+    """Every picture is painted at its size."""
+    model, settings = load(name, settings)
+    content, style = PAIRS[pair]
+    painted = model.stylize(content, style, **settings)
+    assert painted.size == (content.shape[1], content.shape[0])
+    assert painted.mode == ("RGBA" if content.ndim == 3 and content.shape[2] == 4 else "RGB")
+    pixels = np.asarray(painted)
+    if pair == "transparent":
+        assert np.array_equal(pixels[:, :, 3], content[:, :, 3])
+    if pair == "usual":
+        assert pixels[:, :, :3].std() > 10
+    if pair == "both constant":
+        assert pixels[8:-8, 8:-8].std(axis=(0, 1)).max() < 12
+
+
+@pytest.mark.parametrize(("name", "settings"), FORMS, ids=NAMES)
+def test_tiles_do_not_change_the_picture(load, name, settings):
+    """Of feed-forward methods: their stages are exact."""
+    model, settings = load(name, settings)
+    if not isinstance(model.program, FeedForward):
+        pytest.skip("not a feed-forward method")
+    content = rgba(150, 90, 1)
+    style = model.encode_style(STYLE, settings=model.method.settings.of(settings))
+    whole, tiled = (
+        np.int16(model.stylize(content, style, tile=tile, **settings).convert("RGB")) for tile in ("none", 64)
+    )
+    difference = np.abs(whole - tiled)
+    assert difference.mean() < 0.02
+    # Rounding may exchange ranks or matches that are nearly equal.
+    assert difference.max() <= 1 or (difference > 1).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("name", "settings"), FORMS, ids=NAMES)
+def test_several_styles(load, name, settings):
+    """A style of weight 0 changes nothing; equal weights differ from either."""
+    model, settings = load(name, settings)
+    second = scene(56, 32, 3)
+    alone, silent, both = (
+        np.int16(model.stylize(CONTENT, model.encode_style(styles, weights=weights), **settings))
+        for styles, weights in (([STYLE], None), ([STYLE, second], [1, 0]), ([STYLE, second], None))
+    )
+    if not isinstance(model.program, Optimising):
+        # Not equal: QuantArt's candidates depend on the number of entries.
+        assert np.abs(alone - silent).mean() < 0.5 * np.abs(alone - both).mean()
+    assert np.abs(alone - both).max() > 1
+
+
+@pytest.mark.parametrize(("name", "settings"), FORMS, ids=NAMES)
+def test_without_strength_the_style_does_not_matter(load, name, settings):
+    """The setting that a method calls its strength goes from the content to the full style."""
+    model, settings = load(name, settings)
+    strength = model.method.settings.STRENGTH
+    if strength is None:
+        pytest.skip("no strength")
+    first, second = (
+        np.int16(model.stylize(CONTENT, style, **settings, **{strength: 0.0})) for style in (STYLE, flat(40, 40))
+    )
+    assert np.abs(first - second).max() <= 1
+
+
+def test_pictures_come_as_any_type(load):
+    model, settings = load("adain", {})
+    first = model.stylize(PIL.Image.fromarray(CONTENT), PIL.Image.fromarray(STYLE), **settings)
+    assert np.array_equal(np.asarray(first), np.asarray(model.stylize(CONTENT, STYLE, **settings)))
