@@ -56,8 +56,8 @@ class Stage:
     Attributes:
         name: in messages and in the cache.
         net: ``"module:Class"`` of the network. Its class attribute ``parts`` has the classes of the networks it is
-            built from, by part; its ``forward`` takes the inputs in the order of ``maps``, ``whole`` and ``scalars``, and
-            returns the outputs as a tuple.
+            built from, by part; its ``forward`` takes the inputs in the order of ``maps``, ``whole`` and ``scalars``,
+            and returns the outputs as a tuple.
         parts: names of those networks.
         maps: inputs that are cut into tiles, with their stride and their channels. ``image`` is (1, 3, h, w) float32 in
             [0, 1]; ``weight`` is (1, 1, h, w), the opacity inside the tile and 0 in its halo.
@@ -114,8 +114,9 @@ class Moments:
     @staticmethod
     def lerp(parts: list[Moments], weights: list[float]) -> Moments:
         """The weighted mean of several: AdaIN is linear in mean and std, so this interpolates its results exactly."""
-        pairs = list(zip(np.float32(weights), parts, strict=True))
-        return Moments(sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs))
+        pairs = list(zip(np.array(weights, np.float32), parts, strict=True))
+        mean, std = sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs)
+        return Moments(np.asarray(mean), np.asarray(std))
 
 
 class Sums:

@@ -43,7 +43,7 @@ from quantart_cli.methods.base import FeedForward, adain
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, parse_brush
 from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
-from quantart_cli.stages import EPSILON, Map, Moments, Pixels, Stage, Summed
+from quantart_cli.stages import EPSILON, Map, Moments, Output, Pixels, Stage, Summed
 
 CODEBOOKS = ("auto", "style", "art")
 _CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
@@ -87,7 +87,7 @@ class QuantArtSettings(Settings):
     )
 
 
-_FEATURES = {"z": Map(8), "x3": Map(8), "x2": Map(8), "m4": Summed(), "m3": Summed(), "m2": Summed()}
+_FEATURES: dict[str, Output] = {"z": Map(8), "x3": Map(8), "x2": Map(8), "m4": Summed(), "m3": Summed(), "m2": Summed()}
 _KEY_MAPS = {"z": (8, 512), "x3": (8, 256), "x2": (8, 128)}
 ENCODE_CONTENT = Stage(
     "encode-content",
@@ -220,7 +220,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         found = run(ENCODE_STYLE, style)
         places = _places(found["z"].size, style.weight(8))
         mean, scale = _standardisation(found)
-        chosen = {name: run.select(found[name], places) for name in _KEY_MAPS}
+        chosen: dict[str, Any] = {name: run.select(found[name], places) for name in _KEY_MAPS}
         of_places = run(STYLE_KEYS, **chosen, mean=mean, scale=scale)
         keys, hubness = (run.backend.numpy(of_places[name].values) for name in ("keys", "hubness"))
         return StyleEntries(
@@ -346,9 +346,11 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
         top += height + 2
     # In random order: the matching takes a candidate from each quarter of the entries.
     order = np.random.default_rng(0).permutation(sum(map(len, places)))
-    maps = [_stacked(backend, [getattr(style, name) for style, _ in used]) for name in ("values", "s3", "s2")]
+    values, s3, s2 = (_stacked(backend, [getattr(style, name) for style, _ in used]) for name in ("values", "s3", "s2"))
     return StyleEntries(
-        *maps,
+        values,
+        s3,
+        s2,
         np.concatenate(places)[order].astype(np.int32),
         np.ascontiguousarray(np.concatenate([style.keys for style, _ in used], axis=1)[:, order]),
         np.concatenate(penalties)[order].astype(np.float32),

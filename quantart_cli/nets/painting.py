@@ -120,8 +120,8 @@ class Matcher(nn.Module):
             places: (m,) int32, where each entry is in the style, in row order.
 
         Returns:
-            the places of the entries, best first, (1, 4, h, w) int32, and their weights, (1, 4, h, w) float32, which sum
-            to 1. The candidates are the best of each quarter of the entries.
+            the places of the entries, best first, (1, 4, h, w) int32, and their weights, (1, 4, h, w) float32, which
+            sum to 1. The candidates are the best of each quarter of the entries.
         """
         rows = keys(self.project, z, x3, x2, mean, scale)
         best, similarity = [], []
