@@ -15,7 +15,6 @@ import torch
 import quantart_cli as quantart
 from quantart_cli.backends.torch_backend import TorchBackend
 from quantart_cli.checkpoints.convert import convert
-from quantart_cli.backends.torch_backend import TorchBackend
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import embedded_model
 from quantart_cli.device import DeviceSpec

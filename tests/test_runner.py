@@ -1,4 +1,6 @@
-"""The runner with stages made for the test: halos, weights, sums, maps of several strides, and numbers that overflow."""
+"""The runner with stages made for the test: halos, weights, sums, maps of several strides, and an overflow."""
+
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from tests.conftest import EXACT, scene
 class Measure(nn.Module):
     """A mean over 11 × 11 pixels, its average over 4 and over 16 pixels, and moments."""
 
-    parts: dict[str, type[nn.Module]] = {}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
 
     def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         blurred = F.conv2d(F.pad(image, (5, 5, 5, 5), mode="reflect"), torch.full((3, 1, 11, 11), 1 / 121), groups=3)
@@ -28,7 +30,7 @@ class Measure(nn.Module):
 class Paint(nn.Module):
     """A weighted sum of three maps of different strides, a colour, and a number."""
 
-    parts: dict[str, type[nn.Module]] = {}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
 
     def forward(self, x1: Tensor, x4: Tensor, x16: Tensor, colour: Tensor, amount: float) -> tuple[Tensor]:
         size = x1.shape[2:]
@@ -39,7 +41,7 @@ class Paint(nn.Module):
 class Rounded(nn.Module):
     """A map of stride 2 that ends at a multiple of 8 pixels, as pooling that rounds up asks for."""
 
-    parts: dict[str, type[nn.Module]] = {}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
 
     def forward(self, image: Tensor) -> tuple[Tensor]:
         height, width = image.shape[2:]
@@ -50,7 +52,7 @@ class Rounded(nn.Module):
 class Broken(nn.Module):
     """Returns what overflowed."""
 
-    parts: dict[str, type[nn.Module]] = {}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
 
     def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         return moments(image, weight * torch.inf), image / 0

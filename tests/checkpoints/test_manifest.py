@@ -3,6 +3,7 @@
 import hashlib
 
 import pytest
+from quantart_cli.engine.build import METHODS
 
 from quantart_cli.checkpoints.layouts import KINDS
 from quantart_cli.checkpoints.manifest import (
@@ -15,7 +16,6 @@ from quantart_cli.checkpoints.manifest import (
     read_manifest,
     weights_folder,
 )
-from quantart_cli.engine.build import METHODS
 from quantart_cli.errors import QuantArtError
 from tests.checkpoints.servers import entry, hub_carrier, index_carrier
 
