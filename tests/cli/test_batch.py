@@ -415,7 +415,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(run, photos, tmp_pat
     [
         (("--method", "gattys"), "did you mean gatys?"),
         (("--steps", "5"), "steps is not a setting of this method"),
-        (("--fidelity", "2"), "fidelity must lie between 0 and 1"),
+        (("--fidelity", "2"), "fidelity must be between 0 and 1"),
         (("--fidelity", "0.5", "--alpha", "0.5"), "another name of"),
         (("--shard", "4/3"), "--shard 4/3"),
         (("--name", "{stem}_{stil}{suffix}"), "style"),
@@ -424,7 +424,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(run, photos, tmp_pat
         (("--executor", "spark"), "one of local, ray"),
         (("--report", "report.txt"), "must end in .jsonl"),
         (("--each-style", "--style-weights", "1"), "give one of them"),
-        (("--quality", "101"), "at most 100"),
+        (("--quality", "101"), "--quality must be between 1 and 100"),
     ],
 )
 def test_mistakes_are_one_line_before_anything(run, photos, tmp_path, model, options, said):

@@ -29,9 +29,9 @@ def test_sheet(run, content_file, style_file, tmp_path):
     ("arguments", "message"),
     [
         (("--fidelity", "0,x"), "is no list of numbers"),
-        (("--strength", "1.5"), "strength must lie between 0 and 1"),
+        (("--strength", "1.5"), "strength must be between 0 and 1"),
         (("--method", "photographs"), "on the sheet already"),
-        (("--method", "gaty"), "quantart: method 'gaty' is not known: did you mean gatys"),
+        (("--method", "gaty"), "quantart: --method 'gaty' is not known: did you mean gatys"),
         (("--cell", "1"), "--cell must be between"),
         (("--fidelity", ",".join(["0"] * 101)), "at most 100 pictures"),
     ],

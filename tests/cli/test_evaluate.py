@@ -107,7 +107,7 @@ def test_hold_out_is_what_training_leaves_out(run, folders, all_networks):
     ("arguments", "message"),
     [
         (("--compare", "adian"), "did you mean adain"),
-        (("--compare", "quantart:fidelity=2"), "fidelity must lie between 0 and 1"),
+        (("--compare", "quantart:fidelity=2"), "fidelity must be between 0 and 1"),
         (("--compare", "quantart:fidelty=1"), "did you mean fidelity"),
         (("--compare", "quantart:fidelity"), "is not NAME=VALUE"),
         (("--compare", "adain:alpha=x"), "alpha must be a number"),

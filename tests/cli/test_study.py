@@ -98,7 +98,7 @@ def side_of(trial):
         (("--compare", "adain", "--compare", "photographs", "-o", "none/page.html"), "none is no folder"),
         (("--compare", "adain", "--compare", "photographs", "--styles", "none"), "none is no folder"),
         (("--compare", "adain", "--compare", "photographs", "--pairs", "0"), "--pairs must be between"),
-        (("--compare", "photographs", "--compare", "adain:alpha=2"), "alpha must lie between"),
+        (("--compare", "photographs", "--compare", "adain:alpha=2"), "alpha must be between"),
         (("--score",), "study.key.json"),
     ],
 )

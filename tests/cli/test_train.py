@@ -161,7 +161,7 @@ def test_mistakes_of_an_autoencoder(run, pictures, tmp_path):
     for options, message in (
         (("--precision", "fp16"), "fp16"),
         (("--crop", "70"), "crop must be a multiple of 8, not 70"),
-        (("--average", "2"), "average must lie between 0 and 1"),
+        (("--average", "2"), "average must be between 0 and 1"),
         (("--model", "vgg19-normalised"), "a model of another kind"),
         (("--model", str(tmp_path / "none.safetensors")), "does not exist"),
     ):
