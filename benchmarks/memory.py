@@ -14,6 +14,9 @@ import json
 import resource
 import subprocess
 import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 CASES = [
     (method, backend, precision)

@@ -22,7 +22,7 @@ def load(method, **options):
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("QUANTART_CACHE", str(tmp_path))
-    return tmp_path / "styles"
+    return tmp_path / "computed" / "styles"
 
 
 def test_a_style_is_encoded_once(folder, monkeypatch):
@@ -77,14 +77,6 @@ def test_damaged_files_count_as_missing(folder, damage):
     assert np.array_equal(found.std, MOMENTS.std)
     (folder / "key").write_bytes(damage((folder / "key").read_bytes()))
     assert style_cache.get("key") is None
-
-
-def test_the_oldest_are_removed(folder, monkeypatch):
-    monkeypatch.setattr(style_cache, "_MOST", 3)
-    for name in "abcde":
-        style_cache.put(name, MOMENTS)
-    assert len(list(folder.iterdir())) == 3
-    assert style_cache.get("e") is not None
 
 
 def test_a_cache_that_cannot_be_written_is_silent(tmp_path, monkeypatch):

@@ -3,7 +3,6 @@
 import hashlib
 
 import pytest
-from quantart_cli.engine.build import METHODS
 
 from quantart_cli.checkpoints.layouts import KINDS
 from quantart_cli.checkpoints.manifest import (
@@ -17,6 +16,7 @@ from quantart_cli.checkpoints.manifest import (
     weights_folder,
 )
 from quantart_cli.errors import QuantArtError
+from quantart_cli.registry import methods
 from tests.checkpoints.servers import entry, hub_carrier, index_carrier
 
 GOOD = entry("thing", b"data", hub_carrier("owner/repo"))
@@ -41,7 +41,7 @@ def test_the_manifest_keeps_to_the_schema():
     assert list(items) == list(manifest())
     for item in items.values():
         assert item.kind is None or item.kind in KINDS
-    assert {"vgg19-normalised", "adain-decoder", "quantart-vgg19"} == set(embedded())
+    assert {"vgg19-normalised", "adain-decoder", "quantart-vgg19", "quantart-painter"} == set(embedded())
 
 
 def test_what_the_issue_asks_for_is_there():
@@ -79,8 +79,8 @@ def test_weights_stay_small():
 
 
 def test_every_method_has_its_weights():
-    for _, parts in METHODS.values():
-        for name in parts.values():
+    for method in methods().values():
+        for name in method.weights.values():
             assert artefact(name).path.is_file()
 
 
