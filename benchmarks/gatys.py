@@ -102,14 +102,15 @@ def look(content: str, style: str, picture: str) -> tuple[float, float]:
     import numpy as np
     import torch
 
-    from quantart_cli.engine.build import build_network
-    from quantart_cli.engine.machine import Machine
-    from quantart_cli.engine.tiling import Tiles
+    from quantart_cli.backends.torch_backend import load_network
+    from quantart_cli.checkpoints.models import embedded_model
     from quantart_cli.images import read_picture
-    from quantart_cli.methods.controls import GatysControls
-    from quantart_cli.methods.gatys import Gatys, Optimisation
-    from quantart_cli.methods.guidance import Guidance
+    from quantart_cli.methods.gatys import Optimisation, Styles
+    from quantart_cli.methods.gatys_settings import GatysSettings
+    from quantart_cli.methods.inputs import OptimisationInputs
     from quantart_cli.methods.pyramid import Level
+    from quantart_cli.nets.vgg import VGG19
+    from quantart_cli.tiling import Tiler
 
     def tensor(path: str) -> torch.Tensor:
         if path.endswith(".npy"):
@@ -117,10 +118,10 @@ def look(content: str, style: str, picture: str) -> tuple[float, float]:
         return torch.from_numpy(read_picture(path).rgb.copy()).permute(2, 0, 1)[None].float() / 255
 
     image, p, a = map(tensor, (picture, content, style))
-    method = Gatys(build_network("vgg", "vgg19-normalised", Machine("cpu", "fp32", "a judge")).requires_grad_(False))
+    vgg = load_network(VGG19, embedded_model("vgg19-normalised"))
     layers = {"content_layers": CONTENT, "style_layers": ",".join(STYLE), "pooling": "average"}
-    controls = GatysControls(content_weight=ALPHA, style_weight=BETA, tv_weight=0, **layers)
-    run = Optimisation(method.vgg, method.encode_style([(a, None)], [1.0]), controls, None, Tiles(512), Guidance(), 0)
+    settings = GatysSettings(content_weight=ALPHA, style_weight=BETA, tv_weight=0, **layers)
+    run = Optimisation(vgg, Styles(((a, None),), (1.0,)), settings, None, Tiler(512), OptimisationInputs(), 0)
     run.descent(p, image, Level(p.shape[3], p.shape[2], 1))
     return sum(run.latest.values()), noise_of(image)
 

@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,24 +28,46 @@ from torch.utils.flop_counter import FlopCounterMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import quantart_cli as quantart
 from benchmarks import baseline
 from benchmarks.materials import draw
-from quantart_cli import api
-from quantart_cli.engine.allocator import keep_memory
-from quantart_cli.engine.build import build
-from quantart_cli.engine.device import choose
-from quantart_cli.engine.machine import Machine
-from quantart_cli.engine.tiling import Tiles
-from quantart_cli.methods.controls import CONTROLS
-from quantart_cli.methods.features import decode, encode
+from quantart_cli.cli.startup import keep_memory
+from quantart_cli.images import read_picture
+from quantart_cli.methods.adain import DECODE, ENCODE
+from quantart_cli.model import Model, Style
+from quantart_cli.runner import Image, Runner
+from quantart_cli.stages import Map, Pixels, Stage
+from quantart_cli.tiling import Tiler
 
 CONTENT, STYLE = "512x512-1.png", "512x512-2.png"
 _RUNS, _WARM = 15, 3
 
 
-def tensor(picture: np.ndarray | PIL.Image.Image, device: str = "cpu") -> Tensor:
-    """An RGB picture, (H, W, 3) uint8 -> (1, 3, H, W) uint8."""
-    return torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].to(device)
+class FloatRunner(Runner):
+    """Leaves the painted picture in float32, (H, W, 3): a :class:`Runner` rounds it to uint8."""
+
+    def __call__(self, stage: Stage, image: Image | None = None, **inputs: Any) -> dict[str, Any]:
+        floats = {name: Map(1) if isinstance(each, Pixels) else each for name, each in stage.outputs.items()}
+        found = super().__call__(replace(stage, outputs=floats), image, **inputs)
+        for name, each in stage.outputs.items():
+            if isinstance(each, Pixels):
+                found[name] = self.backend.numpy(found[name].values)[0].transpose(1, 2, 0)
+        return found
+
+
+def in_floats(model: Model, content: np.ndarray, style: Style, tiler: Tiler, **settings: Any) -> np.ndarray:
+    """The picture before it is rounded, (H, W, 3) float32 in about [0, 1]; one pass at full size."""
+    chosen = model.method.settings.of(settings)
+    encoded = model.program.encode_style(Runner(model.backend, Tiler()), Image.of(style.pictures[0].rgb),
+                                         model.program.style_kind(chosen))  # fmt: skip
+    image: np.ndarray = model.program.paint(FloatRunner(model.backend, tiler), Image.of(content), encoded, chosen)
+    return image[: content.shape[0], : content.shape[1]]
+
+
+def painting(model: Model, content: np.ndarray, style: Style, **settings: Any) -> Callable[[], np.ndarray]:
+    """Paints a picture in memory, (H, W, 3) uint8, with settings that were checked."""
+    picture, chosen = read_picture(content), model.method.settings.of(settings)
+    return lambda: model.paint(picture, style, chosen).picture.rgb
 
 
 def timed(work: Callable[[], Any], runs: int = _RUNS, device: str = "cpu") -> float:
@@ -111,114 +134,98 @@ def warm_baseline(folder: Path) -> dict[str, float]:
     return {"rate": 1 / every_time, "rate_style_before": 1 / before}
 
 
-@torch.inference_mode()
 def warm(folder: Path) -> dict[str, float]:
     """Our pictures a second at 512² with the style encoded before, and the PSNR to what warm_baseline has kept."""
     keep_memory()
-    method = build("adain", choose("cpu"))
-    content, style = (tensor(read(folder / name)) for name in (CONTENT, STYLE))
-    encoded, controls = method.encode_style([(style, None)], [1.0]), CONTROLS["adain"]()
-    image = method.stylize(content, encoded, controls)
-    seconds = timed(lambda: method.stylize(content, encoded, controls))
-    theirs = torch.from_numpy(np.load(folder / "baseline.npy"))
-    return {"rate": 1 / seconds, "psnr": psnr(image.clamp(0, 1), theirs)}
+    model = quantart.load("adain", device="cpu", backend="torch")
+    paint = painting(model, read(folder / CONTENT), model.encode_style(folder / STYLE))
+    image = paint().astype(np.float32).transpose(2, 0, 1)[None] / 255
+    return {
+        "rate": 1 / timed(paint),
+        "psnr": psnr(torch.from_numpy(image), torch.from_numpy(np.load(folder / "baseline.npy"))),
+    }
 
 
-@torch.inference_mode()
 def share(folder: Path) -> dict[str, float]:
     """TFLOP/s of the encoder, of the decoder and of a whole picture at 512², and those of the machine."""
     keep_memory()
-    machine = choose("cpu")
-    method = build("adain", machine)
-    content, style = (tensor(read(folder / name)) for name in (CONTENT, STYLE))
-    encoded, controls = method.encode_style([(style, None)], [1.0]), CONTROLS["adain"]()
-    features, count = encode(method.vgg, content), published_flops(512, 512)
-    z = features.z.float()
-    peak, count["peak"] = convolution(machine.dtype)
+    model = quantart.load("adain", device="cpu", backend="torch")
+    content, run = Image.of(read(folder / CONTENT)), Runner(model.backend, Tiler())
+    z, same, zeros = run(ENCODE, content)["z"], np.ones(512, np.float32), np.zeros(512, np.float32)
+    count = published_flops(512, 512)
+    peak, count["peak"] = convolution(model.spec.dtype)
     count["all"] = count["encoder"] + count["decoder"]
     works = {
-        "peak": peak,
-        "encoder": lambda: encode(method.vgg, content),
-        "decoder": lambda: decode(method.decoder, lambda _: z, features.grid, (512, 512)),
-        "all": lambda: method.stylize(content, encoded, controls),
+        "peak": torch.inference_mode()(peak),
+        "encoder": lambda: run(ENCODE, content),
+        "decoder": lambda: run(DECODE, z=z, slope=same, shift=zeros),
+        "all": painting(model, read(folder / CONTENT), model.encode_style(folder / STYLE)),
     }
     return {name: count[name] / seconds / 1e12 for name, seconds in in_turns(works, _RUNS).items()}
 
 
-@torch.inference_mode()
 def tiled(folder: Path) -> dict[str, float]:
-    """Largest difference between tiled and whole, float32, over random sizes and tiles."""
+    """Largest difference between tiled and whole, float32 before rounding, over random sizes and tiles."""
     numbers, worst = random.Random(0), {}
-    for name in ("adain", "quantart"):
-        method, worst[name] = build(name, Machine("cpu", "fp32", "as the case says")), 0.0
-        style = method.encode_style([(tensor(read(folder / STYLE)), None)], [1.0])
+    for name, settings in (("adain", {}), ("quantart", {"brush": "none"})):
+        model, worst[name] = quantart.load(name, device="cpu", precision="fp32", backend="torch"), 0.0
+        style = model.encode_style(folder / STYLE)
         for i in range(12):
             height, width, side = numbers.randint(1, 700), numbers.randint(1, 700), 8 * numbers.randint(8, 50)
-            content = tensor(draw(width, height, i))
-            whole, cut = (
-                method.stylize(content, style, CONTROLS[name](), tiles=tiles) for tiles in (Tiles(), Tiles(side))
-            )
-            difference = float((whole - cut).abs().max())
+            content = np.array(draw(width, height, i))
+            whole, cut = (in_floats(model, content, style, tiler, **settings) for tiler in (Tiler(), Tiler(side)))
+            difference = float(abs(whole - cut).max())
             worst[name] = difference if math.isnan(difference) else max(worst[name], difference)
     return worst
 
 
-def methods(folder: Path) -> dict[str, float]:
-    """Seconds of AdaIN and of QuantArt on a picture in memory, as the Python API paints it, at 512² and 2048².
+VARIANTS: dict[str, dict[str, Any]] = {
+    "quantart": {},
+    "quantart, one pass": {"brush": "none"},
+    "quantart, codebook art": {"codebook": "art"},
+}
+"""Settings of QuantArt that are compared with AdaIN: the default paints coarse to fine."""
 
-    "plain" is QuantArt with the decoder of AdaIN, as of a codebook that comes without one of its own.
-    """
+
+def methods(folder: Path) -> dict[str, float]:
+    """Seconds of AdaIN and of QuantArt on a picture in memory, as the Python API paints it, at 512² and 2048²."""
     keep_memory()
     found: dict[str, float] = {}
-    models = {name: api.load(name.split()[0], device="cpu") for name in ("adain", "quantart", "quantart plain")}
-    plain = models["quantart plain"]._networks
-    plain.quantized = plain.decoder
+    models = {name: quantart.load(name, device="cpu", backend="torch") for name in ("adain", "quantart")}
     styles = {name: model.encode_style(folder / STYLE) for name, model in models.items()}
     for side, rounds in ((512, 9), (2048, 3)):
         content = read(folder / f"{side}x{side}-1.{'png' if side == 512 else 'jpg'}")
-        works = {f"{name}-{side}": partial(model.stylize, content, styles[name]) for name, model in models.items()}
+        works: dict[str, Callable[[], Any]] = {
+            f"{name}-{side}": partial(models[model].stylize, content, styles[model], **settings)
+            for name, (model, settings) in {
+                "adain": ("adain", {}), **{name: ("quantart", settings) for name, settings in VARIANTS.items()}
+            }.items()
+        }  # fmt: skip
         found |= in_turns(works, rounds)
     return found
 
 
-@torch.inference_mode()
 def gpu(folder: Path) -> dict[str, Any]:
-    """On a GPU: seconds of a picture that lies there, pictures a second from and to the host, share of the peak."""
+    """On a GPU: seconds of a picture from and to the host's memory, share of the peak, difference to the CPU."""
     if not torch.cuda.is_available():
         return {}
-    machine = choose("cuda")
-    peak = product(machine.dtype)
-    found: dict[str, Any] = {"name": torch.cuda.get_device_name(), "peak": peak / 1e12, "cases": []}
+    found: dict[str, Any] = {"name": torch.cuda.get_device_name(), "cases": []}
     for name in ("adain", "quantart"):
-        method, controls = build(name, machine), CONTROLS[name]()
-        encoded = method.encode_style([(tensor(read(folder / STYLE), "cuda"), None)], [1.0])
+        model = quantart.load(name, device="cuda", backend="torch")
+        peak = product(model.spec.dtype)
+        found["peak"], style = peak / 1e12, model.encode_style(folder / STYLE)
         for width, height in ((512, 512), (1024, 1024), (3840, 2160)):
-            host = tensor(draw(width, height, 1)).contiguous().pin_memory()
-            there = host.to("cuda")
-            seconds = timed(lambda m=method, c=there, e=encoded, k=controls: m.stylize(c, e, k), 20, "cuda")
-            rate = _throughput(lambda x, m=method, e=encoded, k=controls: m.stylize(x, e, k), host)
+            seconds = timed(painting(model, np.array(draw(width, height, 1)), style), 20, "cuda")
             reached = sum(published_flops(height, width).values()) / seconds
-            case = {"method": name, "size": f"{width}×{height}", "seconds": seconds, "rate": rate}
+            case = {"method": name, "size": f"{width}×{height}", "seconds": seconds}
             found["cases"].append({**case, "share": reached / peak})
     for name in ("adain", "quantart"):
         pictures = []
         for device in ("cpu", "cuda"):
-            model = api.load(name, device=device, precision="fp32")
+            model = quantart.load(name, device=device, precision="fp32", backend="torch")
             pictures.append(np.asarray(model.stylize(folder / CONTENT, folder / STYLE), np.int16))
         found[f"difference-{name}"] = int(abs(pictures[0] - pictures[1]).max())
     return found
-
-
-def _throughput(stylize: Callable[[Tensor], Tensor], host: Tensor, count: int = 20) -> float:
-    """Pictures a second, copies from and to pinned memory included, waited for once at the end."""
-    results = [torch.empty(host.shape, dtype=torch.uint8, pin_memory=True) for _ in range(2)]
-
-    def paint_all() -> None:
-        for i in range(count):
-            image = stylize(host.to("cuda", non_blocking=True))
-            results[i % 2].copy_(image.clamp_(0, 1).mul_(255).round_().to(torch.uint8), non_blocking=True)
-
-    return count / timed(paint_all, 3, "cuda")
 
 
 def read(path: Path) -> np.ndarray:

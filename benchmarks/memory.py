@@ -1,4 +1,4 @@
-"""Peak memory a pixel of each method: where the constants of quantart_cli/engine/memory.py come from.
+"""Peak memory a pixel of each method: where the constants of quantart_cli/memory.py come from.
 
     python benchmarks/memory.py [--long-side 1024 2048]
 
@@ -9,33 +9,46 @@ measured.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import resource
 import subprocess
 import sys
+from pathlib import Path
 
-CASES = [(method, precision) for method in ("adain", "quantart", "gatys") for precision in ("bf16", "fp32")]
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+CASES = [
+    (method, backend, precision)
+    for backend in ("torch", *(("openvino",) if importlib.util.find_spec("openvino") else ()))
+    for method in ("adain", "quantart", "gatys")
+    if (method, backend) != ("gatys", "openvino")
+    for precision in ("bf16", "fp32")
+]
 
 
-def measure(method: str, precision: str, side: int) -> dict[str, float]:
+def measure(method: str, backend: str, precision: str, side: int) -> dict[str, float]:
     """Run one case here and now."""
     import numpy as np
 
     import quantart_cli as quantart
-    from quantart_cli.engine.memory import needed, needed_to_optimise
+    from quantart_cli.memory import needed, needed_to_optimise
 
-    model = quantart.load(method, device="cpu", precision=precision)
+    model = quantart.load(method, device="cpu", precision=precision, backend=backend)
     random = np.random.default_rng(0)
     content, style = (random.integers(0, 256, (side * 3 // 4, side, 3), dtype=np.uint8) for _ in range(2))
     encoded = model.encode_style(style, size=256)
     before = _peak()
-    settings = {"steps": 25, "pyramid": "none", "tolerance": 0} if method == "gatys" else {}  # until L-BFGS is full
+    settings = {
+        "gatys": {"steps": 25, "pyramid": "none", "tolerance": 0},  # until L-BFGS is full
+        "quantart": {"brush": "none"},
+    }.get(method, {})
     model.stylize(content, encoded, tile="none", **settings)
     pixels = side * side * 3 // 4
     if model.optimises:
-        predicted = needed_to_optimise(side, side * 3 // 4, None, model.machine)
+        predicted = needed_to_optimise(side, side * 3 // 4, None, model.spec)
     else:
-        predicted = needed(pixels, model.machine)
+        predicted = needed(pixels, model.spec, model.network)
     return {"bytes": _peak() - before, "pixels": pixels, "predicted": predicted}
 
 
@@ -47,20 +60,21 @@ def _peak() -> int:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--long-side", type=int, nargs="+", default=[1024, 2048])
-    parser.add_argument("--case", nargs=3, metavar=("METHOD", "PRECISION", "SIDE"), help=argparse.SUPPRESS)
+    parser.add_argument("--case", nargs=4, metavar=("METHOD", "BACKEND", "PRECISION", "SIDE"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.case:
-        method, precision, side = arguments.case
-        print(json.dumps(measure(method, precision, int(side))))
+        *case, side = arguments.case
+        print(json.dumps(measure(*case, int(side))))
         return
     print(
-        "| method | precision | long side | peak MB | bytes a pixel | predicted / measured |\n|---|---|---|---|---|---|"
+        "| method | backend | precision | long side | peak MB | bytes a pixel | predicted / measured |\n"
+        "|---|---|---|---|---|---|---|"
     )
-    for method, precision in CASES:
+    for case in CASES:
         for side in arguments.long_side:
-            command = [sys.executable, __file__, "--case", method, precision, str(side)]
+            command = [sys.executable, __file__, "--case", *case, str(side)]
             found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-            row = (method, precision, side, f"{found['bytes'] / 1e6:.0f}", f"{found['bytes'] / found['pixels']:.0f}")
+            row = (*case, side, f"{found['bytes'] / 1e6:.0f}", f"{found['bytes'] / found['pixels']:.0f}")
             print(f"| {' | '.join(map(str, row))} | {found['predicted'] / found['bytes']:.2f} |", flush=True)
 
 

@@ -17,8 +17,8 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.scratch import resident_bytes
 
 # Peak bytes a pixel of a tile by bytes of the dtype, measured with benchmarks/memory.py. Feature maps at full
-# resolution decide it: 64 channels in VGG-19 and 128 in VQGAN, a few of them alive at once in a forward pass, all of them where
-# gradients are taken.
+# resolution decide it: 64 channels in VGG-19 and 128 in VQGAN, a few of them alive at once in a forward pass,
+# all of them where gradients are taken.
 _FORWARD = {
     ("torch", "vgg19"): {2: 260, 4: 540},
     ("torch", "vqgan"): {2: 1150, 4: 1800},

@@ -292,7 +292,7 @@ class Model:
         Raises:
             QuantArtError: a picture that cannot be read, no style, or weights that do not fit the styles.
         """
-        many = list(styles) if isinstance(styles, (list, tuple)) else [styles]
+        many: list[Any] = list(styles) if isinstance(styles, (list, tuple)) else [styles]
         if not many:
             raise QuantArtError("no style was given: give at least one picture")
         limit = STYLE_SIZE if size is None else _positive("size", size)

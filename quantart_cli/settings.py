@@ -63,11 +63,12 @@ class Rule:
             return value
         if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
             raise QuantArtError(f"{name} must be a number, not {value!r}")
-        if self.low is not None and self.high is not None and not self.low <= value <= self.high:
-            raise QuantArtError(f"{name} must be between {self.low:g} and {self.high:g}, not {value:g}")
-        if self.low is not None and value < self.low:
-            raise QuantArtError(f"{name} must be at least {self.low:g}, not {value:g}")
-        return int(value) if isinstance(value, numbers.Integral) else float(value)
+        number = int(value) if isinstance(value, numbers.Integral) else float(value)
+        if self.low is not None and self.high is not None and not self.low <= number <= self.high:
+            raise QuantArtError(f"{name} must be between {self.low:g} and {self.high:g}, not {number:g}")
+        if self.low is not None and number < self.low:
+            raise QuantArtError(f"{name} must be at least {self.low:g}, not {number:g}")
+        return number
 
 
 def setting(default: Any, help: str, **rule: Any) -> Any:

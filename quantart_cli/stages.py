@@ -120,7 +120,8 @@ class Moments:
     def lerp(parts: list[Moments], weights: list[float]) -> Moments:
         """The weighted mean of several: AdaIN is linear in mean and std, so this interpolates its results exactly."""
         pairs = list(zip(np.array(weights, np.float32), parts, strict=True))
-        return Moments(sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs))
+        mean, std = sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs)
+        return Moments(np.asarray(mean), np.asarray(std))
 
 
 @dataclass(frozen=True)

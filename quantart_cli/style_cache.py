@@ -25,9 +25,9 @@ def key_of(picture: Picture, *made_with: str) -> str:
         made_with: everything else the statistics depend on: method, sha256 of the weights, precision, backend.
     """
     digest = hashlib.sha256(" ".join((_FORMAT, *map(str, picture.size), *made_with)).encode())
-    digest.update(picture.rgb)
+    digest.update(picture.rgb.data)
     if picture.alpha is not None:
-        digest.update(picture.alpha)
+        digest.update(picture.alpha.data)
     return digest.hexdigest()
 
 

@@ -44,7 +44,7 @@ def optimise(method: Optimising[Any], pixels: np.ndarray, work: _Work, style: An
     return to_pixels(image), stopped
 
 
-def paint_whole(method: WholePicture, pixels: np.ndarray, work: _Work, style: Any) -> np.ndarray:
+def paint_whole(method: WholePicture[Any], pixels: np.ndarray, work: _Work, style: Any) -> np.ndarray:
     """Paint with a method whose networks see the whole picture; (H, W, 3) uint8."""
     content, opacity = tensors(pixels, work.content.alpha, method.device)
     with torch.inference_mode():

@@ -58,7 +58,8 @@ def library() -> ModuleType:
         if error.name != "openvino":
             raise
         raise QuantArtError("OpenVINO is not installed: pip install 'quantart-cli[fast]'") from None
-    return openvino
+    module: ModuleType = openvino
+    return module
 
 
 def convert(module: Any, **how: Any) -> Any:
@@ -232,7 +233,8 @@ class _Network:
 
 def _bits(tensor: Any) -> np.ndarray:
     """The numbers of a bf16 tensor as uint16: numpy has no bf16."""
-    return tensor.data.view(np.uint16).reshape(tuple(tensor.shape))
+    bits: np.ndarray = tensor.data.view(np.uint16).reshape(tuple(tensor.shape))
+    return bits
 
 
 def _checksum(file: ModelFile) -> str:

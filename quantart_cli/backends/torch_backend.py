@@ -97,7 +97,7 @@ class TorchBackend:
                 raise QuantArtError(f"this model has no weights for {part}")
             network = load_network(kind, self.files[part])
             network.to(self.spec.device, torch.float32 if exact else self.spec.dtype)
-            self._networks[key] = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            self._networks[key] = network.to(memory_format=torch.channels_last)
         return self._networks[key]
 
 

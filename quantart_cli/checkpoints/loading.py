@@ -62,9 +62,10 @@ def load_tensors(data: bytes, source: str) -> dict[str, Tensor]:
     if not data:
         raise QuantArtError(f"{source} is empty: download it again")
     try:
-        return safetensors.torch.load(data)
+        tensors: dict[str, Tensor] = safetensors.torch.load(data)
     except (safetensors.SafetensorError, RuntimeError, KeyError) as error:
         raise invalid(source, error) from None
+    return tensors
 
 
 def open_tensors(path: Path) -> dict[str, Tensor]:
@@ -75,9 +76,10 @@ def open_tensors(path: Path) -> dict[str, Tensor]:
     """
     check_safetensors(path)
     try:
-        return safetensors.torch.load_file(path)
+        tensors: dict[str, Tensor] = safetensors.torch.load_file(path)
     except (safetensors.SafetensorError, RuntimeError, KeyError, OSError) as error:
         raise invalid(printable(path), error) from None
+    return tensors
 
 
 def fill_strictly(

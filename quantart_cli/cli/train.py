@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
@@ -237,7 +237,7 @@ def _vgg(machine: DeviceSpec) -> VGG19:
 def _vqgan_of(model: str) -> VQGAN:
     from quantart_cli.nets.vqgan import VQGAN
 
-    return cast("VQGAN", _load(_file(model, "vqgan"), VQGAN.like))
+    return _load(_file(model, "vqgan"), VQGAN.like)
 
 
 def _file(model: str | None, *kinds: str) -> ModelFile:
@@ -251,8 +251,7 @@ def _load(file: ModelFile, like: Callable[[Mapping[str, Tensor]], Network]) -> N
     """A network of the sizes of the file's tensors with its weights, float32."""
     from quantart_cli.checkpoints.loading import fill_strictly, open_tensors
 
-    network: Any = fill_strictly(like, open_tensors(file.path), file.name)
-    return cast("Network", network.float())
+    return fill_strictly(like, open_tensors(file.path), file.name).float()
 
 
 def _perceptual(request: Request[VQGANOptions], machine: DeviceSpec) -> tuple[str, Perceptual]:

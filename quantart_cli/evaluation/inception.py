@@ -43,7 +43,7 @@ class Inception:
         data = read_verified(artefact(NAME))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch.jit is deprecated, but reads such files
-            network = torch.jit.load(io.BytesIO(data), map_location=device).eval()  # type: ignore[no-untyped-call]
+            network = torch.jit.load(io.BytesIO(data), map_location=device).eval()
         return Inception(network, device)
 
     @torch.inference_mode()

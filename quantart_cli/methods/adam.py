@@ -84,7 +84,12 @@ class Adam:
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
         """Go on from a state."""
         self._place = _Place(
-            *(tensors[name] for name in ("x", "first", "second", "average")), numbers["value"], int(numbers["steps"])
+            tensors["x"],
+            tensors["first"],
+            tensors["second"],
+            tensors["average"],
+            numbers["value"],
+            int(numbers["steps"]),
         )
 
     def _within(self, x: Tensor) -> Tensor:

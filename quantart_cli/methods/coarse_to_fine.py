@@ -88,4 +88,5 @@ def _bytes(pixels: np.ndarray) -> np.ndarray:
 
 
 def _round(values: np.ndarray) -> np.ndarray:
-    return np.rint(values).clip(0, 255).astype(np.uint8)
+    rounded: np.ndarray = np.rint(values).clip(0, 255).astype(np.uint8)
+    return rounded

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -231,14 +231,14 @@ class Optimisation:
         found = []
         everything = float(level.width * level.height) if visible is None else visible.sum().item()
         for r, (mask, look) in enumerate(zip(self.masks, self.pairs, strict=True)):
-            own = fitted(mask, level.size)
-            own = own if visible is None else own * visible
-            if not own.any():  # all of it is transparent
+            inside = fitted(mask, level.size)
+            inside = inside if visible is None else inside * visible
+            if not inside.any():  # all of it is transparent
                 continue
-            share = own.sum().item() / everything
+            share = inside.sum().item() / everything
             if len(looks) > 1:
                 share *= self.style.weights[look] * len(looks)
-            guides = {layer: PositionWeights(weights_at(own, content, layer)) for layer in self.style_layers}
+            guides = {layer: PositionWeights(weights_at(inside, content, layer)) for layer in self.style_layers}
             part = self.statistics(look, self.style_masks[r] if self.style_masks else None, level)
             found.append(Region(share, guides, self._targets([part], [1.0])))
         return found
@@ -291,8 +291,8 @@ class Moment:
 
 
 def _step(at: Moment, descent: LBFGS | Adam, plateau: Plateau, image: Tensor, losses: dict[str, float]) -> Step:
-    tensors, numbers = descent.state()
-    numbers = {**numbers, "recent": list(plateau.values)}
+    tensors, numbers_of_optimizer = descent.state()
+    numbers: dict[str, Any] = {**numbers_of_optimizer, "recent": list(plateau.values)}
     return Step(
         at.step,
         at.steps,

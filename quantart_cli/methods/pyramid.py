@@ -65,12 +65,12 @@ def levels(width: int, height: int, steps: int, pyramid: str) -> list[Level]:
     if chosen == "auto":
         while sides[0] // 2 >= _LEAST:
             sides.insert(0, sides[0] // 2)
-    elif chosen != "none":
+    elif not isinstance(chosen, str):
         sides = [*(side for side in chosen if side < longest), longest]
     shares = [_SHARE**i for i in range(len(sides))]
     ends = [round(steps * sum(shares[: i + 1]) / sum(shares)) for i in range(len(sides))]
     found = []
     for side, start, end in zip(sides, [0, *ends], ends, strict=False):
-        size = (max(1, (2 * length * side + longest) // (2 * longest)) for length in (width, height))
-        found.append(Level(*size, end - start))
+        w, h = (max(1, (2 * length * side + longest) // (2 * longest)) for length in (width, height))
+        found.append(Level(w, h, end - start))
     return [level for level in found if level.steps or level is found[-1]]

@@ -19,6 +19,7 @@ the statistics of a reduced picture. T sees all of it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
@@ -108,7 +109,7 @@ class QuantArtVQGAN(WholePicture[QuantArtSettings]):
         alpha, beta = settings.fidelity, settings.strength
         self._check(alpha)
         height, width = content.shape[2:]
-        decoder = self.quantized if alpha == 1 else self.continuous
+        decoder = self._network(quantized=alpha == 1)
         decode = self._decoder(alpha)
         if tiler is None or tiler.side is None or tiler.side >= max(height, width):
             image = decode(self._latent(lambda net: net.encode_content(_prepare(content, net)), style, alpha, beta))
@@ -133,27 +134,28 @@ class QuantArtVQGAN(WholePicture[QuantArtSettings]):
                     f"{alpha:g} needs the {end} one too: convert both into one model, or set fidelity to {only}"
                 )
 
+    def _network(self, quantized: bool) -> StyleVQGAN:
+        network = self.quantized if quantized else self.continuous
+        assert network is not None, "_check comes first"
+        return network
+
     def _latent(self, encode: Callable[[StyleVQGAN], Tensor], style: _Styles, alpha: float, beta: float) -> Tensor:
         """z = (ẑ_y ⊕β ẑ_c) ⊕α (z_y ⊕β z_c), (1, embed_dim, h, w) float32; ``encode`` is the networks' E(c)."""
-        z = None
-        if alpha < 1:
-            z = _styled(self.continuous, encode(self.continuous), style, beta)  # z_y ⊕β z_c
-        if alpha > 0:
-            z_hat = _styled(self.quantized, encode(self.quantized), style, beta)  # ẑ_y ⊕β ẑ_c
-            z = z_hat if z is None else z.lerp(z_hat, alpha)
-        return z
+        used = [self._network(quantized) for quantized, share in ((False, 1 - alpha), (True, alpha)) if share > 0]
+        ends = [_styled(network, encode(network), style, beta) for network in used]  # z_y ⊕β z_c and ẑ_y ⊕β ẑ_c
+        return ends[0] if len(ends) == 1 else ends[0].lerp(ends[1], alpha)
 
     def _decoder(self, alpha: float) -> Callable[[Tensor], Tensor]:
         """D_α."""
         if alpha in (0, 1):
-            return self.quantized if alpha else self.continuous
-        quantized = dict(self.quantized.named_parameters())
+            return self._network(quantized=alpha == 1)
+        continuous, quantized = self._network(False), dict(self._network(True).named_parameters())
         between = {
             name: weight.lerp(quantized[name], alpha)
-            for name, weight in self.continuous.named_parameters()
+            for name, weight in continuous.named_parameters()
             if name.startswith(_BACK)
         }
-        return lambda z: functional_call(self.continuous, between, (z,))
+        return lambda z: functional_call(continuous, between, (z,))
 
 
 def _styled(network: StyleVQGAN, z_c: Tensor, style: _Styles, beta: float) -> Tensor:
@@ -163,7 +165,7 @@ def _styled(network: StyleVQGAN, z_c: Tensor, style: _Styles, beta: float) -> Te
     if beta == 0:
         return z_c.float()
     parts = zip(style.weights, style.latents(network), strict=True)
-    z_y = sum(weight * network.transfer(z_c, z_s) for weight, z_s in parts)
+    z_y = reduce(torch.add, (weight * network.transfer(z_c, z_s) for weight, z_s in parts))
     if network.quantized:
         z_y = network.quantize_dec(z_y)
     return z_c.float().lerp(z_y.float(), beta)

@@ -92,7 +92,7 @@ class Gram(StyleLoss):
     def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return second_moment(z, guide.weights)
 
-    def distance(self, own: Tensor, target: Any) -> Tensor:
+    def distance(self, own: Tensor, target: Tensor) -> Tensor:
         return (own - target).square().mean()
 
 
@@ -102,7 +102,7 @@ class Linear(StyleLoss):
     def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return first_moment(z, guide.weights)
 
-    def distance(self, own: Tensor, target: Any) -> Tensor:
+    def distance(self, own: Tensor, target: Tensor) -> Tensor:
         return (own - target).square().mean()
 
 
@@ -112,7 +112,7 @@ class Polynomial(StyleLoss):
     def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return both_moments(z, guide.weights)
 
-    def distance(self, own: Tensor, target: Any) -> Tensor:
+    def distance(self, own: Tensor, target: Tensor) -> Tensor:
         squared = (own - target).square()
         return squared[:-1].mean() + 2 * squared[-1].mean()
 
@@ -143,7 +143,7 @@ class Gaussian(StyleLoss):
         scale = 2 * _off_diagonal_mean(distances).clamp(min=1e-12)
         return target, scale, _off_diagonal_mean(torch.exp(-distances / scale))
 
-    def distance(self, own: Tensor, target: Any) -> Tensor:
+    def distance(self, own: Tensor, target: tuple[Tensor, Tensor, Tensor]) -> Tensor:
         rows, scale, within = target
         x, xy = (_off_diagonal_mean(torch.exp(-_squared_distances(own, other) / scale)) for other in (own, rows))
         return x + within - 2 * xy
@@ -155,7 +155,7 @@ class BatchNorm(StyleLoss):
     def statistic(self, z: Tensor, guide: PositionWeights) -> Tensor:
         return torch.stack([first_moment(z, guide.weights), first_moment(z, guide.weights, power=2)])
 
-    def distance(self, own: Tensor, target: Any) -> Tensor:
+    def distance(self, own: Tensor, target: Tensor) -> Tensor:
         return (own[0] - target[0]).square().mean() + (self._deviation(own) - self._deviation(target)).square().mean()
 
     @staticmethod
@@ -182,13 +182,13 @@ class Wasserstein(StyleLoss):
         prepared = mean, root, smooth, torch.zeros_like(smooth)
         return *prepared[:3], self.distance(target.double(), prepared)
 
-    def distance(self, own: Tensor, target: Any) -> Tensor:
+    def distance(self, own: Tensor, target: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
         mean, root, smooth, least = target
         own_mean, covariance = _central(own)
         values = torch.linalg.eigvalsh(root @ covariance @ root).clamp(min=0)
         overlap = ((values + smooth).sqrt() - smooth.sqrt()).sum()
         trace = covariance.diagonal().sum() + root.square().sum()
-        found = ((own_mean - mean).square().sum() + trace - 2 * overlap) / len(mean) - least
+        found: Tensor = ((own_mean - mean).square().sum() + trace - 2 * overlap) / len(mean) - least
         return found.to(own)
 
 
@@ -209,7 +209,8 @@ def first_moment(z: Tensor, weights: Tensor, power: int = 1) -> Tensor:
 
 def second_moment(z: Tensor, weights: Tensor) -> Tensor:
     """Σ_p w_p z_p z_pᵀ, (1, C, h, w) and (1, 1, h, w) -> (C, C) float32."""
-    return _SecondMoment.apply(z, weights)  # type: ignore[no-any-return]
+    found: Tensor = _SecondMoment.apply(z, weights)
+    return found
 
 
 def both_moments(z: Tensor, weights: Tensor) -> Tensor:

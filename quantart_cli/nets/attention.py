@@ -37,7 +37,8 @@ class Attention(nn.Module):
         y_norm = x_norm if y is None else self.norm(y)
         q, k, v = _positions(self.q(x_norm)), _positions(self.k(y_norm)), _positions(self.v(y_norm))  # (B, 1, n, C)
         seen = torch.cat([F.scaled_dot_product_attention(rows, k, v) for rows in q.split(_ROWS, dim=2)], dim=2)
-        return x + self.proj_out(seen[:, 0].transpose(1, 2).reshape(x.shape))
+        found: Tensor = self.proj_out(seen[:, 0].transpose(1, 2).reshape(x.shape))
+        return x + found
 
 
 def _positions(z: Tensor) -> Tensor:

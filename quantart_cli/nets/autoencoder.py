@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from quantart_cli.nets.codebook import Codebook
 from quantart_cli.nets.decoder import Decoder
 
-Made = TypeVar("Made", bound="ArtCodebook")
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class ArtCodebook(Codebook):
@@ -27,7 +28,7 @@ class ArtCodebook(Codebook):
         self.register_module("decoder", None)
 
     @classmethod
-    def like(cls: type[Made], tensors: Mapping[str, Tensor]) -> Made:
+    def like(cls, tensors: Mapping[str, Tensor]) -> Self:
         """An empty one of the sizes of a checkpoint's tensors, with a decoder if that has one."""
         made = super().like(tensors)
         if any(name.startswith("decoder.") for name in tensors):

@@ -10,12 +10,16 @@ parts of 1024 entries lose 35 % of the variance of paintings' features where 409
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart_cli.nets.nearest import nearest
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class Codebook(nn.Module):
@@ -38,7 +42,7 @@ class Codebook(nn.Module):
         self.entries = nn.Parameter(torch.empty(*([parts] if parts else []), entries, width // (parts or 1)))
 
     @classmethod
-    def like(cls, tensors: Mapping[str, Tensor]) -> Codebook:
+    def like(cls, tensors: Mapping[str, Tensor]) -> Self:
         """An empty codebook of the sizes of a checkpoint's tensors."""
         entries, project = tensors.get("entries"), tensors.get("project.weight")
         if entries is None or project is None or entries.ndim not in (2, 3) or project.ndim != 2:
@@ -46,7 +50,8 @@ class Codebook(nn.Module):
         parts = len(entries) if entries.ndim == 3 else 0
         if entries.shape[-1] * (parts or 1) != len(project):
             return cls(0)
-        return cls(entries.shape[-2], *project.shape, parts)
+        width, channels = project.shape
+        return cls(entries.shape[-2], width, channels, parts)
 
     @property
     def tables(self) -> Tensor:
@@ -80,7 +85,8 @@ class Codebook(nn.Module):
             (B, h, w, G) int64 in [0, G·K).
         """
         rows = z.movedim(1, -1).reshape(-1, z.shape[1]).to(self.entries.dtype)  # (B·h·w, C)
-        weight, bias = self.project.weight, self.project.bias
+        weight: Tensor = self.project.weight
+        bias: Tensor = self.project.bias
         if mean is not None and std is not None:
             weight = weight / std.flatten()
             bias = bias - weight @ mean.flatten()
@@ -88,7 +94,8 @@ class Codebook(nn.Module):
 
     def lookup(self, indices: Tensor) -> Tensor:
         """(B, h, w, G) integers -> (B, C, h, w) features of those entries."""
-        return self.expand(self.codes(indices)).movedim(-1, 1)
+        expanded: Tensor = self.expand(self.codes(indices))
+        return expanded.movedim(-1, 1)
 
     def forward(self, z: Tensor) -> Tensor:
         """VQ(z): every position replaced by its nearest entries, (B, C, h, w) -> (B, C, h, w)."""

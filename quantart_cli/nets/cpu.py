@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-_FUSED = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
+_FUSED: Any = getattr(torch.ops.mkldnn, "_convolution_pointwise", None)
 """oneDNN's convolution with what is done to each of its results: what torch.compile makes of the two."""
 
 
@@ -28,7 +30,8 @@ def convolution(layer: nn.Conv2d, x: Tensor, relu: bool = True) -> Tensor:
     """
     if relu and _fuses(x):
         ones = [1, 1]
-        return _FUSED(x, layer.weight, layer.bias, [0, 0], ones, ones, 1, "relu", [], "")  # type: ignore[misc]
+        fused: Tensor = _FUSED(x, layer.weight, layer.bias, [0, 0], ones, ones, 1, "relu", [], "")
+        return fused
     x = layer(x)
     return F.relu_(x) if relu else x
 
@@ -36,6 +39,6 @@ def convolution(layer: nn.Conv2d, x: Tensor, relu: bool = True) -> Tensor:
 def _fuses(x: Tensor) -> bool:
     if _FUSED is None or x.device.type != "cpu" or torch.is_grad_enabled() or torch.jit.is_tracing():
         return False
-    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):  # type: ignore[attr-defined]
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
     return x.dtype == torch.float32 or (x.dtype == torch.bfloat16 and bf16_hardware() is not None)

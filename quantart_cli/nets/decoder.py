@@ -33,6 +33,8 @@ HALO = 32
 class Decoder(nn.Module):
     """Features of relu4_1 back to an image: reflection padding and nearest upsampling, so no checkerboard."""
 
+    conv4_1: nn.Conv2d
+
     def __init__(self) -> None:
         super().__init__()
         for name, fan_in, fan_out in _CONVOLUTIONS:
@@ -51,7 +53,8 @@ class Decoder(nn.Module):
         x = z.to(cast(nn.Conv2d, self.conv4_1).weight.dtype).contiguous(memory_format=torch.channels_last)
         for name, _, fan_out in _CONVOLUTIONS:
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
-            x = convolution(cast(nn.Conv2d, self.get_submodule(name)), x, relu=fan_out != 3)
+            layer: nn.Conv2d = getattr(self, name)
+            x = convolution(layer, x, relu=fan_out != 3)
             if name in _UPSAMPLE_AFTER:
                 x = F.interpolate(x, scale_factor=2, mode="nearest")
         return x.float()

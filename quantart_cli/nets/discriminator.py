@@ -52,9 +52,12 @@ def _head(channels: int, widths: tuple[int, ...]) -> nn.ModuleList:
     return nn.ModuleList([*map(spectral_norm, down), nn.Conv2d(sizes[-1], 1, 3)])
 
 
-def _scores(head: nn.ModuleList, x: Tensor) -> Tensor:
-    for conv in head:
+def _scores(head: nn.Module, x: Tensor) -> Tensor:
+    layers = list(head.children())
+    for conv in layers:
+        assert isinstance(conv, nn.Conv2d)
+        assert conv.bias is not None
         x = F.conv2d(x, conv.weight.to(x.dtype), conv.bias.to(x.dtype), conv.stride)
-        if conv is not head[-1]:
+        if conv is not layers[-1]:
             x = F.leaky_relu(x, 0.2)
     return x.float()

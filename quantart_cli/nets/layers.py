@@ -10,7 +10,7 @@ _CONVOLUTIONS = (2, 2, 4, 4, 1)
 LAYERS = tuple(f"relu{block}_{i}" for block, n in enumerate(_CONVOLUTIONS, 1) for i in range(1, n + 1))
 """As nets/vgg.py computes them, shallow to deep: relu1_1 … relu5_1."""
 
-COARSEST = 2 ** (len(_CONVOLUTIONS) - 1)
+COARSEST = 1 << (len(_CONVOLUTIONS) - 1)
 """Stride of the deepest layer: windows that begin at multiples of it have the pooling of the whole picture."""
 
 
@@ -48,14 +48,14 @@ def parse_layers(name: str, given: str) -> dict[str, float]:
 
 def stride(layer: str) -> int:
     """Pixels a side of one of its positions."""
-    return 2 ** (_place(layer)[0] - 1)
+    return 1 << (_place(layer)[0] - 1)
 
 
 def reach(layers: list[str]) -> int:
     """Pixels beyond a window that these layers inside it depend on, up to a multiple of the coarsest stride."""
     block, i = max(map(_place, layers))
     convolutions = [*_CONVOLUTIONS[: block - 1], i]
-    pixels = sum(n * 2**depth for depth, n in enumerate(convolutions))
+    pixels = sum(n << depth for depth, n in enumerate(convolutions))
     return -(-pixels // COARSEST) * COARSEST
 
 

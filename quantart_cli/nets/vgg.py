@@ -42,18 +42,20 @@ class _MaxPool(torch.autograd.Function):
     def backward(ctx: Any, *slopes: Tensor) -> Tensor:
         with torch.enable_grad():
             x = ctx.saved_tensors[0].detach().requires_grad_()
-            (slope,) = torch.autograd.grad(F.max_pool2d(x, 2, 2, ceil_mode=True), x, slopes[0])
+            slope: Tensor = torch.autograd.grad(F.max_pool2d(x, 2, 2, ceil_mode=True), x, slopes[0])[0]
         return slope
 
 
 def _pooled(x: Tensor, pooling: str) -> Tensor:
     if pooling == "average":
         return F.avg_pool2d(x, 2, 2, ceil_mode=True)
-    return _MaxPool.apply(x) if x.requires_grad else F.max_pool2d(x, 2, 2, ceil_mode=True)  # type: ignore[no-any-return]
+    return _MaxPool.apply(x) if x.requires_grad else F.max_pool2d(x, 2, 2, ceil_mode=True)
 
 
 class VGG19(nn.Module):
     """conv1_1 … conv5_1 of the normalised VGG-19."""
+
+    conv1_1: nn.Conv2d
 
     def __init__(self) -> None:
         super().__init__()
@@ -89,7 +91,8 @@ class VGG19(nn.Module):
             if i == "1" and block != "1":
                 x = _pooled(x, pooling)
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
-            x = convolution(self.get_submodule(f"conv{block}_{i}"), x)
+            layer: nn.Conv2d = getattr(self, f"conv{block}_{i}")
+            x = convolution(layer, x)
             if name in wanted:
                 found[name] = x
                 if len(found) == len(wanted):

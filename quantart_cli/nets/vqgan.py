@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,9 @@ from torch import Tensor, nn
 from quantart_cli.nets.attention import Attention
 from quantart_cli.nets.nearest import nearest
 from quantart_cli.nets.norm import GroupNorm
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class VQGANConfig:
     @property
     def stride(self) -> int:
         """Pixels a side of one latent position."""
-        return 2 ** (len(self.ch_mult) - 1)
+        return 1 << (len(self.ch_mult) - 1)
 
     @classmethod
     def like(cls, tensors: Mapping[str, Any]) -> VQGANConfig:
@@ -100,7 +103,7 @@ class ResidualBlock(nn.Module):
         self.nin_shortcut = nn.Conv2d(fan_in, fan_out, 1) if fan_in != fan_out else None
 
     def forward(self, x: Tensor) -> Tensor:
-        h = self.conv1(self.norm1(x, silu=True))
+        h: Tensor = self.conv1(self.norm1(x, silu=True))
         h = self.conv2(self.norm2(h, silu=True, overwrite=True))
         return h.add_(x if self.nin_shortcut is None else self.nin_shortcut(x))
 
@@ -113,7 +116,8 @@ class _Middle(nn.Module):
         self.block_2 = ResidualBlock(channels, channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block_2(self.attn_1(self.block_1(x)))
+        x = self.block_2(self.attn_1(self.block_1(x)))
+        return x
 
 
 class _Resample(nn.Module):
@@ -126,6 +130,9 @@ class _Resample(nn.Module):
 
 class _Level(nn.Module):
     """Residual blocks of one resolution, each followed by attention where the level has it."""
+
+    downsample: _Resample
+    upsample: _Resample
 
     def __init__(self, fan_in: int, channels: int, blocks: int, attends: bool) -> None:
         super().__init__()
@@ -161,11 +168,13 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.conv_in(x)
         for level in self.down:
+            assert isinstance(level, _Level)
             for step in level.steps():
                 x = step(x)
             if hasattr(level, "downsample"):
                 x = level.downsample.conv(F.pad(x, (0, 1, 0, 1)))
-        return self.conv_out(self.norm_out(self.mid(x), silu=True, overwrite=True))
+        x = self.conv_out(self.norm_out(self.mid(x), silu=True, overwrite=True))
+        return x
 
 
 class Decoder(nn.Module):
@@ -176,7 +185,7 @@ class Decoder(nn.Module):
         channels = config.ch * config.ch_mult[-1]
         self.conv_in = nn.Conv2d(config.z_channels, channels, 3, padding=1)
         self.mid = _Middle(channels)
-        levels = []
+        levels: list[_Level] = []
         for i, multiple in reversed(list(enumerate(config.ch_mult))):
             level = _Level(channels, config.ch * multiple, config.num_res_blocks + 1, i in config.attn_levels)
             channels = config.ch * multiple
@@ -188,13 +197,15 @@ class Decoder(nn.Module):
         self.conv_out = nn.Conv2d(channels, 3, 3, padding=1)
 
     def forward(self, z: Tensor) -> Tensor:
-        x = self.mid(self.conv_in(z))
+        x: Tensor = self.mid(self.conv_in(z))
         for level in reversed(self.up):
+            assert isinstance(level, _Level)
             for step in level.steps():
                 x = step(x)
             if hasattr(level, "upsample"):
                 x = level.upsample.conv(F.interpolate(x, scale_factor=2, mode="nearest"))
-        return self.conv_out(self.norm_out(x, silu=True, overwrite=True))
+        x = self.conv_out(self.norm_out(x, silu=True, overwrite=True))
+        return x
 
 
 class Entries(nn.Module):
@@ -233,7 +244,8 @@ class StyleGuidedBlock(nn.Module):
         self.attn_block = Attention(channels)
 
     def forward(self, content: Tensor, style: Tensor) -> Tensor:
-        return self.attn_block(self.self_attn_block(self.res_block(content)), style)
+        content = self.attn_block(self.self_attn_block(self.res_block(content)), style)
+        return content
 
 
 class StyleTransfer(nn.Module):
@@ -261,7 +273,7 @@ class _Autoencoder(nn.Module):
         self.decoder = Decoder(config)
 
     @classmethod
-    def like(cls, tensors: Mapping[str, Any]) -> _Autoencoder:
+    def like(cls, tensors: Mapping[str, Any]) -> Self:
         """An empty network of the sizes of a checkpoint's tensors."""
         return cls(VQGANConfig.like(tensors))
 
@@ -273,15 +285,17 @@ class _Autoencoder(nn.Module):
         """Move to a device and precision; codebooks stay in float32, since nearest entries are close calls."""
         for child in self.children():
             kept = isinstance(child, Entries)
-            child.to(device, torch.float32 if kept else dtype, memory_format=torch.channels_last)
+            child.to(device, torch.float32 if kept else dtype).to(memory_format=torch.channels_last)
 
     def forward(self, z: Tensor) -> Tensor:
         """D(z): (B, embed_dim, h, w) -> (B, 3, H, W) float32, about [-1, 1]."""
         z = z.to(self.dtype, memory_format=torch.channels_last)
-        return self.decoder(self.post_quant_conv(z)).float()
+        image: Tensor = self.decoder(self.post_quant_conv(z))
+        return image.float()
 
     def _encode(self, encoder: nn.Module, quant_conv: nn.Module, image: Tensor) -> Tensor:
-        return quant_conv(encoder(image.to(self.dtype, memory_format=torch.channels_last)))
+        z: Tensor = quant_conv(encoder(image.to(self.dtype, memory_format=torch.channels_last)))
+        return z
 
 
 class VQGAN(_Autoencoder):
@@ -326,7 +340,8 @@ class StyleVQGAN(_Autoencoder):
 
     def transfer(self, content: Tensor, style: Tensor) -> Tensor:
         """T̂ or T, not yet quantized."""
-        return self.model_x2y(content, style)
+        z: Tensor = self.model_x2y(content, style)
+        return z
 
 
 def config_of(network: _Autoencoder) -> dict[str, Any]:

@@ -60,7 +60,7 @@ class Adversary:
     def loss(self, real: Scores, fake: Scores, scale: float = 1.0) -> Tensor:
         """Backpropagate and return the discriminator's hinge loss, times a scale, from its scores."""
         loss = hinge_discriminator(real, fake)
-        (scale * loss).backward()  # type: ignore[no-untyped-call]
+        (scale * loss).backward()
         lead = (1 - loss.detach().double().cpu() / 2).clamp(0, 1)
         self._next_lead = torch.lerp(self.lead, lead, _LEAD_SHARE)
         return scale * loss.detach()

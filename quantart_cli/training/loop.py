@@ -90,7 +90,7 @@ class Trainable:
 def backward(losses: Mapping[str, Tensor]) -> dict[str, float]:
     """Backpropagate the sum of losses. Returns their values."""
     each = torch.stack(list(losses.values()))
-    each.sum().backward()  # type: ignore[no-untyped-call]
+    each.sum().backward()
     return dict(zip(losses, each.tolist(), strict=True))
 
 

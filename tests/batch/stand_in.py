@@ -16,8 +16,8 @@ from types import SimpleNamespace
 
 from quantart_cli.batch import job
 from quantart_cli.cli import main
-from quantart_cli.model import Result
 from quantart_cli.images import Picture, read_picture
+from quantart_cli.model import Result
 
 
 class Inverter:

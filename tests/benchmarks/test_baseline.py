@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
+import quantart_cli as quantart
 from benchmarks import baseline, inside, measure, speed
 from benchmarks.materials import draw, make_pictures, make_weights
 from quantart_cli.checkpoints.layouts import recognise
-from quantart_cli.methods.adain import AdaIN
-from quantart_cli.methods.controls import AdaINControls
+from quantart_cli.tiling import Tiler
 
 
 @pytest.fixture(scope="module")
@@ -36,17 +36,15 @@ def test_its_weights_are_ours_by_their_published_names(folder, vgg, decoder):
             torch.testing.assert_close(tensors[key], value, rtol=1e-6, atol=0, msg=key)
 
 
-def test_its_picture_is_ours(folder, vgg, decoder, tmp_path, monkeypatch):
+def test_its_picture_is_ours(folder, tmp_path, monkeypatch):
     paths = [str(folder / name) for name in ("96x64-1.png", "80x88-2.png")]
     monkeypatch.setattr(sys, "argv", ["baseline.py", *paths, str(tmp_path / "out.png"), "--weights", str(folder)])
     baseline.main()
     theirs = np.asarray(PIL.Image.open(tmp_path / "out.png"), float) / 255
-    content, style = (inside.tensor(inside.read(path)) for path in paths)
-    method = AdaIN(vgg, decoder)
-    with torch.inference_mode():
-        ours = method.stylize(content, method.encode_style([(style, None)], [1.0]), AdaINControls())
-    assert theirs.shape == (64, 96, 3)
-    assert inside.psnr(ours[0].permute(1, 2, 0).clamp(0, 1), torch.from_numpy(theirs)) > 50
+    model = quantart.load("adain", device="cpu", precision="fp32", backend="torch")
+    ours = inside.in_floats(model, inside.read(paths[0]), model.encode_style(paths[1]), Tiler())
+    assert theirs.shape == ours.shape == (64, 96, 3)
+    assert inside.psnr(torch.from_numpy(ours).clamp(0, 1), torch.from_numpy(theirs)) > 50
 
 
 def test_pictures_are_always_the_same():

@@ -41,7 +41,7 @@ def test_the_manifest_keeps_to_the_schema():
     assert list(items) == list(manifest())
     for item in items.values():
         assert item.kind is None or item.kind in KINDS
-    assert {"vgg19-normalised", "adain-decoder", "quantart-vgg19"} == set(embedded())
+    assert {"vgg19-normalised", "adain-decoder", "quantart-vgg19", "quantart-painter"} == set(embedded())
 
 
 def test_what_the_issue_asks_for_is_there():
@@ -79,8 +79,8 @@ def test_weights_stay_small():
 
 
 def test_every_method_has_its_weights():
-    for parts in (row.weights for row in methods().values()):
-        for name in parts.values():
+    for method in methods().values():
+        for name in method.weights.values():
             assert artefact(name).path.is_file()
 
 

@@ -10,8 +10,7 @@ import torch
 from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.adain import AdaIN
-from quantart_cli.methods.adain import AdaINSettings
+from quantart_cli.methods.adain import AdaIN, AdaINSettings
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.training.adain import AdaINTraining, adain_training
 from quantart_cli.training.folders import RunControl, train

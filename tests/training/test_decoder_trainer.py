@@ -14,8 +14,7 @@ import torch
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import embedded_model
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.quantart import QuantArtSettings
-from quantart_cli.methods.quantart import QuantArt
+from quantart_cli.methods.quantart import QuantArt, QuantArtSettings
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.training.decoder_trainer import DecoderTrainer, autoencoder_training, falling
 from quantart_cli.training.folders import RunControl, train
