@@ -1,4 +1,4 @@
-"""Models: the one way from pictures to a painted picture.
+"""``load`` and ``Model``: from pictures to a painted picture.
 
     import quantart_cli as quantart
 
@@ -6,7 +6,7 @@
     style = model.encode_style("style.jpg")
     picture = model.stylize("content.jpg", style, fidelity=0.7)
 
-The command line, batch and evaluation use the same functions. Torch is imported only if it computes.
+The command line, batch and evaluation use the same functions. Torch is imported only with the torch backend.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
 """What a picture may be given as; arrays are (H, W[, 1, 3 or 4])."""
 Progress = Callable[[Step], None]
 
-# With AMX, torch is faster than OpenVINO at pictures of so many pixels, and worth the time of importing it.
+# Pixels from which torch is faster than OpenVINO on a CPU with AMX, the time to import torch included.
 _LARGE = 4_000_000
 
 
@@ -58,10 +58,10 @@ class Style:
     """One or several style pictures, encoded by a model and usable for any number of contents.
 
     Attributes:
-        identity: of the model, see :attr:`Model.identity`.
-        pictures: as they are encoded.
-        weights: one for each picture, summing to 1.
-        encoded: by kind; filled when a kind is first needed.
+        identity: :attr:`Model.identity` of the model that encoded it.
+        pictures: the style pictures, at the size at which they are encoded.
+        weights: one for each picture; they sum to 1.
+        encoded: kind (see ``FeedForward.style_kind``) -> the encoded style. A kind is added when it is first needed.
     """
 
     identity: str
@@ -76,9 +76,9 @@ class Result:
 
     Attributes:
         picture: the picture.
-        precision: that it was computed in: fp32 where the chosen precision overflowed.
+        precision: precision of the computation: fp32 if the chosen precision overflowed.
         notes: remarks for a person, one line each.
-        stopped: whether Ctrl-C ended an optimisation early; the picture is what it had reached.
+        stopped: whether Ctrl-C ended an optimisation early. The picture is the one of the last step.
     """
 
     picture: Picture
@@ -105,14 +105,14 @@ def load(
     Args:
         method: its name, see :func:`quantart_cli.registry.methods`.
         model: other weights: a name of the manifest, a .safetensors file, or ``hf://owner/repo/file.safetensors``.
-        download: download the model if it is not here. Otherwise the network is never used.
+        download: whether to download the model if it is not here. False: the network is not used.
         device: "auto", "cpu", "cuda", "cuda:N" or "mps".
         precision: "auto", "fp32", "bf16" or "fp16". "auto" is bf16 where the hardware computes in it.
         backend: "auto", "torch" or "openvino". "auto" is OpenVINO where it is installed and the faster one.
         max_pixels: larger pictures are refused before they are decoded.
-        pixels: of the pictures to come, if known: decides between backends.
-        cache_styles: keep the statistics of styles on the disk.
-        notify: called with one line about what takes time or failed.
+        pixels: number of pixels of the contents, if known. It is used to choose the backend.
+        cache_styles: whether the statistics of styles are kept in the cache on disk.
+        notify: called with one line of text when something takes time or fails.
 
     Raises:
         QuantArtError: an unknown name, a device that is not available, weights that are missing, damaged or of another
@@ -156,11 +156,12 @@ def files_of(
 
     Args:
         row: the method.
-        model: replaces the weights of its kind; a kind that no part has replaces all of them, as the part "model".
+        model: a model file to use instead of default weights. It replaces the part whose weights are of its kind. If
+            there is no such part, it replaces all parts, and is the part "model".
         download: download weights that are not here.
 
     Raises:
-        QuantArtError: weights are not here; how to get them is said.
+        QuantArtError: weights are not here; the message says how to get them.
     """
     if model is not None and model.kind not in row.weights.values():
         return {"model": model}, ("model",)
@@ -248,12 +249,12 @@ class Model:
 
     @property
     def network(self) -> str:
-        """What its memory is predicted for: "vgg19" or "vqgan"."""
+        """Type of its networks, for predictions of memory: "vgg19" or "vqgan"."""
         return "vqgan" if issubclass(self._kind, WholePicture) else "vgg19"
 
     @property
     def changes_with_tiles(self) -> bool:
-        """Whether tiles change the picture, a little."""
+        """Whether the result depends on the tiles."""
         return issubclass(self._kind, WholePicture)
 
     @cached_property
@@ -263,7 +264,7 @@ class Model:
 
     @cached_property
     def identity(self) -> str:
-        """Tells models apart: a style encoded by a model of the same identity, in any process, can be used."""
+        """Method, backend, device, precision and weights. Models of one identity can use each other's styles."""
         parts = [
             self.method.name,
             self.spec.backend,
@@ -287,7 +288,7 @@ class Model:
             styles: a path, PIL image, array or bytes of a file, or a list of these.
             weights: one for each style, not negative; they are normalised to sum to 1. Default: equal.
             size: long side in pixels to which larger styles are reduced, default 1024; they are never enlarged.
-            settings: those to paint with, if known. What they need is encoded now and not when first painting.
+            settings: the settings to paint with, if known. The encoding that they need is then computed now.
 
         Raises:
             QuantArtError: a picture that cannot be read, no style, or weights that do not fit the styles.
@@ -517,8 +518,8 @@ class Model:
 
     @staticmethod
     def _pixels(picture: Picture, reference: Picture | None = None) -> np.ndarray:
-        """(H, W, 3) with the colour of hidden pixels replaced: uint8 as it was read, so that a large picture is not
-        stored a second time as floats; float32 in about [0, 1] where it was recoloured to ``reference``."""
+        """The pixels (H, W, 3), with the colour of transparent pixels replaced. uint8, so that a large picture is not
+        copied as floats. With a ``reference`` they are recoloured to it, and float32 in about [0, 1]."""
         rgb = fill_transparent(picture)
         if reference is None:
             return rgb
@@ -531,7 +532,7 @@ class Model:
 
 @dataclass(frozen=True)
 class _Work:
-    """What is painted, and how."""
+    """One painting: the content and everything that decides the result, except the style."""
 
     content: Picture
     settings: Any

@@ -1,7 +1,7 @@
-"""The methods: one row each. Does not import torch.
+"""The registry: one row, a :class:`Method`, for each method. This module does not import torch.
 
 The command line, batch, evaluation, comparison and the Python API read these rows; none of them knows a method by name.
-Another package adds methods through the entry-point group ``quantart.methods``: each entry point is a :class:`Method`.
+Other packages add methods with entry points in the group ``quantart.methods``. Each entry point is a :class:`Method`.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from quantart_cli.settings import Settings
 
 @dataclass(frozen=True)
 class Method:
-    """A method.
+    """A style transfer method: its names, its options, its weights, and the class that implements it.
 
     Attributes:
-        name: what the API calls it, and the command line unless ``command`` differs.
+        name: name in the Python API, and of the command unless ``command`` is given.
         summary: one line of help.
-        settings: its options.
-        target: ``"module:Class"``, imported when it is used: a ``FeedForward`` or an ``Optimising`` method, see
-            methods/base.py.
-        weights: part -> name of the weights that come with quantart or are downloaded.
-        models: kinds of model files it accepts instead -> the target that runs them; None: ``target``.
+        settings: the dataclass of its options.
+        target: the class that implements it, ``"module:Class"``, a subclass of ``FeedForward`` or ``Optimising`` (see
+            methods/base.py). It is imported when a model is loaded.
+        weights: default weights. Part, which is the method's name for a network -> name in weights/manifest.toml.
+        models: model files that may be given instead. Kind of the file -> class that runs it; None: ``target``.
         command: name of the command; None: ``name``.
-        backends: what can compute it; the first is the default.
+        backends: backends that can compute it, of "torch" and "openvino".
         needs_style: whether it takes style pictures.
-        optimises: whether ``target`` is an ``Optimising`` method, found out without importing it.
+        optimises: whether ``target`` is a subclass of ``Optimising``. It is stored here so that the class need not be
+            imported to know it.
         good_for: a few words for the table of ``quantart methods``.
         paper: authors and year.
         help: more lines of help, with examples.
@@ -60,11 +61,11 @@ class Method:
 
     @property
     def command_name(self) -> str:
-        """What the command line calls it."""
+        """Name of the command."""
         return self.command or self.name
 
     def target_for(self, kind: str | None) -> str:
-        """The class that runs a model of this kind; None: the model that comes with quantart."""
+        """The class, ``"module:Class"``, that runs a model file of this kind. None: the default weights."""
         return (self.models.get(kind) if kind is not None else None) or self.target
 
 
@@ -194,7 +195,7 @@ def methods() -> dict[str, Method]:
             raise QuantArtError(f"the method {point.name} ({point.value}) cannot be loaded: {error}") from error
         if not isinstance(method, Method):
             raise QuantArtError(f"the entry point {point.name} ({point.value}) is not a quantart method")
-        found.setdefault(method.name, method)
+        found.setdefault(method.name, method)  # a method of quantart cannot be replaced
     return found
 
 
@@ -202,7 +203,7 @@ def find(name: str) -> Method:
     """The method of that name.
 
     Raises:
-        QuantArtError: there is none; the nearest is suggested.
+        QuantArtError: there is no such method; the nearest name is suggested.
     """
     known = methods()
     if name not in known:

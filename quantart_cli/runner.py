@@ -1,12 +1,13 @@
-"""Running stages over the tiles of a picture: cut, compute, crop, store, and add up. Does not import torch.
+"""The runner: runs stages over the tiles of a picture. This module does not import torch.
 
 A method calls the runner once for each stage::
 
-    c = run(ENCODE, image=content.image, weight=content.weight)
-    run(DECODE, z=c["z"], slope=slope, shift=shift)
+    c = run(ENCODE, content)  # {"z": MapOf, "moments": Moments}
+    image = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
 
-Every tile is computed with a halo as wide as the network looks, and the halo is cut off afterwards. Reflection padding
-happens at the true borders of the picture only. So the tiles do not change the result.
+For each tile the runner cuts the inputs with a halo around the tile, computes the network, crops the halo from the
+outputs, and stores them. The halo is as wide as the receptive field requires. Padding inside the networks changes the
+halo only, except at the borders of the picture. So the result does not depend on the tiles.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from quantart_cli.stages import Map, Pixels, Stage, Summed, Sums
 from quantart_cli.tiling import Tile, Tiler
 
 SMALLEST_SIDE = 16
-"""relu4_1 has stride 8, and its reflection padding needs two positions a side."""
+"""Least height and width of a picture in pixels: relu4_1 has stride 8, and reflection padding needs two positions."""
 
 
 class NotFinite(ArithmeticError):
@@ -31,41 +32,41 @@ class NotFinite(ArithmeticError):
 
 
 class Backend(Protocol):
-    """Computes networks; see backends/."""
+    """Computes networks, with array types of its own. The implementations are in backends/."""
 
     def tile_of_image(self, pixels: np.ndarray) -> Any:
-        """(h, w, 3) uint8 or float32 -> (1, 3, h, w) float32 in [0, 1], as the networks of this backend take it."""
+        """Convert pixels (h, w, 3), uint8 or float32 in [0, 1], to a network input (1, 3, h, w), float32 in [0, 1]."""
 
     def array(self, values: np.ndarray) -> Any:
-        """A float32 or int32 array as the networks of this backend take it."""
+        """Convert a float32 or int32 array to a network input."""
 
     def numpy(self, values: Any) -> np.ndarray:
-        """What a network returned as a float32 or integer array."""
+        """Convert an output of a network to a float32 or integer array."""
 
     def to_map(self, values: np.ndarray) -> Any:
-        """(1, C, h, w) float32 or int32 as a map of this backend, in its precision."""
+        """Convert (1, C, h, w) float32 or int32 to a map, floats in the precision of the backend."""
 
     def allocate(self, like: Any, height: int, width: int) -> Any:
-        """Memory for a whole map, (1, C, height, width), of the type and the channels of one tile's."""
+        """Allocate the map of a whole picture, (1, C, height, width), with C and the dtype of the tile ``like``."""
 
     def prepare(self, stage: Stage) -> Callable[..., tuple[Any, ...]]:
-        """The network of a stage. Called with its inputs in order; what it returns may be overwritten by the next
-        call."""
+        """Return the network of a stage: a function of its inputs, in the order of the stage. Its outputs are valid
+        until its next call only; see :meth:`keep`."""
 
     def keep(self, values: Any) -> Any:
-        """A result that stays valid after the next call."""
+        """Return an output of a network so that it stays valid after the next call."""
 
     def finished(self, stage: Stage, tiled: bool) -> None:
-        """A stage has been run over all tiles of a picture."""
+        """Called when a stage has run over all tiles of a picture. Memory may be freed."""
 
 
 @dataclass(frozen=True)
 class MapOf:
-    """A map of features of a whole picture.
+    """A feature map of a whole picture.
 
     Attributes:
-        values: (1, C, h, w), of the backend.
-        stride: pixels a side of one position.
+        values: (1, C, h, w), in the array type of the backend.
+        stride: height and width of one position in pixels.
     """
 
     values: Any
@@ -79,12 +80,12 @@ class MapOf:
 
 @dataclass(frozen=True)
 class Image:
-    """A picture as stages take it.
+    """A picture as input of stages.
 
     Attributes:
-        pixels: (H, W, 3) uint8, or float32 in about [0, 1]; mirrored to at least 16 pixels a side.
-        size: (height, width) before that.
-        opacity: (H, W) uint8, or None where all is opaque.
+        pixels: (H, W, 3) uint8, or float32 in about [0, 1]. Small pictures are extended by mirroring, see :meth:`of`.
+        size: (height, width) before the extension.
+        opacity: (H, W) uint8; None if all pixels are opaque.
     """
 
     pixels: np.ndarray
@@ -100,8 +101,8 @@ class Image:
         Args:
             pixels: (H, W, 3).
             opacity: (H, W) uint8, or None. A picture without any visible pixel counts as opaque.
-            smallest: least height and width; smaller pictures are mirrored.
-            multiple: height and width are mirrored up to a multiple of it.
+            smallest: least height and width. Smaller pictures are extended by mirroring.
+            multiple: height and width are extended to a multiple of it.
         """
         size = pixels.shape[0], pixels.shape[1]
         if opacity is not None:
@@ -109,7 +110,7 @@ class Image:
         return cls(extend(pixels, smallest, multiple), size, opacity)
 
     def weight(self, stride: int) -> np.ndarray | None:
-        """Opacity at the positions of features, (h, w) float32 in [0, 1]: means over their areas; None: all opaque."""
+        """Opacity of each position of a map, (h, w) float32 in [0, 1]: the mean of its pixels. None: all opaque."""
         if self.opacity is None:
             return None
         height, width = (-(-length // stride) for length in self.opacity.shape)
@@ -145,12 +146,13 @@ class Runner:
 
         Args:
             stage: the stage.
-            image: the picture, for stages with an input ``image``; its opacity is their input ``weight``.
-            **inputs: :class:`MapOf` for the inputs that are cut, arrays or maps for the others, floats.
+            image: the picture, if the stage has the input ``image``. Its opacity is the input ``weight``.
+            **inputs: the other inputs by name: :class:`MapOf` for ``stage.maps``, arrays or :class:`MapOf` for
+                ``stage.whole``, floats for ``stage.scalars``.
 
         Returns:
-            the outputs by name: :class:`MapOf`, :class:`~quantart_cli.stages.Moments` or ``Covariance``, and for
-            pixels (H, W, 3) uint8.
+            the outputs by name. A ``Map`` is a :class:`MapOf`, ``Summed`` is
+            :class:`~quantart_cli.stages.Moments`, ``Pixels`` is an array (H, W, 3) uint8.
 
         Raises:
             NotFinite: a pixel or a moment is not finite.
@@ -165,7 +167,7 @@ class Runner:
             nonlocal done, total
             run.tile(tile)
             done += 1
-            total = max(total, done)
+            total = max(total, done)  # tiles may have been halved
             self.progress(stage.name, done, total)
 
         try:
@@ -176,11 +178,11 @@ class Runner:
         return run.results()
 
     def select(self, source: MapOf, places: np.ndarray) -> MapOf:
-        """A map of some positions of another.
+        """Make a map of selected positions of another.
 
         Args:
             source: (1, C, h, w).
-            places: (a, b) integers, positions of the source in row order.
+            places: (a, b) integers, positions in the source: row · w + column.
 
         Returns:
             (1, C, a, b).
@@ -226,7 +228,7 @@ class Runner:
 
 
 class _Run:
-    """One stage over one picture."""
+    """One run of a stage over one picture."""
 
     def __init__(self, backend: Backend, stage: Stage, image: Image | None, inputs: dict[str, Any]) -> None:
         self.backend, self.stage, self.image, self.inputs = backend, stage, image, inputs
@@ -241,7 +243,7 @@ class _Run:
         self.stored: dict[str, Any] = {}
 
     def _size(self) -> tuple[int, int]:
-        """(height, width) in pixels of what is run over."""
+        """(height, width) in pixels of the area that is cut into tiles."""
         if self.image is not None:
             return self.image.pixels.shape[0], self.image.pixels.shape[1]
         name, (stride, _) = next((name, spec) for name, spec in self.stage.maps.items() if name != "weight")
@@ -269,7 +271,7 @@ class _Run:
                 self._put_pixels(name, output, values, tile, outer)
             else:
                 self._put_map(name, output, values, tile, outer)
-        for name, part in sums.items():  # last: a tile that runs out of memory is computed again
+        for name, part in sums.items():  # last: after running out of memory the tile is computed again
             self.stored.setdefault(name, Sums()).add(part)
 
     def _cut(self, name: str, stride: int, tile: Tile, outer: Tile) -> Any:
@@ -324,10 +326,10 @@ class _Run:
 
 
 def extend(pixels: np.ndarray, smallest: int, multiple: int = 1) -> np.ndarray:
-    """Mirror an array, (H, W[, C]), to the right and below.
+    """Extend an array, (H, W[, C]), by mirroring it to the right and downwards.
 
     Args:
-        pixels: the array; returned as it is where nothing is missing.
+        pixels: the array; returned unchanged if it is large enough.
         smallest: least height and width.
         multiple: height and width become multiples of it as well.
     """
@@ -341,5 +343,5 @@ def extend(pixels: np.ndarray, smallest: int, multiple: int = 1) -> np.ndarray:
 
 
 def _areas(size: int, count: int) -> list[slice]:
-    """``count`` parts of ``size`` positions, those of adaptive average pooling."""
+    """Divide ``size`` positions into ``count`` slices, as adaptive average pooling does."""
     return [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]

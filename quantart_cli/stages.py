@@ -1,8 +1,9 @@
-"""Stages: what a feed-forward method is made of. Does not import torch.
+"""Stages: the parts of a feed-forward method. This module does not import torch.
 
-A stage is a network that maps tiles to tiles. It may also return sums over the tile, which the runner adds up over all
-tiles: moments, for example. A method runs one stage after the other; what is summed in one stage is an input of the
-next. AdaIN is encode, then decode.
+A stage is a network that runs over the tiles of a picture. It returns feature maps, pixels or moments for each tile.
+The runner joins the maps and the pixels of all tiles, and merges their moments. A method runs its stages one after the
+other. Outputs of a stage are inputs of later stages. AdaIN has two stages: "encode" returns the features z and their
+moments; "decode" takes z, and a slope and a shift that are calculated from the moments.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ class Map:
     """Output of a stage: a map of features, stored for the whole picture.
 
     Attributes:
-        stride: pixels a side of one position.
-        multiple: the network rounds the picture's height and width up to a multiple of so many pixels.
+        stride: height and width of one position in pixels.
+        multiple: the map covers the height and width of the picture, rounded up to a multiple of this many pixels.
     """
 
     stride: int
@@ -33,19 +34,20 @@ class Map:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Output of a stage: the painted picture, (1, 3, h, w) about [0, 1], stored as uint8."""
+    """Output of a stage: pixels of the result, (1, 3, h, w) in about [0, 1]. They are clipped and stored as uint8."""
 
     stride: ClassVar[int] = 1
 
 
 @dataclass(frozen=True)
 class Summed:
-    """Output of a stage: moments of a tile, merged over tiles into :class:`Moments` or :class:`Covariance`.
+    """Output of a stage: moments of a tile. Those of all tiles are merged into :class:`Moments` or :class:`Covariance`.
 
-    The network returns (3, C) float32: the weight, the mean, and the sum of squared deviations (nets/statistics.py).
+    The network returns (3, C) float32: the total weight, the mean, and the sum of squared deviations from the mean (see
+    nets/statistics.py).
 
     Attributes:
-        products: it returns (2 + C, C) instead, with the sums of products of the deviations of each two channels.
+        products: the network returns (2 + C, C) instead: the sums of products of the deviations of each two channels.
     """
 
     products: bool = False
@@ -59,21 +61,23 @@ class Stage:
     """A network that runs over the tiles of a picture.
 
     Attributes:
-        name: in messages and in the cache.
-        net: ``"module:Class"`` of the network. Its class attribute ``parts`` has the classes of the networks it is
-            built from, by part; its ``forward`` takes the inputs in the order of ``maps``, ``whole`` and ``scalars``,
-            and returns the outputs as a tuple.
-        parts: names of those networks.
-        maps: inputs that are cut into tiles, with their stride and their channels. ``image`` is (1, 3, h, w) float32 in
-            [0, 1]; ``weight`` is (1, 1, h, w), the opacity inside the tile and 0 in its halo.
-        whole: inputs that every tile gets as a whole, with their shapes: -1 is any length. Those with four dimensions
-            are maps, the others float32 arrays.
-        integers: inputs whose numbers are int32.
-        outputs: in the order in which the network returns them.
-        halo: pixels around a tile that its result depends on; the runner rounds them up to the grain.
-        exact: computed in float32 whatever the precision of the model.
-        tiled: False where the network must see the whole map at once.
-        scalars: float inputs, behind the others.
+        name: unique name, used in messages and for cached networks.
+        net: class of the network, ``"module:Class"``. Its class attribute ``parts`` maps each part to the class of the
+            network with the weights of that part. Its ``forward`` takes the inputs in the order ``maps``, ``whole``,
+            ``scalars``, and returns the outputs as a tuple.
+        parts: the parts whose weights it needs, keys of ``Method.weights``.
+        maps: inputs that are cut into tiles. Name -> (stride, channels). Two names are special. ``image``: the picture,
+            (1, 3, h, w) float32 in [0, 1]. ``weight``: (1, 1, h, w), the opacity inside the tile and 0 in its halo, so
+            that each position of the picture counts once in moments.
+        whole: inputs that are the same for all tiles. Name -> shape; -1 is any length. Inputs with four dimensions are
+            maps, the others float32 arrays.
+        integers: names of inputs of dtype int32.
+        outputs: name -> type, in the order in which the network returns them.
+        halo: number of pixels on each side of a tile that the result of the tile depends on; rounded up to the grain.
+        exact: whether it is computed in float32 whatever the precision of the model. For searches, where rounding would
+            change what is found.
+        tiled: False if the network must get the whole picture at once.
+        scalars: names of float inputs.
     """
 
     name: str
@@ -93,7 +97,7 @@ class Stage:
 
     @property
     def grain(self) -> int:
-        """Tiles begin at multiples of it."""
+        """Tiles start at multiples of this many pixels: at a whole position of each map."""
         inputs = [stride for stride, _ in self.maps.values()]
         outputs = [output.stride for output in self.outputs.values() if not isinstance(output, Summed)]
         outputs += [output.multiple for output in self.outputs.values() if isinstance(output, Map)]
@@ -104,7 +108,7 @@ class Stage:
 class Moments:
     """Channel-wise mean and standard deviation over positions, each (C,) float32.
 
-    The variance is unbiased, and 1e-5 is added to it.
+    ``std`` is the square root of the unbiased variance plus 1e-5.
     """
 
     mean: np.ndarray
@@ -112,13 +116,13 @@ class Moments:
 
     @staticmethod
     def of(mean: np.ndarray, variance: np.ndarray) -> Moments:
-        """From means and variances, (C,) each; rounding may have made a variance negative."""
+        """Moments from means and variances, (C,) each. Variances that are negative by rounding count as 0."""
         std = np.sqrt(variance.clip(min=0) + EPSILON)
         return Moments(mean.astype(np.float32), std.astype(np.float32))
 
     @staticmethod
     def lerp(parts: list[Moments], weights: list[float]) -> Moments:
-        """The weighted mean of several: AdaIN is linear in mean and std, so this interpolates its results exactly."""
+        """Weighted mean of moments. AdaIN is linear in the style's mean and std: this interpolates its results."""
         pairs = list(zip(np.array(weights, np.float32), parts, strict=True))
         mean, std = sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs)
         return Moments(np.asarray(mean), np.asarray(std))
@@ -133,7 +137,7 @@ class Covariance:
 
 
 class Sums:
-    """Moments of tiles merged into those of the picture, in float64 (Chan, Golub and LeVeque 1979)."""
+    """Merges the moments of tiles into those of the picture, in float64 (Chan, Golub and LeVeque 1979)."""
 
     def __init__(self) -> None:
         self.weight = 0.0
@@ -141,7 +145,7 @@ class Sums:
         self.squares = np.zeros((1, 1))  # becomes (1, C), or (C, C) with products
 
     def add(self, part: np.ndarray) -> None:
-        """What a network returned, (3, C) or (2 + C, C): see :class:`Summed`."""
+        """Add the moments of a tile, (3, C) or (2 + C, C) as described in :class:`Summed`."""
         part = part.astype(np.float64)
         weight = part[0, 0]
         if weight <= 0:
@@ -154,7 +158,7 @@ class Sums:
         self.weight = total
 
     def result(self) -> Moments | Covariance:
-        """Of all that was added."""
+        """The moments of all tiles added."""
         variance = self.squares / max(self.weight - 1, 0.5)
         if len(variance) == 1:
             return Moments.of(self.mean, variance[0])

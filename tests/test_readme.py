@@ -65,8 +65,16 @@ def test_the_python_example_runs(tmp_path, monkeypatch):
 
 
 def test_every_picture_and_file_named_is_there():
+    headings = {
+        re.sub(r"[^a-z -]", "", line.lower()).strip().replace(" ", "-")
+        for line in README.splitlines()
+        if line[:1] == "#"
+    }
     for target in re.findall(r"\]\(([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+        if target.startswith("#"):
+            assert target[1:] in headings, target
+        elif not target.startswith("https://"):
+            assert (ROOT / target).exists(), target
 
 
 def test_numbers_about_the_weights():

@@ -11,8 +11,8 @@ f is VGG-19 to relu4_1, g the decoder, both with the published weights. Several 
 
 Departures from the reference script:
 
-* The picture keeps its size where that is not divisible by 8: the output is cropped.
-* Pictures below 16 pixels are mirrored to that size for the networks.
+* The result has the size of the content also if that is not divisible by 8: the output is cropped.
+* Pictures of less than 16 pixels a side are extended to 16 by mirroring.
 * Transparent pixels do not count in μ and σ.
 """
 
@@ -116,6 +116,7 @@ class AdaIN(FeedForward[AdaINSettings]):
             z = _with_quantiles(run, c["z"], content, style, settings.alpha)
             image: np.ndarray = run(DECODE_PLAIN, z=z)["image"]
             return image
+        # Equation 14 is affine in each channel: the decoder applies slope · z + shift to each tile of z.
         slope, shift = adain(c["moments"], style, settings.alpha)
         image = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
         return image

@@ -1,7 +1,7 @@
-"""What a method gives the model. Does not import torch.
+"""Base classes of methods. This module does not import torch.
 
-A feed-forward method is a list of stages and a short program that runs them; an optimising method is an iterator of
-steps. See docs in CONTRIBUTING.md, "Add a method in one file".
+A feed-forward method declares stages and runs them. An optimising method yields steps. There is a complete example in
+CONTRIBUTING.md, "Add a method in one file".
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class FeedForward(Generic[S]):
     """A method that paints by running stages.
 
     Attributes:
-        given: parts whose weights a person gave with ``model``.
-        multiple: pictures are mirrored up to a multiple of it in height and width.
-        smallest: least height and width of a picture for the networks; smaller ones are mirrored.
-        memory: bytes a pixel of a tile over those of AdaIN, for the prediction of memory.
+        given: parts whose weights come from the argument ``model`` of ``load``, not from the default weights.
+        multiple: height and width of pictures are extended to a multiple of it, by mirroring.
+        smallest: least height and width of a picture for the networks. Smaller pictures are extended by mirroring.
+        memory: bytes per pixel of a tile, relative to AdaIN, for the prediction of memory.
     """
 
     multiple: ClassVar[int] = 1
@@ -40,23 +40,23 @@ class FeedForward(Generic[S]):
         self.given = tuple(given)
 
     def stages(self, settings: S | None = None) -> Sequence[Stage]:
-        """All stages that painting with these settings may run; None: with any."""
+        """All stages that painting with these settings may run; None: those for any settings."""
         raise NotImplementedError
 
     def style_kind(self, settings: S) -> str:
-        """Which of several encodings of a style these settings need. "moments" are kept in the cache on the disk."""
+        """Kind of encoded style that these settings need. Only the kind "moments" (``Moments``) is cached on disk."""
         return "moments"
 
     def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Any:
-        """What the method needs of one style picture."""
+        """Compute what painting needs from one style picture. ``kind`` is as returned by :meth:`style_kind`."""
         raise NotImplementedError
 
     def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
-        """Several encoded styles as one; weights sum to 1. Only called for two or more."""
+        """Combine two or more encoded styles into one. The weights sum to 1."""
         raise NotImplementedError
 
     def pixels_of_work(self, size: tuple[int, int], settings: S) -> float:
-        """Pixels computed for a picture of (height, width), to predict its time from that of a sample."""
+        """Number of pixels that are computed for a picture of (height, width). Time is predicted from it."""
         return float(size[0] * size[1])
 
     def paint(self, run: Runner, content: Image, style: Any, settings: S) -> np.ndarray:
@@ -71,11 +71,11 @@ class Step:
     Attributes:
         step: steps or tiles done.
         steps: steps planned, or tiles in all.
-        stage: of a feed-forward method, which begins to count anew with each.
-        losses: by name, weights applied.
+        stage: name of the stage, feed-forward methods only. Each stage counts its own steps.
+        losses: weighted losses by name.
         size: (width, height) of the picture at this step.
-        image: returns the picture, (1, 3, H, W) at the content's size, about [0, 1].
-        state: returns everything that is needed to continue from here; None: the method cannot.
+        image: a function that returns the picture, (1, 3, H, W) in about [0, 1], at the size of the content.
+        state: a function that returns everything needed to continue from this step; None: continuing is not possible.
     """
 
     step: int
@@ -90,26 +90,27 @@ class Step:
 class Optimising(Generic[S]):
     """A method that finds the picture by optimisation, with torch.
 
-    It is built from the networks that its class attribute ``parts`` names, as arguments of those names. All
-    pictures are (1, 3, H, W), float32 in [0, 1] or uint8; opacities are (1, 1, H, W) float32 or None.
+    The class attribute ``parts`` maps names of parts to network classes. ``__init__`` gets the networks as keyword
+    arguments of these names. All pictures are (1, 3, H, W), float32 in [0, 1] or uint8. Opacities are (1, 1, H, W)
+    float32, or None.
 
     Attributes:
-        device: of its networks.
+        device: device of its networks.
     """
 
     parts: ClassVar[dict[str, type[Any]]]
     device: Any
 
     def encode_style(self, styles: Sequence[tuple[Any, Any]], weights: Sequence[float]) -> Any:
-        """What the method needs of styles, pairs of a picture and its opacity; weights sum to 1."""
+        """Compute what painting needs from styles, pairs of a picture and its opacity. The weights sum to 1."""
         raise NotImplementedError
 
     def pixels_of_work(self, size: tuple[int, int], settings: S) -> float:
-        """Pixels computed for a picture of (height, width) in all steps, to predict its time from that of a sample."""
+        """Number of pixels that all steps compute for a picture of (height, width). Time is predicted from it."""
         return float(size[0] * size[1])
 
     def sample_settings(self, settings: S) -> S:
-        """Settings that take few steps and as long for each, to measure the time of a sample."""
+        """The same settings with few steps, to measure the time of a step on a sample."""
         return settings
 
     def steps(
@@ -123,7 +124,7 @@ class Optimising(Generic[S]):
         inputs: OptimisationInputs | None = None,
         seed: int = 0,
     ) -> Iterator[Step]:
-        """The optimisation, a step at a time.
+        """Optimise the picture and yield each step.
 
         Raises:
             NotFinite: the precision overflowed.
@@ -132,23 +133,23 @@ class Optimising(Generic[S]):
 
 
 class WholePicture(Generic[S]):
-    """A method whose networks look at the whole picture, with torch. Its tiles come close to the whole, not equal.
+    """A method whose networks depend on the whole picture, with torch. With tiles its result changes a little.
 
-    It is made by ``from_tensors`` from the tensors of the model file, the part "model".
+    It is built by ``from_tensors`` from the tensors of the model file, the part "model".
 
     Attributes:
-        device: of its networks.
+        device: device of its networks.
     """
 
     device: Any
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Any], spec: Any, name: str) -> Any:
-        """Build it from a checkpoint's tensors; ``name`` is for messages."""
+        """Build it from the tensors of a model file. ``name`` is used in messages."""
         raise NotImplementedError
 
     def encode_style(self, styles: Sequence[tuple[Any, Any]], weights: Sequence[float]) -> Any:
-        """As of :class:`Optimising`."""
+        """As in :class:`Optimising`."""
         raise NotImplementedError
 
     def stylize(self, content: Any, style: Any, settings: S, opacity: Any = None, tiler: Any = None) -> Any:
@@ -157,13 +158,13 @@ class WholePicture(Generic[S]):
 
 
 def adain(own: Moments, style: Moments, alpha: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """(1 - α) z + α AdaIN(z, s) as slope · z + shift, (C,) float32 each.
+    """The slope and shift, (C,) float32 each, with (1 - α) z + α AdaIN(z, s) = slope · z + shift.
 
     AdaIN(z, s) = σ(s) (z - μ(z)) / σ(z) + μ(s)  (Huang and Belongie 2017, equation 8).
 
     Args:
-        own: μ and σ of z.
-        style: μ and σ of s.
+        own: μ and σ of the features z of the content.
+        style: μ and σ of the features s of the style.
         alpha: α in [0, 1].
     """
     ratio = style.std / own.std

@@ -1,4 +1,4 @@
-"""Painting coarse to fine: strokes keep their size, whatever the size of the picture. Does not import torch.
+"""Painting coarse to fine: strokes keep their size relative to the picture. This module does not import torch.
 
 A picture is painted small first, where strokes of the style cover much of it. The painting is enlarged and painted
 again, which sharpens the strokes. As in NNST (Kolkin et al. 2022) and LapStyle (Lin et al. 2021).
@@ -14,9 +14,9 @@ from PIL import Image as PILImage
 from quantart_cli.errors import QuantArtError
 from quantart_cli.runner import Image
 
-_LARGEST = 768  # long side at which "auto" lays strokes, at most
-_SMALLEST = 384  # and at least: broader strokes dissolve faces
-_LEAST_STEP, _STEP = 1.25, 3.0  # one level is so many times as large as the one before, at least and at most
+_LARGEST = 768  # largest long side in pixels of the first level for "auto"
+_SMALLEST = 384  # smallest: broader strokes dissolve faces
+_LEAST_STEP, _STEP = 1.25, 3.0  # smallest and largest ratio of the sizes of two levels
 
 
 def parse_brush(given: str) -> int | str:
@@ -33,7 +33,7 @@ def parse_brush(given: str) -> int | str:
 
 
 def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
-    """Long sides in pixels at which a picture is painted, the last its own.
+    """Long side in pixels of each level, ascending. The last is that of the picture.
 
     Args:
         size: (height, width) of the picture.
@@ -50,9 +50,10 @@ def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
 
 
 def content_of_level(content: Image, side: int, painted: np.ndarray | None) -> Image:
-    """What is painted at one level: the content, or the enlarged painting with the content's own detail.
+    """The content of one level: the picture itself at first, then the enlarged painting plus detail of the picture.
 
-    The detail is what the level before could not show; without it, eyes and letters are lost.
+    The detail is the difference between the picture at this level and at the level before. Without it, eyes and letters
+    are lost.
 
     Args:
         content: the picture.

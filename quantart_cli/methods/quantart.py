@@ -14,19 +14,23 @@ The paper quantizes to a codebook learned from real artworks. There are two here
 
 * ``codebook="style"``, the default: the style picture is a real artwork, so its own features are the codebook,
   ẑ_y = VQ_s(z_c) and ẑ_c = z_c. D̂ is nets/painter.py, which also takes the style's relu3_1 and relu2_1 around the
-  entries. Features to match are those of Kolkin et al. 2022 (NNST), standardised as Hong et al. 2023 (AesPA-Net) and
-  matched as in style swap (Chen and Schmidt 2016) and Avatar-Net (Sheng et al. 2018). Large pictures are painted
-  coarse to fine, as in NNST and LapStyle: first at the size of the strokes, then larger, with the enlarged painting as
-  the content.
+  entries. The features that are matched are standardised per channel (Avatar-Net, Sheng et al. 2018; NNST, Kolkin et
+  al. 2022; AesPA-Net, Hong et al. 2023), then matched as in style swap (Chen and Schmidt 2016). Large pictures are
+  painted coarse to fine, as in NNST and LapStyle: first at the size of the strokes, then larger, with the enlarged
+  painting as the content.
 * ``codebook="art"``: entries learned from many paintings,
 
       VQ(z) = AdaIN(e((z - μ(z)) / σ(z)), z)        e: the nearest entries at every position, see nets/codebook.py
 
-  Entries are of features standardised by their own painting's statistics, and what is quantized keeps its own.
-  Without that, entries found by k-means lose contrast and drift to the average painting, brown and flat.
+  Entries are learned from features that are standardised by the statistics of their own painting. Quantized features
+  keep the statistics of z. Without this, results are brown and flat, like an average of all paintings.
 
-Departures from the paper: its backbone; its transfer blocks are AdaIN here; T̂ sees z_c where the paper's sees ẑ_c, so
-that a position is quantized once. The authors' own networks are in methods/quantart_vqgan.py.
+Departures from the paper:
+
+* The backbone is VGG-19 instead of VQGAN. The authors' own networks are in methods/quantart_vqgan.py.
+* T and T̂ are AdaIN instead of attention blocks.
+* Each position is quantized once: ``codebook="style"`` matches z_c itself, and ``codebook="art"`` does not quantize
+  again after T̂, so that ẑ_y = AdaIN(ẑ_c, z_s).
 """
 
 from __future__ import annotations
@@ -177,15 +181,15 @@ DECODE_CODES = Stage(
 
 @dataclass(frozen=True)
 class StyleEntries:
-    """A style as a codebook of its own features.
+    """A style as a codebook of its own features: n entries, each a position of relu4_1.
 
     Attributes:
         values: (1, 512, h, w), relu4_1.
         s3: (1, 256, 2h, 2w), relu3_1.
         s2: (1, 128, 4h, 4w), relu2_1.
-        places: (m,) int32, the positions of relu4_1 that are entries, in row order; m is a multiple of sixteen.
-        keys: (128, h, w) float32, what positions are found by.
-        penalty: (h, w) float32, subtracted from the similarities of positions.
+        places: (m,) int32, position of each entry: row · w + column. m is a multiple of 16.
+        keys: (128, h, w) float32. Keys of the content are compared with them.
+        penalty: (h, w) float32, subtracted from the similarity of each position, so that none is chosen everywhere.
         moments: μ and σ of relu4_1.
     """
 
@@ -199,7 +203,7 @@ class StyleEntries:
 
 
 class QuantArt(FeedForward[QuantArtSettings]):
-    """Style transfer towards real art, with a knob for how far."""
+    """QuantArt on VGG-19, with both codebooks."""
 
     memory = 1.2
 
@@ -225,7 +229,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         return "entries" if self.codebook(settings) == "style" else "moments"
 
     def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Any:
-        """μ and σ of z_s, or the style's entries."""
+        """Kind "moments": μ and σ of z_s. Kind "entries": :class:`StyleEntries`."""
         if kind == "moments":
             return run(ENCODE, style)["moments"]
         found = run(ENCODE_STYLE, style)
@@ -267,7 +271,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
     def _paint_coarse_to_fine(
         self, run: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings
     ) -> np.ndarray:
-        """At the size of the strokes first; then larger, with the enlarged painting as the content."""
+        """Paint at the size of the strokes, then at larger sizes, with the enlarged painting as the content."""
         painted: np.ndarray | None = None
         for side in brush_sides(content.size, settings.brush):
             level = content_of_level(content, side, painted)
@@ -278,7 +282,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
 
 
 def _paint_level(run: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings) -> np.ndarray:
-    """z = (ẑ_y ⊕β z_c) ⊕α (z_y ⊕β z_c) with ẑ_y = VQ_s(z_c), decoded by D_αβ: patches of the style are style, too."""
+    """D_αβ((ẑ_y ⊕β z_c) ⊕α (z_y ⊕β z_c)) with ẑ_y = VQ_s(z_c). S3 and S2 are style, so β applies to D as well."""
     alpha, beta = settings.fidelity, settings.strength
     c = run(ENCODE_CONTENT, content)
     mean, scale = _standardisation(c)
@@ -311,7 +315,7 @@ def _paint_level(run: Runner, content: Image, style: StyleEntries, settings: Qua
 
 
 def _standardisation(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and 1 / (σ √C) of the three layers that keys are made of, (896,) float32 each."""
+    """μ and 1 / (σ √C) of the three layers that keys consist of, (896,) float32 each."""
     moments = [found[name] for name in ("m4", "m3", "m2")]
     scales = [1 / (each.std * channels**0.5) for each, channels in zip(moments, _CHANNELS, strict=True)]
     return np.concatenate([each.mean for each in moments]), np.concatenate(scales).astype(np.float32)
@@ -320,8 +324,8 @@ def _standardisation(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
 def _places(size: tuple[int, int], hidden: np.ndarray | None) -> np.ndarray:
     """Positions of a style that become entries, (m,) int32 in row order.
 
-    At most 4,096, drawn at random: more entries cost time and change little. Hidden positions are left out. Where there
-    are fewer, positions are repeated up to a multiple of sixteen.
+    At most 4,096, drawn at random: more entries cost time and change little. Transparent positions are left out. If
+    there are fewer, some positions are repeated, so that the number is a multiple of 16.
     """
     allowed = np.arange(size[0] * size[1]) if hidden is None else np.flatnonzero(~hidden.reshape(-1))
     draw = np.random.default_rng(0)
@@ -333,7 +337,7 @@ def _places(size: tuple[int, int], hidden: np.ndarray | None) -> np.ndarray:
 
 
 def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Sequence[float]) -> StyleEntries:
-    """Several styles as one codebook with the entries of all of them. Their maps are stacked, one below the other.
+    """Combine styles into one codebook with the entries of all. Their maps are stacked vertically.
 
     A weight w adds T log(w N) to the similarities of its style's entries, with N styles and T the temperature of the
     matching: equal weights add nothing, a weight of 0 removes the style.
@@ -366,7 +370,7 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
 
 
 def _stacked(backend: Backend, maps: Sequence[MapOf]) -> MapOf:
-    """Maps of several styles, one below the other, each with a border of one position that repeats its edge."""
+    """Stack maps of several styles vertically. Each gets a border of one position that repeats its edge."""
     stride = maps[0].stride
     side = 8 // stride  # values a side of a position
     height, width = sum(each.size[0] + 2 * side for each in maps), max(each.size[1] + 2 * side for each in maps)
@@ -389,7 +393,7 @@ def _paint_art(
 ) -> np.ndarray:
     """(AdaIN(ẑ_c, z_s) ⊕β ẑ_c) ⊕α (AdaIN(z_c, z_s) ⊕β z_c), decoded by D_α.
 
-    Each channel is a multiple of the entries e, a multiple of z_c, and a constant.
+    For each channel, the argument of D_α is a multiple of the entries e, plus a multiple of z_c, plus a constant.
     """
     alpha, beta = settings.fidelity, settings.strength
     found = run(QUANTIZE, z=z, weight=content.weight(8), mean=own.mean, std=own.std)
