@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import cast
 from typing import ClassVar
 
 import torch
@@ -50,7 +49,7 @@ class Decoder(nn.Module):
 
         Computed in the dtype of the weights, returned as float32.
         """
-        x = z.to(cast(nn.Conv2d, self.conv4_1).weight.dtype).contiguous(memory_format=torch.channels_last)
+        x = z.to(self.conv4_1.weight.dtype).contiguous(memory_format=torch.channels_last)
         for name, _, fan_out in _CONVOLUTIONS:
             x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
             layer: nn.Conv2d = getattr(self, name)

@@ -209,7 +209,8 @@ def _parts(rows: Tensor, entries: Tensor) -> Sequence[Tensor]:
     """Rows to be compared with all entries, some at a time; all at once in a graph that is traced."""
     if torch.jit.is_tracing():
         return (rows,)
-    return rows.split(max(1, _SCORES // max(1, entries.shape[1])))
+    parts: Sequence[Tensor] = rows.split(max(1, _SCORES // max(1, entries.shape[1])))
+    return parts
 
 
 def keys(project: Tensor, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale: Tensor) -> Tensor:
