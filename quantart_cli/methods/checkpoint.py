@@ -17,19 +17,19 @@ from quantart_cli.checkpoints.writing import write_tensors
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture
 from quantart_cli.images.names import printable
-from quantart_cli.methods.controls import Controls
-from quantart_cli.methods.guidance import Guidance, State
+from quantart_cli.methods.inputs import OptimisationInputs, State
+from quantart_cli.settings import Settings
 
 _FORMAT = 1
-_NONE = "{} is no checkpoint of quantart gatys, or damaged: remove it to begin anew, or give --checkpoint another file"
+_NONE = "{} is no checkpoint of quantart, or damaged: remove it to begin anew, or give --checkpoint another file"
 
 
 def facts_of(
     content: Picture,
     styles: Iterable[Picture],
     style_weights: Iterable[float],
-    controls: Controls,
-    guidance: Guidance,
+    settings: Settings,
+    inputs: OptimisationInputs,
     **others: Any,
 ) -> dict[str, Any]:
     """What decides the picture, as JSON has it: pictures by their sha256, everything else as it is.
@@ -38,20 +38,20 @@ def facts_of(
         content: the picture, at the size to be painted.
         styles: as they are encoded.
         style_weights: one each.
-        controls: of the method.
-        guidance: masks, and a picture to start from.
-        others: whatever else: seed, precision, weights.
+        settings: of the method.
+        inputs: masks, and a picture to start from.
+        others: whatever else: the method, seed, precision, weights.
     """
-    start = None if guidance.start is None else _digest(guidance.start)
+    start = None if inputs.start is None else _digest(inputs.start)
     return {
         "format": _FORMAT,
         "content": _digest(content.rgb, content.alpha),
         "styles": [_digest(style.rgb, style.alpha) for style in styles],
         "style-weights": list(style_weights),
-        "mask": [_digest(mask) for mask in guidance.masks],
-        "style-mask": [_digest(mask) for mask in guidance.style_masks],
+        "mask": [_digest(mask) for mask in inputs.masks],
+        "style-mask": [_digest(mask) for mask in inputs.style_masks],
         "picture to start from": start,
-        **{name.replace("_", "-"): value for name, value in asdict(controls).items()},  # type: ignore[call-overload]
+        **{name.replace("_", "-"): value for name, value in asdict(settings).items()},  # type: ignore[call-overload]
         **{name.replace("_", "-"): value for name, value in others.items()},
     }
 
@@ -64,7 +64,7 @@ def save_state(path: str | Path, state: State, facts: Mapping[str, Any]) -> None
     """
     about = {"side": state.side, "step": state.step, "optimizer": state.optimizer, "numbers": state.numbers}
     tensors = {name: tensor.detach().cpu() for name, tensor in state.tensors.items()}
-    metadata = {"quantart": "gatys", "facts": json.dumps(facts), "state": json.dumps(about)}
+    metadata = {"quantart": "checkpoint", "facts": json.dumps(facts), "state": json.dumps(about)}
     write_tensors(Path(path), tensors, metadata, half=False, source="the checkpoint")
 
 
@@ -99,7 +99,7 @@ def check_checkpoint(path: str | Path) -> None:
     """
     try:
         with safetensors.safe_open(path, framework="np") as file:
-            known = (file.metadata() or {}).get("quantart") == "gatys"
+            known = (file.metadata() or {}).get("quantart") in ("checkpoint", "gatys")
     except (safetensors.SafetensorError, OSError):
         known = False
     if not known:

@@ -7,7 +7,7 @@ alike; the paper's code divides by the number of channels, which suits its VGG-1
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,12 +63,14 @@ class Candidates:
     Attributes:
         scales: layer -> what its features are multiplied by.
         units: layer -> (m, C), hypercolumns of unit length, all layers scaled.
+        lengths: (m,), which they had.
         basis: layer -> (C, 256), principal directions of the centred hypercolumns.
         keys: (m, 256), centred hypercolumns in that basis, over their length.
     """
 
     scales: dict[str, float]
     units: Rows
+    lengths: Tensor
     basis: Rows
     keys: Tensor
 
@@ -82,8 +84,8 @@ class Candidates:
         whole -= whole.mean(0)
         basis = principal_directions(whole, generator)
         keys = (whole @ basis) / lengths(whole)
-        parts = basis.split([z.shape[1] for z in raw.values()])
-        return cls(scales, units, dict(zip(raw, parts, strict=True)), keys)
+        parts = torch.split(basis, [z.shape[1] for z in raw.values()])
+        return cls(scales, units, length[:, 0], dict(zip(raw, parts, strict=True)), keys)
 
     def project(self, found: Rows) -> Tensor:
         """Hypercolumns of another picture in the basis, not centred, (n, 256)."""
@@ -94,14 +96,22 @@ class Candidates:
         assert total is not None
         return total
 
-    def distances(self, found: Rows, chosen: Tensor) -> Tensor:
-        """1 - cos(column, target) of n hypercolumns and the candidates chosen for them, (n,) float32."""
+    def distances(self, found: Rows, chosen: Tensor, strength: float = 0.0) -> Tensor:
+        """1 - cos(column, target) + ½ λ (|column| / |target| - 1)², (n,) float32.
+
+        Args:
+            found: n hypercolumns.
+            chosen: the candidate that is the target of each, (n,) int64.
+            strength: λ; 0 for the paper's.
+        """
         dot = square = torch.zeros((), device=chosen.device)
         for layer, z in found.items():
             target = self.units[layer].index_select(0, chosen)
             dot = dot + (z * target).sum(1, dtype=torch.float32) * self.scales[layer]
             square = square + (z * z).sum(1, dtype=torch.float32) * self.scales[layer] ** 2
-        return 1 - dot / square.clamp(min=_EPSILON).sqrt()
+        length = square.clamp(min=_EPSILON).sqrt()
+        ratio = length / self.lengths[chosen]
+        return 1 - dot / length + strength / 2 * (ratio - 1).square()
 
 
 def principal_directions(centred: Tensor, generator: torch.Generator) -> Tensor:
@@ -129,13 +139,14 @@ def nearest(queries: Tensor, keys: Tensor) -> Tensor:
         keys: (m, d), centred, over their length.
     """
     step = max(1, _COSINES // len(keys))
-    parts = [torch.argmax(part @ keys.T, 1) for part in queries.split(step)]
+    parts = [torch.argmax(part @ keys.T, 1) for part in torch.split(queries, step)]
     return torch.cat(parts) if parts else torch.zeros(0, dtype=torch.int64, device=keys.device)
 
 
 def lengths(vectors: Tensor) -> Tensor:
     """Of rows, (n, C) -> (n, 1) float32."""
-    return torch.linalg.vector_norm(vectors, dim=1, keepdim=True, dtype=torch.float32).clamp(min=_EPSILON)
+    found: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True, dtype=torch.float32)
+    return found.clamp(min=_EPSILON)
 
 
 def joined(parts: Sequence[Rows]) -> Rows:
@@ -146,8 +157,3 @@ def joined(parts: Sequence[Rows]) -> Rows:
 def taken(found: Rows, index: Tensor) -> Rows:
     """Some of the rows."""
     return {layer: z.index_select(0, index) for layer, z in found.items()}
-
-
-def layers_of(names: Iterable[str]) -> list[str]:
-    """Those layers in the network's order."""
-    return [layer for layer in LAYERS if layer in set(names)]

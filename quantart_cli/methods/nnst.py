@@ -6,19 +6,22 @@ Pictures are Laplacian pyramids: c of the content, o of the output. For each sca
     2. The query is a O′ + (1 - a) content, with a = 0 at the coarsest scale.                 section 3.3
     3. Each of its hypercolumns is replaced by the style's nearest in centred cosine, T.      section 3.2
     4. The bands of o from this scale down are optimised by Adam:
-           L = mean of 1 - cos(hypercolumn, T)
+           L = mean of 1 - cos(hypercolumn, T) + ½ λ (|hypercolumn| / |T| - 1)²
 Then, at full size,
     5. the same bands, layer by layer: the mean of the least centred cosine distance of the output's features to the
        style's, matches found anew at each update ("feature splitting").                      section 3.4
-    6. Hues are those of the content, moved to the mean and covariance of the style's in OkLab. section 3.5
+    6. Hues are moved to the mean and covariance of the style's in OkLab.                  section 3.5
 
 It departs from the paper in
 
 * the normalised VGG-19 to relu4_1, its layers divided by their mean norm over the style, where the authors' code has
   VGG-16 and divides by the number of channels;
 * hypercolumns compared by their 256 principal directions, and at most 32,768 of the style's, for speed;
+* λ = 1 in step 4, where the paper has 0: cosines alone do not see contrast, and colours drift out of the gamut;
 * fewer updates, of longer steps that shrink: most where the picture is small;
-* the output's mean in step 5, which is held fixed within an update.
+* the output's mean in step 5, which is held fixed within an update;
+* hues of the painted picture in step 6, where the paper takes the content's (``recolor="content"``): strokes keep
+  colours of their own.
 
 Large pictures are computed in windows, which changes the deepest layer at their borders a little.
 """
@@ -27,8 +30,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.methods.base import Optimising, Step
@@ -50,9 +55,12 @@ _DEPTH = 8  # halvings of the pyramids
 _COARSEST_SIDE = 48  # least long side of the coarsest scale
 _EMPTY_BANDS = (3, 2, 1024)  # finest bands that start empty, and those of pictures from 1,024 pixels on
 _WHOLE, _WINDOW = 1024, 768  # larger pictures are computed in windows, for memory
-_RATE, _PATH = (0.002, 0.02), 0.4  # length of Adam's steps, between these, times their number
+_LEAST_RATE = 0.002  # length of Adam's steps, the paper's
+_PATH, _REFINING_PATH = 0.4, 0.1  # their length times their number
+_FEW = 20  # steps from which on they are not longer
 _FIRST_DECAY, _SECOND_DECAY = 0.9, 0.99
-_SAMPLES = 128  # positions a side in step 5
+_SAMPLES = 64  # positions a side in step 5
+_STRENGTH = 1.0  # λ
 _HUE_SIDE = 512  # long side at which a style's hues are measured
 
 Loss = Callable[[Tile, dict[str, Tensor]], Tensor]
@@ -62,7 +70,7 @@ Loss = Callable[[Tile, dict[str, Tensor]], Tensor]
 class NNST(Optimising[NNSTSettings]):
     """Style transfer by matching hypercolumns."""
 
-    parts = {"vgg": VGG19}
+    parts: ClassVar[dict[str, type[Any]]] = {"vgg": VGG19}
 
     def __init__(self, vgg: VGG19) -> None:
         self.vgg = vgg
@@ -70,7 +78,7 @@ class NNST(Optimising[NNSTSettings]):
     @property
     def device(self) -> torch.device:
         """Of its network."""
-        return self.vgg.conv1_1.weight.device
+        return next(self.vgg.parameters()).device
 
     def encode_style(self, styles: Sequence[MaskedImage], weights: Sequence[float]) -> Styles:
         """Pictures with their opacities, and one weight for each; the weights sum to 1."""
@@ -116,14 +124,16 @@ class NNST(Optimising[NNSTSettings]):
             content: as of :meth:`steps`.
             style: from :meth:`encode_style`.
             updates: in all, at least 1.
-            settings: without ``steps``; default: those of NNST with the picture's own colours.
+            settings: ``steps`` does not count.
             opacity: of the content.
             tiler: as of :meth:`steps`.
             seed: of all random numbers.
         """
-        settings = settings or NNSTSettings(recolor="no")
+        settings = settings or NNSTSettings()
         start = floats(painted, self.device)
-        run = Optimisation(self.vgg, floats(content, self.device), style, settings, opacity, tiler, None, seed, start)
+        run = Optimisation(
+            self.vgg, floats(content, self.device), style, settings, opacity, tiler, None, seed, start, _REFINING_PATH
+        )
         first = 2 * updates // 3 if run.scales > 1 else 0
         yield from run.over([(1, first), (0, updates - first)] if first else [(0, updates)], 0)
 
@@ -171,6 +181,7 @@ class Optimisation:
         inputs: regions, a picture to start from, a state to continue from.
         seed: of all random numbers.
         start: a picture to start from at all scales.
+        path: how far a band goes at a scale, about.
     """
 
     def __init__(
@@ -184,8 +195,9 @@ class Optimisation:
         inputs: OptimisationInputs | None,
         seed: int,
         start: Tensor | None = None,
+        path: float = _PATH,
     ) -> None:
-        self.content, self.style, self.settings, self.seed = content, style, settings, seed
+        self.content, self.style, self.settings, self.seed, self.path = content, style, settings, seed, path
         self.inputs = inputs or OptimisationInputs()
         self.regions = Regions(style, self.inputs, opacity, content.device)
         self.extractor = TiledExtractor(vgg, LAYERS, _windows(tiler or Tiler(), content), "max")
@@ -196,7 +208,7 @@ class Optimisation:
         self.scales = min(self.scales, len(self.c))
         if start is None and self.inputs.start is not None:
             picture = floats(torch.from_numpy(self.inputs.start).permute(2, 0, 1)[None], content.device)
-            start = torch.nn.functional.interpolate(picture, content.shape[2:], mode="bicubic", antialias=True)
+            start = F.interpolate(picture, content.shape[2:], mode="bicubic", antialias=True)
         self.started = start is not None
         self.o = [band.clone() for band in self.c] if start is None else decompose(start, _DEPTH)
         if start is None:
@@ -236,6 +248,7 @@ class Optimisation:
             # Copies: sums are rounded otherwise where a tensor begins in the middle of a cache line.
             tensors = {name: z.to(self.content.device, copy=True) for name, z in resume.tensors.items()}
             place = Place(tensors["x"], tensors["first"], tensors["second"], resume.step - done)
+            self.report = self._step(i, done, total, place, tensors["matches"].long(), {})
         matches = None if resume is None else tensors["matches"].long()
         sampled = self._style(i, splits)
         grid = self.regions.grid(self._size(i), STRIDE)
@@ -250,7 +263,9 @@ class Optimisation:
             value, gradient = self._gradient(i, place.x, loss)
             if not value == value or not bool(gradient.isfinite().all()):
                 raise NotFinite("the loss is not finite")
-            place = place.moved(gradient, _rate(place.steps, count))
+            place = place.moved(
+                gradient, _rate(min(self.path, _REFINING_PATH) if splits else self.path, place.steps, count)
+            )
             self.report = self._step(i, done, total, place, matches, {"style": value})
             yield self.report
         self.o[i:] = decompose(collapse(self._bands(i, place.x)), len(self.c) - 1 - i)
@@ -294,7 +309,7 @@ class Optimisation:
             for r, each in enumerate(candidates):
                 index, weight = grid.at(at, r)
                 some = own if len(index) == len(chosen) else taken(own, index)
-                total = total + (weight * each.distances(some, chosen[index])).sum()
+                total = total + (weight * each.distances(some, chosen[index], _STRENGTH)).sum()
             return total
 
         return loss
@@ -387,7 +402,7 @@ class Optimisation:
     def _bands(self, i: int, x: Tensor) -> list[Tensor]:
         """A row of numbers as the bands of scale i and coarser."""
         shapes = [band.shape for band in self.c[i:]]
-        parts = x.split([shape.numel() for shape in shapes])
+        parts = torch.split(x, [shape.numel() for shape in shapes])
         return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
     def _size(self, i: int) -> tuple[int, int]:
@@ -416,12 +431,12 @@ class Optimisation:
     def picture(self, bands: Sequence[Tensor]) -> Tensor:
         """The picture of a pyramid, recoloured, within [0, 1]; outside all masks the content."""
         image = collapse(bands).clamp(0, 1)
-        if self.settings.recolor == "yes":
-            image = self._recolored(image)
+        if self.settings.recolor != "no":
+            image = self._recolored(image, self.content if self.settings.recolor == "content" else image)
         painted = self.regions.painted()
         return image if painted is None else self.content.lerp(image, painted)
 
-    def _recolored(self, image: Tensor) -> Tensor:
+    def _recolored(self, image: Tensor, source: Tensor) -> Tensor:
         result = image
         for r in range(self.regions.count):
             found = [(moments_of(*picture), w) for picture, w in self.regions.styles_of(r, _HUE_SIDE, 1.0)]
@@ -430,7 +445,7 @@ class Optimisation:
             spread = [(v + torch.outer(m - mean, m - mean)) * (w / total) for (m, v), w in found]
             mask = self.regions.masks[r] if self.regions.masks else None
             seen = self.regions.opacity if mask is None else mask
-            own = recolor(image, self.content, mean, torch.stack(spread).sum(0), seen)
+            own = recolor(image, source, mean, torch.stack(spread).sum(0), seen)
             result = own if mask is None else result.lerp(own, mask)
         return result
 
@@ -440,10 +455,9 @@ def moments_of(image: Tensor, opacity: Tensor | None) -> tuple[Tensor, Tensor]:
     return moments(to_oklab(image)[:, 1:], opacity)
 
 
-def _rate(taken_steps: int, count: int) -> float:
+def _rate(path: float, taken_steps: int, count: int) -> float:
     """Length of a step: longer where few are taken, and shrinking to a quarter."""
-    least, most = _RATE
-    return min(most, max(least, _PATH / count)) * (1 - 0.75 * taken_steps / count)
+    return max(_LEAST_RATE, path / max(count, _FEW)) * (1 - 0.75 * taken_steps / count)
 
 
 def _windows(tiler: Tiler, content: Tensor) -> Tiler:

@@ -19,7 +19,7 @@ from quantart_cli.tiling import Tile
 
 MOST_CANDIDATES = 32768
 """Hypercolumns of the styles that are searched at a scale, drawn at random where there are more."""
-MOST_DETAILS = 4096
+MOST_DETAILS = 2048
 """Features of the styles that are searched in the final pass, by layer."""
 
 

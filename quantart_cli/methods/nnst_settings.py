@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from quantart_cli.errors import QuantArtError
 from quantart_cli.settings import Settings, setting
 
-_AUTO = (100, 80, 40, 10, 6)
+_AUTO = (100, 80, 25, 8, 4)
 """Updates at the four finest scales, coarse to fine, and of the final pass."""
 
 
@@ -24,7 +24,7 @@ def parse_plan(given: str) -> tuple[int, ...]:
         return _AUTO
     parts = [part.strip() for part in given.split(",")]
     if not all(part.isascii() and part.isdigit() and int(part) < 10**6 for part in parts):
-        raise QuantArtError(f"steps must be auto, a number, or numbers such as 100,80,40,10,6, not {given!r}")
+        raise QuantArtError(f"steps must be auto, a number, or numbers such as 100,80,25,8,4, not {given!r}")
     numbers = tuple(map(int, parts))
     if not any(numbers):
         raise QuantArtError(f"steps must hold a number above 0, not {given}")
@@ -56,7 +56,7 @@ class NNSTSettings(Settings):
     )
     steps: str = setting(
         "auto",
-        "Updates at each scale from coarse to fine, then of the final pass: 100,80,40,10,6. One number counts for all; "
+        "Updates at each scale from coarse to fine, then of the final pass: 100,80,25,8,4. One number counts for all; "
         "the paper takes 200.",
         parse=parse_plan,
         metavar="auto|N|N,N,…",
@@ -68,7 +68,8 @@ class NNSTSettings(Settings):
         "yes", "Whether the style turned by 90, 180 and 270 degrees is used as well.", choices=("yes", "no")
     )
     recolor: str = setting(
-        "yes",
-        "Whether the result takes the content's hues, moved to those of the style; no: the colours as optimised.",
-        choices=("yes", "no"),
+        "painted",
+        "Which hues are moved to the mean and covariance of the style's: painted, those of the strokes; content, as in "
+        "the paper; no: the colours stay as optimised.",
+        choices=("painted", "content", "no"),
     )

@@ -1,6 +1,7 @@
-"""Recolouring in OkLab: the content's hues moved to those of the style, under the lightness that was painted.
+"""Recolouring in OkLab: hues moved to those of the style, under the lightness that was painted.
 
-Kolkin et al. 2022, section 3.5. OkLab: Björn Ottosson, "A perceptual color space for image processing", 2020.
+Kolkin et al. 2022, section 3.5, with the covariance moved by optimal transport.
+OkLab: Björn Ottosson, "A perceptual color space for image processing", 2020.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ _TO_LAB = (
 )
 _PASSES = 5  # of the bilateral filter over 3 × 3 pixels
 _EDGE = 10.0  # its weight of a neighbour is exp(-10 |difference of L|)
-_LEAST = 1e-8  # variance of a or b; greys have less
+_MOST = 4.0  # times hues are spread at most
+_LEAST = 1e-8  # variance of a or b that counts; greys have less
 
 
 def to_oklab(rgb: Tensor) -> Tensor:
@@ -32,30 +34,57 @@ def to_oklab(rgb: Tensor) -> Tensor:
 
 def from_oklab(lab: Tensor) -> Tensor:
     """L, a, b to sRGB, clamped to [0, 1]."""
-    to_lms, to_lab = (lab.new_tensor(matrix).double().inverse().to(lab.dtype) for matrix in (_TO_LMS, _TO_LAB))
-    linear = _mix(_mix(lab, to_lab) ** 3, to_lms).clamp(0, 1)
+    linear = _linear(lab).clamp(0, 1)
     return torch.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear.clamp(min=1e-9) ** (1 / 2.4) - 0.055)
 
 
-def recolor(painted: Tensor, content: Tensor, mean: Tensor, covariance: Tensor, weights: Tensor | None = None) -> Tensor:
-    """The painted picture's L with the content's a and b, moved to a mean and covariance, smoothed along L.
+def recolor(painted: Tensor, source: Tensor, mean: Tensor, covariance: Tensor, weights: Tensor | None = None) -> Tensor:
+    """The painted picture's L with the a and b of a source, moved to a mean and covariance, smoothed along L.
 
     Args:
         painted: (1, 3, H, W) in [0, 1], sRGB.
-        content: of the same shape.
+        source: of the same shape: the content, as in the paper, or the painted picture.
         mean: of the style's a and b, (2,).
         covariance: of the style's a and b, (2, 2).
-        weights: how much each pixel of the content counts, (1, 1, H, W); None: all alike.
+        weights: how much each pixel of the source counts, (1, 1, H, W); None: all alike.
 
     Returns:
         (1, 3, H, W) in [0, 1], sRGB.
     """
-    chroma = to_oklab(content)[:, 1:]
+    chroma = to_oklab(source.clamp(0, 1))[:, 1:]
     own_mean, own_covariance = moments(chroma, weights)
-    matrix = _power(covariance, 0.5) @ _power(own_covariance, -0.5)
-    chroma = _mix(chroma - own_mean.view(1, 2, 1, 1), matrix.to(chroma.dtype)) + mean.view(1, 2, 1, 1)
+    # Hues are spread at most four times, and stay within three deviations of the style's: those of a nearly grey
+    # picture, or of one with a single bright spot, would become colours that neither picture has.
+    values, vectors = torch.linalg.eigh(transport(own_covariance, covariance))
+    matrix = (vectors * values.clamp(0, _MOST)) @ vectors.T
+    limit = 3 * covariance.diagonal().clamp(min=0).sqrt().view(1, 2, 1, 1)
+    moved = _mix(chroma - own_mean.view(1, 2, 1, 1), matrix.to(chroma.dtype)).clamp(-limit, limit)
+    chroma = moved + mean.view(1, 2, 1, 1)
     lightness = to_oklab(painted.clamp(0, 1))[:, :1]
-    return from_oklab(torch.cat([lightness, smooth(chroma, lightness)], 1))
+    return from_oklab(within_gamut(torch.cat([lightness, smooth(chroma, lightness)], 1)))
+
+
+def within_gamut(lab: Tensor) -> Tensor:
+    """Colours beyond sRGB with less chroma, of the same lightness and hue, (B, 3, H, W)."""
+    low = torch.zeros_like(lab[:, :1])
+    high = torch.ones_like(low)
+    for _ in range(6):
+        share = (low + high) / 2
+        linear = _linear(torch.cat([lab[:, :1], lab[:, 1:] * share], 1))
+        fits = ((linear >= -1e-3) & (linear <= 1.001)).all(1, keepdim=True)
+        low, high = torch.where(fits, share, low), torch.where(fits, high, share)
+    linear = _linear(lab)
+    fits = ((linear >= -1e-3) & (linear <= 1.001)).all(1, keepdim=True)
+    return torch.cat([lab[:, :1], lab[:, 1:] * torch.where(fits, 1.0, low)], 1)
+
+
+def transport(own: Tensor, covariance: Tensor) -> Tensor:
+    """The linear map from one covariance to another that moves points least, (2, 2) float64.
+
+    A = C^-½ (C^½ D C^½)^½ C^-½ (Pitié and Kokaram 2007): unlike other maps it does not turn hues further than it must.
+    """
+    root, inverse = _power(own, 0.5), _power(own, -0.5)
+    return inverse @ _power(root @ covariance.double() @ root, 0.5, _LEAST**2) @ inverse
 
 
 def moments(chroma: Tensor, weights: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -89,12 +118,19 @@ def smooth(values: Tensor, guide: Tensor) -> Tensor:
     return values
 
 
+def _linear(lab: Tensor) -> Tensor:
+    """L, a, b to linear RGB, not clamped."""
+    to_lms, to_lab = (lab.new_tensor(matrix).double().inverse().to(lab.dtype) for matrix in (_TO_LMS, _TO_LAB))
+    return _mix(_mix(lab, to_lab) ** 3, to_lms)
+
+
 def _mix(image: Tensor, matrix: Tensor) -> Tensor:
     return torch.einsum("ij,bjhw->bihw", matrix, image)
 
 
-def _power(symmetric: Tensor, exponent: float) -> Tensor:
+def _power(symmetric: Tensor, exponent: float, least: float = _LEAST) -> Tensor:
     values, vectors = torch.linalg.eigh(symmetric.double())
     # A picture without hue stays so: the inverse of no variance is none.
-    powers = torch.where(values > _LEAST, values.clamp(min=_LEAST) ** exponent, 0.0)
-    return (vectors * powers) @ vectors.T
+    powers = torch.where(values > least, values.clamp(min=least) ** exponent, 0.0)
+    result: Tensor = (vectors * powers) @ vectors.T
+    return result
