@@ -13,6 +13,7 @@ from functools import cache
 from quantart_cli.errors import QuantArtError, suggest
 from quantart_cli.methods.adain import AdaINSettings
 from quantart_cli.methods.gatys_settings import GatysSettings
+from quantart_cli.methods.nnst_settings import NNSTSettings
 from quantart_cli.methods.quantart import QuantArtSettings
 from quantart_cli.methods.sanet import SANetSettings
 from quantart_cli.methods.swap import SwapSettings
@@ -174,6 +175,23 @@ quantart gatys photo.jpg sky.jpg land.jpg -o out.png --mask upper.png --mask low
 
 As in the paper: --pyramid none --optimizer lbfgs --pooling average --content-layers relu4_2 --tv-weight 0 --init noise
 --tolerance 0""",
+    ),
+    Method(
+        name="nnst",
+        summary="Paint a picture by matching pieces of the style, coarse to fine (NNST): a minute at 512 px.",
+        paper="Kolkin et al. 2022",
+        settings=NNSTSettings,
+        target="quantart_cli.methods.nnst:NNST",
+        weights={"vgg": "vgg19-normalised"},
+        models={"vgg19-normalised": None},
+        optimises=True,
+        good_for="strokes and textures of the style everywhere, in about a minute at 512 px",
+        help="""Each scale takes four times as long as the one before: start with --size 512. Ctrl-C keeps the picture
+reached, and --resume continues from it.
+
+quantart nnst photo.jpg painting.jpg -o out.png --size 512
+
+As many updates as the paper takes: --steps 200""",
     ),
 )
 
