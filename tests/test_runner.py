@@ -50,6 +50,20 @@ class Rounded(nn.Module):
         return (F.avg_pool2d(padded, 2),)
 
 
+class Own(nn.Module):
+    """Has numbers of its own, outside its parts."""
+
+    parts: ClassVar[dict[str, type[nn.Module]]] = {}
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.ones(3, 1, 1))
+        self.register_buffer("shift", torch.zeros(3, 1, 1))
+
+    def forward(self, image: Tensor) -> tuple[Tensor]:
+        return (image * self.gain + self.shift,)
+
+
 class Broken(nn.Module):
     """Returns what overflowed."""
 
@@ -157,6 +171,16 @@ def test_a_stage_that_is_not_tiled_sees_the_whole_picture():
     whole = replace(MEASURE, name="whole", tiled=False)
     assert torch.equal(run(whole, image(100, 150))["x1"].values, runner()(MEASURE, image(100, 150))["x1"].values)
     assert seen == [("whole", 1, 1)]
+
+
+def test_numbers_of_a_stages_own_are_on_the_device():
+    """The meta device stands for a GPU: it refuses numbers of the CPU."""
+    stage = Stage("own", f"{HERE}:Own", (), {"image": (1, 3)}, {"x": Map(1)})
+    for device in ("cpu", "meta"):
+        backend = TorchBackend(DeviceSpec(device, "fp32", "tests"), {})
+        assert {each.device.type for each in backend.build(stage.net).state_dict().values()} == {device}
+        (x,) = backend.prepare(stage)(torch.ones(1, 3, 4, 5, device=device))
+        assert x.device.type == device
 
 
 def test_selected_positions_of_a_map():

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from quantart_cli.device import DeviceSpec
 from quantart_cli.memory import choose_tile, needed_in_tiles
 from quantart_cli.methods.adain import AdaIN, AdaINSettings
-from quantart_cli.methods.quantart import QuantArt, QuantArtSettings
+from quantart_cli.methods.quantart import ENCODE_CONTENT, MATCH, QuantArt, QuantArtSettings, _standardisation
 from quantart_cli.nets.decoder import Decoder
+from quantart_cli.nets.painting import ROUNDS
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.runner import Image, Runner
 from quantart_cli.tiling import GRAIN, SMALLEST_TILE, Tile, Tiler
@@ -116,6 +117,26 @@ def test_tiled_is_whole_coarse_to_fine(quantart_model):
         )
         assert np.abs(whole - tiled).mean() < 0.02
         assert (np.abs(whole - tiled) > 2).mean() < 1e-3
+
+
+@pytest.mark.parametrize("size", [(300, 170), (101, 230)])
+def test_matches_in_tiles_are_those_of_the_whole(backend, style_picture, size):
+    """The halo is as wide as the rounds of the matching look; features, and so similarities, are equal here."""
+    method, settings = QuantArt(), QuantArtSettings(codebook="style", brush="none")
+    style, run = encode(backend, method, settings, style_picture), Runner(backend, Tiler())
+    c = run(ENCODE_CONTENT, Image.of(scene(*size, 4)))
+    inputs = {
+        **{name: c[name] for name in ("z", "x3", "x2")},
+        **dict(zip(("mean", "scale"), _standardisation(c), strict=True)),
+        "places": style.places,
+        "table": np.ascontiguousarray(style.keys.reshape(128, -1).T),
+        "penalty": style.penalty.reshape(-1),
+        "columns": style.penalty.shape[1],
+    }
+    whole, tiled = (Runner(backend, Tiler(side))(MATCH, **inputs) for side in (None, 64))
+    assert torch.equal(tiled["best"].values, whole["best"].values)
+    torch.testing.assert_close(tiled["share"].values, whole["share"].values, atol=1e-5, rtol=0)
+    assert MATCH.halo == 8 * ROUNDS
 
 
 @pytest.mark.parametrize("kind", ["moments", "entries"])

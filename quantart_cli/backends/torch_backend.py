@@ -80,7 +80,8 @@ class TorchBackend:
         if hasattr(made, "from_tensors"):
             file = self.files["model"]
             return made.from_tensors(read_tensors(file), self.spec, file.name)
-        return made(**{part: self.network(part, kind, exact) for part, kind in made.parts.items()})
+        found = made(**{part: self.network(part, kind, exact) for part, kind in made.parts.items()})
+        return found.to(self.spec.device) if isinstance(found, nn.Module) else found
 
     def network(self, part: str, kind: type[nn.Module], exact: bool = False) -> nn.Module:
         """The network of one part, filled with its weights.

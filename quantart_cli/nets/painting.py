@@ -106,7 +106,9 @@ class Hubness(nn.Module):
         found = []
         for part in _parts(rows, entries):
             cosines = part @ entries
-            cosines = torch.where(cosines > 0.9999, -1.0, cosines)  # a position is not its own neighbour
+            own_cosine = part.square().sum(1, keepdim=True).clamp(min=0.9)  # 1; less where keys are stored in bfloat16
+            # A position is not its own neighbour.
+            cosines = torch.where(cosines > 0.9999 * own_cosine, -1.0, cosines)
             found.append(cosines.unflatten(1, (GROUPS, -1)).amax(2).mean(1))
         return (torch.cat(found).unflatten(0, own.shape[2:])[None, None],)
 
@@ -182,27 +184,23 @@ def coherent(best: Tensor, rows: Tensor, table: Tensor, penalty: Tensor, columns
     """
     last, grid = penalty.shape[0] - 1, best.shape
     for _ in range(ROUNDS):
-        candidates, votes = [best], []
+        around = F.pad(best, (1, 1, 1, 1), value=-1)  # -1: no neighbour
+        candidates, exist, scores = [best], [], []
         for down, right in ((0, -1), (0, 1), (-1, 0), (1, 0)):
-            neighbour = best[_shifted(best, 0, down)][:, _shifted(best, 1, right)]
+            neighbour = around[1 + down : down - 1 or None, 1 + right : right - 1 or None]
             column = neighbour % columns - right
             place = neighbour - down * columns - right
-            inside = (column >= 0) & (column < columns) & (place >= 0) & (place <= last)
+            inside = (neighbour >= 0) & (column >= 0) & (column < columns) & (place >= 0) & (place <= last)
             candidates.append(torch.where(inside, place, best))
-        stack = torch.stack(candidates)  # (5, h, w)
+            exist.append(inside)
+        stack, voters = torch.stack(candidates), torch.stack(exist)  # (5, h, w) and (4, h, w)
         for candidate in candidates:
-            agreed = (stack[1:] == candidate).sum(0)
+            agreed = ((stack[1:] == candidate) & voters).sum(0)
             index = candidate.reshape(-1)
             score = 2 * (rows * table[index]).sum(1) - penalty[index]
-            votes.append(score.unflatten(0, grid) + COHERENCE * agreed)
-        best = stack.gather(0, torch.stack(votes).argmax(0)[None])[0]
+            scores.append(score.unflatten(0, grid) + COHERENCE * agreed)
+        best = stack.gather(0, torch.stack(scores).argmax(0)[None])[0]
     return best
-
-
-def _shifted(grid: Tensor, axis: int, by: int) -> Tensor:
-    """Indices along an axis moved by one, repeated at the end."""
-    index = torch.arange(grid.shape[axis], device=grid.device)
-    return torch.minimum((index + by).clamp(min=0), index[-1])
 
 
 def _parts(rows: Tensor, entries: Tensor) -> Sequence[Tensor]:

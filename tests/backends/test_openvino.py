@@ -18,8 +18,10 @@ from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
 from quantart_cli.methods.adain import DECODE, AdaINSettings
-from quantart_cli.methods.quantart import QUANTIZE, QuantArtSettings
+from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings
+from quantart_cli.runner import Image
 from tests.conftest import scene
+from tests.exact import encode
 from tests.quantart_toy import MEASURE
 
 pytestmark = pytest.mark.skipif(find_spec("openvino") is None, reason="OpenVINO is not installed")
@@ -91,8 +93,7 @@ def test_same_pictures_in_float32(pairs, form, size):
 def test_same_with_the_smallest_pictures(pairs, form):
     method, several = METHODS[form]
     assert_same(*both(pairs[method], picture(20, 9), [picture(1, 1, 7)], several[1]))
-    if form != "style":  # a flat content matches any entry: its features are rounding errors once standardised
-        assert_same(*both(pairs[method], picture(1, 1), [picture(9, 9, 7)], several[1]))
+    assert_same(*both(pairs[method], picture(1, 1), [picture(9, 9, 7)], several[1]))
 
 
 @pytest.mark.parametrize("preserve_color", ["none", "luma", "match"])
@@ -130,6 +131,17 @@ def test_bf16_is_as_near_to_float32_as_torchs(pairs, form):
     assert tiled.precision == "bf16"
     # Weights of matched entries are stored in bf16, and some are rounded the other way.
     assert_same(tiled.picture.rgb.astype(int), found, 0.05 if form == "style" else 0.01)
+
+
+def test_style_entries_in_bf16_are_those_of_float32(pairs):
+    """Keys are stored in bf16, and are a little shorter: each position is still left out of its own neighbours."""
+    model = pairs["quantart"][1]
+    spec, settings = DeviceSpec("cpu", "bf16", "tests", "openvino"), QuantArtSettings()
+    half = type(model)(model.method, model._target, spec, model._files, (), OpenVINOBackend)
+    exact, found = (encode(each.backend, QuantArt(), settings, Image.of(scene(80, 60, 7))) for each in (model, half))
+    assert np.array_equal(found.places, exact.places)
+    assert np.abs(found.keys - exact.keys).max() < 0.01
+    assert np.abs(found.penalty - exact.penalty).max() < 0.01
 
 
 def test_what_overflows_in_bf16_is_computed_again_in_float32(pairs, monkeypatch):

@@ -12,7 +12,7 @@ from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, 
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.matching import overlap_blocks
 from quantart_cli.nets.painter import PainterDecoder
-from quantart_cli.nets.painting import StyleEncoder
+from quantart_cli.nets.painting import StyleEncoder, coherent
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.runner import Image, Runner
 from quantart_cli.stages import EPSILON, Moments
@@ -179,27 +179,33 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
         return z, s3, s2, keys(z, (s3[:, :, ::2, ::2], x3), (s2[:, :, ::2, ::2], x2))
 
     z_c, _, _, queries = features(content)
-    z_s, s3, s2, entries = features(style)
+    z_s, s3, s2, table_keys = features(style)
     encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(pictures[1]), "entries")
     places = torch.from_numpy(encoded.places).long()
     assert len(places) % 16 == 0
-    assert set(places.tolist()) == set(range(len(entries)))  # all positions of so small a style
-    entries = entries[places]
-    cosines = entries @ entries.T
+    assert set(places.tolist()) == set(range(len(table_keys)))  # all positions of so small a style
+    assert encoded.keys.shape == (128, *z_s.shape[2:])
+    assert np.allclose(encoded.keys, table_keys.T.unflatten(1, z_s.shape[2:]), atol=1e-4)
+    cosines = table_keys @ table_keys[places].T
     cosines = torch.where(cosines > 0.9999, -1.0, cosines)
-    hubness = cosines.view(len(entries), 16, -1).amax(2).mean(1)
-    quarters = (2 * queries @ entries.T - hubness).view(len(queries), 4, -1)
+    hubness = cosines.view(len(table_keys), 16, -1).amax(2).mean(1)
+    assert np.allclose(encoded.penalty, hubness.view(z_s.shape[2:]), atol=1e-4)
+    quarters = (2 * queries @ table_keys.T - hubness)[:, places].view(len(queries), 4, -1)
     values, best = quarters.max(2)
-    best = places[best + quarters.shape[2] * torch.arange(4)]
+    values, order = values.sort(1, descending=True)
+    best = places[best + quarters.shape[2] * torch.arange(4)].gather(1, order)
+    first = best[:, 0].view(z_c.shape[2:])
+    first = coherent(first, queries, table_keys, hubness, torch.tensor(z_s.shape[3]))
+    assert not torch.equal(first.flatten(), best[:, 0])
+    best = torch.cat([first.view(-1, 1), best[:, 1:]], 1)
     share = torch.softmax(values / 0.05, 1)
     table = z_s[0].flatten(1).T
     y_hat = sum(table[best[:, k]] * share[:, k : k + 1] for k in range(4))
     y_hat = y_hat.T.view_as(z_c)  # ẑ_y = VQ_s(z_c)
     z_y = adain(z_c, z_s)
     mixed = alpha * (beta * y_hat + (1 - beta) * z_c) + (1 - alpha) * (beta * z_y + (1 - beta) * z_c)
-    first = best.gather(1, values.argmax(1, keepdim=True)).view(1, *z_c.shape[2:])
     network = Blend(PainterDecoder.of(decoder), painter.decoder).at(alpha * beta)
-    expected = network(mixed, overlap_blocks(s3, first, 2), overlap_blocks(s2, first, 4))[:, :, :37, :45]
+    expected = network(mixed, *(overlap_blocks(x, first[None], n) for x, n in ((s3, 2), (s2, 4))))[:, :, :37, :45]
     found = stylize(backend, *pictures, fidelity=alpha, strength=beta, codebook="style")
     # Another entry may be the best on a tie; rounding moves the others.
     assert (found - expected).abs().median() < 1e-5
@@ -208,26 +214,38 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
 
 def test_entries_are_at_most_4096_positions_without_those_hidden():
     few = _places((5, 6), None)
-    assert few.shape == (4, 8)
-    assert set(few.ravel()) == set(range(30))  # two are repeated
+    assert few.shape == (32,)
+    assert few.dtype == np.int32
+    assert set(few) == set(range(30))  # two are repeated
     many = _places((100, 90), None)
-    assert many.size == len(set(many.ravel())) == 4096
+    assert many.shape == (4096,)
+    assert len(set(many)) == 4096
     assert many.min() >= 0
     assert many.max() < 9000
-    visible = np.zeros((100, 90), np.float32)
-    visible[:50] = 0.4
-    visible[:20] = 0.9
-    assert _places((100, 90), visible).max() < 1800  # opaque by half or more
-    visible[:20] = 0.4
-    assert 1800 < _places((100, 90), visible).max() < 4500  # the most opaque, where none is
+    hidden = np.ones((100, 90), bool)
+    hidden[20:50] = False
+    some = _places((100, 90), hidden)
+    assert set(some) == set(range(1800, 4500))
+    assert len(some) == 2704
+    hidden[50:] = False
+    assert len(set(_places((100, 90), hidden))) == 4096
+    assert _places((100, 90), hidden).min() >= 1800
 
 
-def test_hidden_positions_of_the_style_are_no_entries(backend, pictures):
-    content, style = pictures
-    opacity = torch.ones(1, 1, *style.shape[2:])
-    opacity[..., 32:] = 0
-    encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(style, opacity), "entries")
-    assert (encoded.places % encoded.values.size[1]).max() == 3  # four columns are visible
+@pytest.mark.parametrize(("values", "first"), [((230, 100), 3), ((100, 40), 3), ((230, 130), 6)])
+def test_positions_are_hidden_unless_opaque_by_half_or_the_most_opaque(backend, values, first):
+    """The left three columns of positions have one opacity, the next three another, and the last is transparent."""
+    opacity = np.zeros((40, 64), np.uint8)
+    opacity[:, :48], opacity[:, :24] = values[1], values[0]
+    encoded = METHOD.encode_style(Runner(backend, Tiler()), Image.of(scene(64, 40), opacity), "entries")
+    visible = np.broadcast_to(np.arange(8) < first, encoded.values.size)
+    assert np.array_equal(encoded.penalty < 2, visible)
+    assert set(encoded.places) == set(np.flatnonzero(visible))
+    assert encoded.penalty.max() == 1e4
+
+
+def places_copied(backend, content, style):
+    """The places of a style that a picture is painted from."""
     seen = []
 
     class Spy:
@@ -238,9 +256,17 @@ def test_hidden_positions_of_the_style_are_no_entries(backend, pictures):
             network = backend.prepare(stage)
             return (lambda *x: seen.append(x[0]) or network(*x)) if stage.name == "decode-painted" else network
 
-    found = paint(Spy(), METHOD, content, encoded, QuantArtSettings(1.0, brush="none"))
-    assert found.isfinite().all()
-    assert set(seen[0].unique().tolist()) <= set(encoded.places.tolist())
+    assert paint(Spy(), METHOD, content, style, QuantArtSettings(1.0, brush="none")).isfinite().all()
+    return set(seen[0].unique().tolist())
+
+
+def test_hidden_positions_of_the_style_are_no_entries(backend, pictures):
+    content, style = pictures
+    opacity = torch.ones(1, 1, *style.shape[2:])
+    opacity[..., 32:] = 0
+    encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(style, opacity), "entries")
+    assert (encoded.places % encoded.values.size[1]).max() == 3  # four columns are visible
+    assert places_copied(backend, content, encoded) <= set(encoded.places.tolist())
 
 
 # Several styles
@@ -284,18 +310,36 @@ def of_style(both, two, number):
     return own, (row * w + column)[own]
 
 
+def inside(both, two, number):
+    """Rows and columns of a style in the maps of both."""
+    (h, w), top = two[number].values.size, tops(two)[number]
+    return slice(top, top + h), slice(1, 1 + w)
+
+
 def test_entries_of_several_styles(backend, two):
     both = blend_entries(backend, two, [0.5, 0.5])
-    assert len(both.places) == both.keys.shape[1] == len(both.penalty) == sum(len(style.places) for style in two)
+    assert len(both.places) == sum(len(style.places) for style in two)
+    assert both.keys.shape == (128, *both.values.size)
+    assert both.penalty.shape == both.values.size
     assert both.places.dtype == np.int32
+    assert both.keys.dtype == both.penalty.dtype == np.float32
+    border = np.ones(both.values.size, bool)
     for number, style in enumerate(two):
         own, places = of_style(both, two, number)
-        order, expected = np.argsort(places, kind="stable"), np.argsort(style.places, kind="stable")
-        assert np.array_equal(places[order], style.places[expected])
-        assert np.allclose(both.penalty[own][order], style.penalty[expected], atol=1e-5)  # equal weights add nothing
-        assert np.allclose(both.keys[:, own][:, order], style.keys[:, expected], atol=1e-5)
+        assert np.array_equal(np.sort(places), np.sort(style.places))
+        part = inside(both, two, number)
+        assert np.allclose(both.penalty[part], style.penalty, atol=1e-6)  # equal weights add nothing
+        assert np.array_equal(both.keys[(slice(None), *part)], style.keys)
+        border[part] = False
         quarters = own.reshape(4, -1)
         assert (quarters.mean(1) > 0.2).all()  # each quarter of the entries has some of each style
+    assert (both.penalty[border] == 1e4).all()  # the border is never matched
+
+
+def test_the_first_match_never_moves_into_the_border(backend, two):
+    both = blend_entries(backend, two, [0.5, 0.5])
+    copied = places_copied(backend, Image.of(scene(90, 70, 5)), both)
+    assert copied <= set(both.places.tolist())  # all positions of such small styles are entries
 
 
 def test_patches_of_a_style_never_reach_into_the_next(backend, two):
@@ -314,8 +358,7 @@ def test_weights_of_styles_move_similarities_by_their_logarithm(backend, two):
     flat, both = (blend_entries(backend, two, weights) for weights in ([0.5, 0.5], [0.8, 0.2]))
     assert np.array_equal(flat.places, both.places)
     for number, weight in enumerate((0.8, 0.2)):
-        own, _ = of_style(both, two, number)
-        added = (flat.penalty - both.penalty)[own]  # to similarities
+        added = (flat.penalty - both.penalty)[inside(both, two, number)]  # to similarities
         assert np.allclose(added, 0.05 * np.log(weight * 2), atol=1e-5)
     # Two entries as similar as each other share a position as the weights of their styles do.
     assert torch.softmax(torch.tensor([1.6, 0.4]).log(), 0).tolist() == pytest.approx([0.8, 0.2])
@@ -350,6 +393,10 @@ def test_levels_of_a_brush():
     assert brush_sides((600, 1000), "auto") == [500, 1000]
     assert brush_sides((100, 100), "auto") == [100]  # smaller than the smallest level
     assert brush_sides((300, 4000), "auto") == [768, 1753, 4000]
+    assert brush_sides((400, 479), "auto") == [479]  # less than a quarter larger than the strokes
+    assert brush_sides((400, 480), "auto") == [384, 480]
+    assert brush_sides((400, 480), "400") == [480]
+    assert brush_sides((400, 480), "384") == [384, 480]
     assert brush_sides((300, 400), "100") == [100, 200, 400]
 
 

@@ -8,7 +8,16 @@ from quantart_cli.nets import painting
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.matching import overlap_blocks
 from quantart_cli.nets.painter import Painter, PainterDecoder
-from quantart_cli.nets.painting import ContentEncoder, Matcher, PaintedDecoder, StyleEncoder, StyleKeys, keys
+from quantart_cli.nets.painting import (
+    ContentEncoder,
+    Hubness,
+    Keys,
+    Matcher,
+    PaintedDecoder,
+    StyleEncoder,
+    coherent,
+    keys,
+)
 from quantart_cli.nets.statistics import moments
 
 
@@ -58,43 +67,160 @@ def test_keys_by_a_loop(painter, maps, standardisation):
         torch.testing.assert_close(found[n], row / row.norm(), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("columns", [4, 12])  # a group of entries, and three
 @torch.inference_mode()
-def test_style_keys_and_hubness_by_a_loop(painter, standardisation, columns):
-    torch.manual_seed(2)
-    z, x3, x2 = torch.rand(1, 512, 4, columns), torch.rand(1, 256, 4, columns), torch.rand(1, 128, 4, columns)
-    found, hubness = StyleKeys(painter)(z, x3, x2, *standardisation)
-    table = keys(painter.project, z, x3, x2, *standardisation)
-    assert torch.equal(found[0].flatten(1).T, table)
-    assert found.shape == (1, len(painter.project), 4, columns)
-    assert hubness.shape == (1, 1, 4, columns)
-    for n, value in enumerate(hubness.flatten()):
-        cosines = [-1.0 if k == n else (table[n] @ table[k]).item() for k in range(len(table))]
-        groups = [max(cosines[start : start + columns // 4]) for start in range(0, len(table), columns // 4)]
+def test_keys_of_a_flat_picture_are_short(painter, maps, standardisation):
+    """What differs by rounding errors from the mean has no direction that could be matched."""
+    scale = standardisation[1]
+    z, x3, x2 = (x[:, :, :1, :1] for x in maps[:3])
+    row = torch.cat([x.flatten() for x in (z, x3, x2)])
+    offset = 0.01 * F.normalize(torch.randn(896, generator=torch.Generator().manual_seed(9)), dim=0)
+    found = keys(painter.project, z, x3, x2, row - offset / scale, scale)[0]
+    projected = painter.project @ (offset / 0.1)
+    torch.testing.assert_close(found, projected / projected.norm().clamp(min=0.1), atol=1e-4, rtol=0)
+    assert keys(painter.project, z, x3, x2, row, scale).norm() < 1e-3  # exactly flat
+
+
+@torch.inference_mode()
+def test_keys_of_a_tile_are_a_map(painter, maps, standardisation):
+    (found,) = Keys(painter)(*maps[:3], *standardisation)
+    assert found.shape == (1, len(painter.project), 5, 7)
+    assert torch.equal(found[0].flatten(1).T, keys(painter.project, *maps[:3], *standardisation))
+
+
+@pytest.mark.parametrize("columns", [4, 12])  # a group of entries, and three
+@pytest.mark.parametrize("stored", [torch.float32, torch.bfloat16])
+@torch.inference_mode()
+def test_hubness_by_a_loop(monkeypatch, columns, stored):
+    generator = torch.Generator().manual_seed(2)
+    own = F.normalize(torch.randn(1, 16, 8, columns, generator=generator), dim=1).to(stored).float()
+    rows = own[0].flatten(1).T
+    places = torch.randperm(8 * columns, generator=generator)[: 4 * columns]  # half of the positions are entries
+    entries = rows[places].T
+    (found,) = Hubness()(own, entries)
+    assert found.shape == (1, 1, 8, columns)
+    size = columns // 4
+    for n, value in enumerate(found.flatten()):
+        cosines = [-1.0 if place == n else (rows[n] @ rows[place]).item() for place in places.tolist()]
+        groups = [max(cosines[start : start + size]) for start in range(0, len(cosines), size)]
         assert len(groups) == 16
         assert value == pytest.approx(sum(groups) / 16, abs=1e-5)
+    monkeypatch.setattr(painting, "_SCORES", 3 * len(places))  # three positions at a time
+    (again,) = Hubness()(own, entries)
+    torch.testing.assert_close(again, found, atol=1e-6, rtol=0)
+
+
+def similarity_of(queries, table, penalty):
+    """2 · cosine - penalty, by position and by place of the style."""
+    return [
+        [2 * (query @ entry).item() - less for entry, less in zip(table, penalty.tolist(), strict=True)]
+        for query in queries
+    ]
+
+
+def coherent_by_a_loop(best, similarity, size, bonus=0.2, rounds=4):
+    """As :func:`coherent`: of lists, best[y][x] is a place of a style of ``size``, similarity[n][place]."""
+    height, width = len(best), len(best[0])
+    for _ in range(rounds):
+        moved = [row.copy() for row in best]
+        for y in range(height):
+            for x in range(width):
+                proposed = []  # what would continue the patch of each neighbour
+                for down, right in ((0, -1), (0, 1), (-1, 0), (1, 0)):
+                    if 0 <= y + down < height and 0 <= x + right < width:
+                        row, column = divmod(best[y + down][x + right], size[1])
+                        if 0 <= row - down < size[0] and 0 <= column - right < size[1]:
+                            proposed.append((row - down) * size[1] + column - right)
+                moved[y][x] = max(
+                    [best[y][x], *proposed],
+                    key=lambda place, n=y * width + x: similarity[n][place] + bonus * proposed.count(place),
+                )
+        best = moved
+    return best
+
+
+@pytest.mark.parametrize(("grid", "size"), [((6, 5), (4, 9)), ((5, 7), (9, 4)), ((1, 8), (3, 3)), ((2, 1), (1, 6))])
+@torch.inference_mode()
+def test_coherent_by_a_loop(grid, size):
+    generator = torch.Generator().manual_seed(6)
+    n, m = grid[0] * grid[1], size[0] * size[1]
+    rows, table = (0.5 * F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (n, m))
+    penalty = 0.1 * torch.rand(m, generator=generator)
+    best = torch.randint(m, grid, generator=generator)
+    found = coherent(best, rows, table, penalty, torch.tensor(size[1]))
+    assert found.tolist() == coherent_by_a_loop(best.tolist(), similarity_of(rows, table, penalty), size)
+    assert found.dtype == torch.int64
+    assert torch.equal(found, best) == (n == 2)  # nothing above or below to continue in a style of one row
+
+
+@torch.inference_mode()
+def test_without_coherence_the_best_matches_stay(monkeypatch):
+    generator = torch.Generator().manual_seed(7)
+    rows, table = (F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (30, 36))
+    penalty = 0.3 * torch.rand(36, generator=generator)
+    best = (2 * rows @ table.T - penalty).argmax(1).view(6, 5)
+    assert not torch.equal(coherent(best, rows, table, penalty, torch.tensor(9)), best)
+    monkeypatch.setattr(painting, "COHERENCE", 0)
+    assert torch.equal(coherent(best, rows, table, penalty, torch.tensor(9)), best)
+
+
+@torch.inference_mode()
+def test_a_copy_of_the_style_stays_one():
+    """Every position finds itself, and its neighbours agree; a few that do not are corrected."""
+    table = F.normalize(torch.randn(54, 16, generator=torch.Generator().manual_seed(8)), dim=1)
+    same = torch.arange(54).view(6, 9)
+    penalty = torch.zeros(54)
+    assert torch.equal(coherent(same, table, table, penalty, torch.tensor(9)), same)
+    wrong = same.clone()
+    wrong[2, 3], wrong[0, 0], wrong[5, 8] = 7, 50, 0
+    assert torch.equal(coherent(wrong, table, table, penalty, torch.tensor(9)), same)
+
+
+@torch.inference_mode()
+def test_hidden_places_are_no_continuation():
+    """A neighbour's patch ends where the style is hidden, and where its row ends."""
+    rows, table = torch.zeros(3, 4), torch.zeros(12, 4)  # all fit as well as each other
+    columns = torch.tensor(4)
+    best, penalty = torch.tensor([[5, 6, 0]]), torch.zeros(12)
+    assert coherent(best, rows, table, penalty, columns).tolist() == [[5, 6, 7]]
+    penalty[7] = 1e4
+    assert coherent(best, rows, table, penalty, columns).tolist() == [[5, 6, 0]]
+    assert coherent(torch.tensor([[2, 3, 9]]), rows, table, torch.zeros(12), columns).tolist() == [[2, 3, 9]]
+
+
+@torch.inference_mode()
+def test_a_position_depends_on_those_at_most_four_away():
+    generator = torch.Generator().manual_seed(10)
+    rows, table = (0.3 * F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (120, 60))
+    best, penalty, columns = torch.randint(60, (10, 12), generator=generator), torch.zeros(60), torch.tensor(10)
+    whole = coherent(best, rows, table, penalty, columns)
+    part = coherent(best[:, :9], rows.view(10, 12, -1)[:, :9].flatten(0, 1), table, penalty, columns)
+    assert torch.equal(part[:, :5], whole[:, :5])
+    assert painting.ROUNDS == 4
 
 
 @torch.inference_mode()
 def test_matcher_by_a_loop(painter, maps, standardisation, monkeypatch):
     generator = torch.Generator().manual_seed(3)
-    entries = F.normalize(torch.randn(len(painter.project), 24, generator=generator), dim=0)
-    penalty = 0.3 * torch.rand(24, generator=generator)
+    size = 9, 10
+    table = F.normalize(torch.randn(90, len(painter.project), generator=generator), dim=1)
+    penalty = 0.3 * torch.rand(90, generator=generator)
     places = torch.randperm(90, generator=generator)[:24].int()
-    z, x3, x2 = maps[:3]
-    index, share = Matcher(painter)(z, x3, x2, *standardisation, entries, penalty, places)
+    inputs = *maps[:3], *standardisation, places, table, penalty, 10.0
+    index, share = Matcher(painter)(*inputs)
     assert index.shape == share.shape == (1, 4, 5, 7)
     assert index.dtype == torch.int32
-    queries = keys(painter.project, z, x3, x2, *standardisation)
-    for n in range(35):
-        similarity = [2 * (queries[n] @ entries[:, k]).item() - penalty[k].item() for k in range(24)]
-        candidates = [max(range(6 * i, 6 * i + 6), key=similarity.__getitem__) for i in range(4)]
-        candidates.sort(key=similarity.__getitem__, reverse=True)
-        assert index[0, :, n // 7, n % 7].tolist() == places[candidates].tolist()
-        expected = torch.softmax(torch.tensor([similarity[k] for k in candidates]) / 0.05, 0)
+    similarity = similarity_of(keys(painter.project, *inputs[:5]), table, penalty)
+    first = [[0] * 7 for _ in range(5)]
+    for n, row in enumerate(similarity):
+        candidates = [max(places[6 * i : 6 * i + 6].tolist(), key=row.__getitem__) for i in range(4)]
+        candidates.sort(key=row.__getitem__, reverse=True)
+        first[n // 7][n % 7] = candidates[0]
+        assert index[0, 1:, n // 7, n % 7].tolist() == candidates[1:]
+        expected = torch.softmax(torch.tensor([row[k] for k in candidates]) / 0.05, 0)
         torch.testing.assert_close(share[0, :, n // 7, n % 7], expected, atol=1e-4, rtol=0)
+    assert index[0, 0].tolist() == coherent_by_a_loop(first, similarity, size)
     monkeypatch.setattr(painting, "_SCORES", 4 * 24)  # four positions at a time
-    again, shares = Matcher(painter)(z, x3, x2, *standardisation, entries, penalty, places)
+    again, shares = Matcher(painter)(*inputs)
     assert torch.equal(again, index)
     torch.testing.assert_close(shares, share, atol=1e-5, rtol=0)
 
