@@ -350,6 +350,10 @@ def read_chunk(stream: IO[bytes], size: int = CHUNK) -> bytes:
     return data
 
 
+stderr_may_be_muted = False
+"""Whether this process is a command line, which may mute C libraries while they read. Not for a program's threads."""
+
+
 def reserve_standard_descriptors() -> None:
     """Open the null device as stdin, stdout and stderr where these are closed, for the start of a command line.
 

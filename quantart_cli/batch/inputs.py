@@ -11,7 +11,7 @@ from pathlib import Path
 
 from quantart_cli.batch.walking import Findings, Found, Pattern, Search, Walk, visible, visible_place
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import is_stream, printable, reason
+from quantart_cli.files import is_stream, printable, reason
 
 _WILDCARDS = re.compile(r"[*?\[]")
 

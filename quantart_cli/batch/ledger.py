@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable
+from quantart_cli.files import printable
 
 FOLDER = ".quantart"
 _VERSION = 1

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from quantart_cli.batch.ledger import FOLDER
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable, reason
+from quantart_cli.files import printable, reason
 
 _NAME = re.compile(r"run(?:-(\d+)-of-(\d+))?")
 

@@ -15,8 +15,8 @@ from typing import NamedTuple
 
 from quantart_cli.batch.walking import visible
 from quantart_cli.errors import QuantArtError, suggest
+from quantart_cli.files import printable
 from quantart_cli.images.formats import SUFFIXES, format_name, writable_formats
-from quantart_cli.images.names import printable
 
 FIELDS = ("stem", "style", "suffix", "ext")
 ONE_STYLE = "{stem}{suffix}"

@@ -12,8 +12,8 @@ from quantart_cli.batch.inputs import find_pictures, missing
 from quantart_cli.batch.naming import Wish, distinct_names, encoded, parse_template, split_name, style_names
 from quantart_cli.batch.walking import Findings, identity
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import printable
 from quantart_cli.images.formats import SUFFIXES
-from quantart_cli.images.names import printable
 
 STYLES_AT_ONCE = 32
 """Each picture is painted in up to so many styles before the next picture: as many encoded styles are in memory."""

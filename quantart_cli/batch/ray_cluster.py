@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable, reason
+from quantart_cli.files import printable, reason
 
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is sent to Ray's makers

@@ -27,8 +27,8 @@ from quantart_cli.batch.plan import STYLES_AT_ONCE, WorkItem
 from quantart_cli.batch.ray_cluster import Place, cluster_lost, connected, import_ray, places
 from quantart_cli.batch.ray_worker import CONCURRENT_CALLS, Worker
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import printable
 from quantart_cli.images import read_picture
-from quantart_cli.images.names import printable
 from quantart_cli.images.reading import read_file
 
 _PER_WORKER = 2  # pictures: while one is painted, the next one travels

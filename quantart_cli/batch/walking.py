@@ -11,8 +11,8 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import printable, reason
 from quantart_cli.images.formats import HEAD_BYTES, SUFFIXES, describe_foreign, sniff
-from quantart_cli.images.names import printable, reason
 
 HIDDEN = "hidden"
 NOT_PICTURES = "not pictures"

@@ -19,7 +19,7 @@ from quantart_cli.checkpoints.loading import check_shapes, fill_strictly
 from quantart_cli.checkpoints.readers import Checkpoint, plain, read_checkpoint
 from quantart_cli.checkpoints.writing import check_target, write_tensors
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable
+from quantart_cli.files import printable
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO, Literal
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable, reason
+from quantart_cli.files import printable, reason
 
 Container = Literal["safetensors", "torch-zip", "torch-legacy", "pickle", "unknown"]
 Shape = tuple[int, ...]

@@ -18,7 +18,7 @@ from quantart_cli.checkpoints.formats import Shape, check_safetensors, invalid
 from quantart_cli.checkpoints.hashing import sha256_of as sha256_of
 from quantart_cli.checkpoints.manifest import Artefact
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable
+from quantart_cli.files import printable
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -13,7 +13,7 @@ from quantart_cli.checkpoints.hashing import Progress, sha256_of
 from quantart_cli.checkpoints.layouts import KINDS, identify
 from quantart_cli.checkpoints.manifest import artefact, manifest
 from quantart_cli.errors import QuantArtError, suggest
-from quantart_cli.images.names import printable
+from quantart_cli.files import printable
 
 Tell = Callable[[str], None]
 VQGAN_MODEL = "quantart-vqgan"
@@ -36,10 +36,6 @@ class ModelFile:
     def checksum(self) -> str:
         """The sha256 its bytes must have; for a person's file its present sha256."""
         return self.sha256 or sha256_of(self.path)
-
-    def brings(self, part: str) -> bool:
-        """Whether it has tensors under a name such as ``decoder`` or ``transfer``; only the header is read."""
-        return any(name.startswith(f"{part}.") for name in read_header(self.path).shapes)
 
 
 def embedded_model(name: str) -> ModelFile:

@@ -23,7 +23,7 @@ from torch import Tensor
 from quantart_cli.checkpoints.formats import container_of
 from quantart_cli.checkpoints.loading import open_tensors
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable
+from quantart_cli.files import printable
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model")
 _CHUNK = 1 << 20

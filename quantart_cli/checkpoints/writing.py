@@ -18,7 +18,7 @@ from torch import Tensor
 from quantart_cli.checkpoints.hashing import sha256_of
 from quantart_cli.checkpoints.loading import all_finite
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable, reason
+from quantart_cli.files import printable, reason
 from quantart_cli.images.output import beside, fsync, sync_folder
 
 

@@ -95,7 +95,7 @@ def _run(options: BatchOptions) -> int:
 def _paint(options: BatchOptions, run: Run, due: Due, start: float) -> int:
     """Paint what is due, and report; returns the exit status."""
     from quantart_cli.batch.run import Recorder
-    from quantart_cli.images.names import reason
+    from quantart_cli.files import reason
 
     ended: str | None = None
     status = 0
@@ -142,7 +142,7 @@ def _executor(options: BatchOptions, run: Run, recorder: Recorder) -> AbstractCo
 
 
 def _open_report(path: str) -> IO[str]:
-    from quantart_cli.images.names import printable, reason
+    from quantart_cli.files import printable, reason
 
     try:
         return open(path, "w", encoding="utf-8")
@@ -153,7 +153,7 @@ def _open_report(path: str) -> IO[str]:
 def _announce(options: BatchOptions, plan: Plan, due: Due) -> None:
     """Say what was taken for what, and what will be painted over."""
     from quantart_cli.batch.run import CHANGED
-    from quantart_cli.images.names import printable
+    from quantart_cli.files import printable
 
     names = [" + ".join(map(printable, files[:5])) + (" + …" if files[5:] else "") for files in plan.styles[:3]]
     shown = ", ".join(names) + (", …" if plan.styles[3:] else "")
@@ -168,7 +168,7 @@ def _announce(options: BatchOptions, plan: Plan, due: Due) -> None:
 
 def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str | None, seconds: float) -> None:
     """Say what became of the run."""
-    from quantart_cli.images.names import printable
+    from quantart_cli.files import printable
 
     plan, failures = recorder.run.plan, recorder.failures
     for line in plan.found.troubles:
@@ -208,7 +208,7 @@ def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str |
 
 def _say_unreadable(plan: Plan) -> None:
     """Name the pictures and films that quantart does not read."""
-    from quantart_cli.images.names import printable
+    from quantart_cli.files import printable
 
     unreadable = plan.found.unreadable
     for path, what in list(unreadable.items())[:_SHOWN]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from quantart_cli.cli.options import SharedOptions, one_of
+from quantart_cli.cli.startup import cpus
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.registry import find, methods
 
@@ -134,7 +134,7 @@ class BatchOptions(SharedOptions):
             settings=row.settings.of(self.settings),
             weights={file.name: file.checksum for file in files_of(row, model)[0].values()},
             model_file=model,
-            threads=max(1, _cpus() - 1) if self.nice else None,
+            threads=max(1, cpus() - 1) if self.nice else None,
             tiles_matter=model is not None and row.target_for(model.kind) != row.target,
             **shared,
         )
@@ -153,8 +153,3 @@ class BatchOptions(SharedOptions):
         if not styles:
             raise QuantArtError("there is no style: give a picture in the style to take, after the photographs")
         return contents, styles
-
-
-def _cpus() -> int:
-    """CPUs this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

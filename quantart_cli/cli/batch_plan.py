@@ -55,7 +55,7 @@ def show_plan(options: BatchOptions, run: Run, due: Due) -> int:
 
 
 def _print_plan(folder: Path, run: Run, due: Due, settled: Counter[str], unreadable: list[str]) -> None:
-    from quantart_cli.images.names import printable
+    from quantart_cli.files import printable
 
     found = run.plan.found
     for item in due.items[:_SHOWN]:

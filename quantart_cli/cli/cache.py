@@ -15,7 +15,7 @@ from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.options import ReportOptions, option
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.names import printable, reason
+from quantart_cli.files import printable, reason
 
 
 @dataclass(frozen=True, kw_only=True)

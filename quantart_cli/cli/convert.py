@@ -13,7 +13,7 @@ from quantart_cli.checkpoints.formats import container_of
 from quantart_cli.checkpoints.layouts import ENDS, KINDS
 from quantart_cli.cli.console import INTERRUPTED, say, waiting, write_json
 from quantart_cli.errors import check_choice
-from quantart_cli.images.names import printable
+from quantart_cli.files import printable
 
 if TYPE_CHECKING:
     from quantart_cli.checkpoints.convert import Converted

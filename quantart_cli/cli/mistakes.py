@@ -10,7 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from quantart_cli.cli.console import write_line
-from quantart_cli.images.names import printable
+from quantart_cli.files import printable
 from quantart_cli.registry import methods
 from quantart_cli.settings import Settings, rule_of
 

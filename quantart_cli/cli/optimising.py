@@ -13,8 +13,8 @@ from typing import IO, TYPE_CHECKING, Any
 from quantart_cli.cli.console import say
 from quantart_cli.cli.options import OptimisingOptions
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import is_stream, printable, reason
 from quantart_cli.images import Picture, check_output, read_picture, save_picture
-from quantart_cli.images.names import is_stream, printable, reason
 from quantart_cli.methods.inputs import OptimisationInputs, mask_of
 
 if TYPE_CHECKING:

@@ -292,7 +292,7 @@ class OptimisingOptions(PaintingOptions, ProgressOptions, RegionOptions):
     PANEL: ClassVar = "Options"
 
     def check(self) -> None:
-        from quantart_cli.images.names import is_stream
+        from quantart_cli.files import is_stream
 
         super().check()
         check_range("preview-every", self.preview_every, 1)

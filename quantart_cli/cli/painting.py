@@ -22,8 +22,8 @@ from quantart_cli.cli.optimising import Session
 from quantart_cli.cli.options import OptimisingOptions, PaintingOptions
 from quantart_cli.cli.startup import keep_memory, lean_torch
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import is_stream, printable
 from quantart_cli.images import Picture, check_output, read_picture, save_picture, to_size
-from quantart_cli.images.names import is_stream, printable
 from quantart_cli.registry import Method
 
 if TYPE_CHECKING:

@@ -21,6 +21,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Any
 
+from quantart_cli import files
 from quantart_cli.cli.console import INTERRUPTED, say
 from quantart_cli.files import remove_unfinished, reserve_standard_descriptors
 
@@ -34,7 +35,7 @@ def prepare() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
     quota = cpu_quota()
-    if quota is not None and quota < _cpus():
+    if quota is not None and quota < cpus():
         os.environ.setdefault("OMP_NUM_THREADS", str(quota))
 
 
@@ -44,6 +45,7 @@ def _prepare_streams() -> None:
     A file opened later would get the number of a closed stderr, and receive the messages of libraries.
     """
     reserve_standard_descriptors()
+    files.stderr_may_be_muted = sys.stderr is not None
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -51,7 +53,8 @@ def _prepare_streams() -> None:
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
-def _cpus() -> int:
+def cpus() -> int:
+    """CPUs this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -203,7 +203,7 @@ def _score(options: StudyOptions) -> int:
 
 
 def _text(name: str) -> str:
-    from quantart_cli.images.names import reason
+    from quantart_cli.files import reason
 
     try:
         return Path(name).read_text("utf-8")

@@ -12,8 +12,8 @@ from PIL import Image
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.pictures import Pair, square
 from quantart_cli.evaluation.sheets import Cell, sheet
+from quantart_cli.files import reason
 from quantart_cli.images import Picture, save_picture
-from quantart_cli.images.names import reason
 
 _ROWS, _CELL = 12, 224
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import IO, Any
@@ -12,6 +11,7 @@ from typing import IO, Any
 import numpy as np
 from PIL import Image
 
+from quantart_cli import files
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import formats, large
 from quantart_cli.images.metadata import collect
@@ -39,7 +39,6 @@ from quantart_cli.images.sources import (
 )
 
 _SIDEWAYS = (5, 6, 7, 8)  # orientations that swap width and height
-_muted = False
 
 
 def read_picture(
@@ -110,15 +109,6 @@ def picture_size(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[in
         return size[::-1] if orientation in _SIDEWAYS else size
 
 
-def mute_libtiff() -> None:
-    """Keep libtiff's own lines about damaged files off stderr, for a command line.
-
-    While a TIFF is decoded, the process's file descriptor 2 is the null device: not for a program with other threads.
-    """
-    global _muted
-    _muted = sys.stderr is not None
-
-
 @contextlib.contextmanager
 def _enough_memory(origin: Origin) -> Iterator[None]:
     try:
@@ -130,9 +120,9 @@ def _enough_memory(origin: Origin) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _mute(format: str | None) -> Iterator[None]:
-    """While a TIFF is decoded, file descriptor 2 is the null device, if :func:`mute_libtiff` was called."""
+    """While a TIFF is decoded by a command line, file descriptor 2 is the null device: libtiff writes there itself."""
     try:
-        kept = os.dup(2) if _muted and format == "TIFF" else None
+        kept = os.dup(2) if files.stderr_may_be_muted and format == "TIFF" else None
     except OSError:  # stderr was closed
         kept = None
     if kept is None:

@@ -8,7 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from quantart_cli.methods.lbfgs import Evaluate
+from quantart_cli.methods.lbfgs import Minimizer
 
 _RATE = 0.02
 _FIRST_DECAY, _SECOND_DECAY, _EPSILON = 0.9, 0.99, 1e-8
@@ -17,7 +17,7 @@ _WINDOW = 20
 
 
 @dataclass(frozen=True, eq=False)
-class _Place:
+class _Point:
     """Where it stands: never changed, only replaced, so that an interrupt finds it whole."""
 
     x: Tensor
@@ -28,42 +28,34 @@ class _Place:
     steps: int
 
 
-class Adam:
-    """Minimises a function of one tensor by steps of a length of its own, for functions that are noisy.
+class Adam(Minimizer):
+    """Takes steps of a length of its own, for functions that are noisy. Arguments as of :class:`Minimizer`.
 
     Adam's steps go to and fro across a valley; the mean of where they have been lies at its bottom (Polyak and Juditsky
     1992), which leaves less noise in a picture. ``x`` is that mean, a moving one.
-
-    Args:
-        x: where to start, any shape, float32; of the order of 1.
-        evaluate: the function.
-        low: least value of an element; None: no bounds.
-        high: greatest.
     """
 
     name = "adam"
 
-    def __init__(self, x: Tensor, evaluate: Evaluate, low: float | None = None, high: float | None = None) -> None:
-        self.evaluate, self.low, self.high = evaluate, low, high
-        x = self._within(x)
+    def _begin(self, x: Tensor) -> None:
         zeros = torch.zeros_like(x)
         # The value of the start is computed with the first step; here it only tells whether it is finite.
-        self._place = _Place(x, zeros, zeros, zeros, evaluate(x, 0)[0], 0)
+        self._point = _Point(x, zeros, zeros, zeros, self.evaluate(x, 0)[0], 0)
 
     @property
     def x(self) -> Tensor:
         """The mean of where it has been."""
-        place = self._place
-        return place.x if place.steps == 0 else place.average / (1 - _AVERAGE**place.steps)
+        point = self._point
+        return point.x if point.steps == 0 else point.average / (1 - _AVERAGE**point.steps)
 
     @property
     def value(self) -> float:
         """The function where the last step began."""
-        return self._place.value
+        return self._point.value
 
     def step(self) -> bool:
         """Take one step; False where the gradient is not finite."""
-        old, steps = self._place, self._place.steps + 1
+        old, steps = self._point, self._point.steps + 1
         value, gradient = self.evaluate(old.x, steps)
         first = old.first.lerp(gradient, 1 - _FIRST_DECAY)
         second = (old.second * _SECOND_DECAY).addcmul_(gradient, gradient, value=1 - _SECOND_DECAY)
@@ -72,18 +64,18 @@ class Adam:
         x = self._within(old.x.addcdiv(first, scale.clamp_(min=1e-30), value=-size))
         if not x.isfinite().all():
             return False
-        self._place = _Place(x, first, second, old.average.lerp(x, 1 - _AVERAGE), value, steps)
+        self._point = _Point(x, first, second, old.average.lerp(x, 1 - _AVERAGE), value, steps)
         return True
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
         """All that it goes on from: tensors and numbers by name."""
-        place = self._place
-        tensors = {"x": place.x, "first": place.first, "second": place.second, "average": place.average}
-        return tensors, {"value": place.value, "steps": place.steps}
+        point = self._point
+        tensors = {"x": point.x, "first": point.first, "second": point.second, "average": point.average}
+        return tensors, {"value": point.value, "steps": point.steps}
 
     def restore(self, tensors: dict[str, Tensor], numbers: dict[str, float]) -> None:
         """Go on from a state."""
-        self._place = _Place(
+        self._point = _Point(
             tensors["x"],
             tensors["first"],
             tensors["second"],
@@ -91,9 +83,6 @@ class Adam:
             numbers["value"],
             int(numbers["steps"]),
         )
-
-    def _within(self, x: Tensor) -> Tensor:
-        return x if self.low is None and self.high is None else x.clamp(self.low, self.high)
 
 
 class Plateau:

@@ -15,8 +15,8 @@ import safetensors
 
 from quantart_cli.checkpoints.writing import write_tensors
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import printable
 from quantart_cli.images import Picture
-from quantart_cli.images.names import printable
 from quantart_cli.methods.inputs import OptimisationInputs, State
 from quantart_cli.settings import Settings
 

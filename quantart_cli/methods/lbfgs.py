@@ -8,6 +8,7 @@ is held there, and the curvature is of the others alone.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -26,7 +27,7 @@ _BACKTRACKS = 12
 
 
 @dataclass(frozen=True, eq=False)
-class _Place:
+class _Point:
     """Where it stands: never changed, only replaced, so that an interrupt finds it whole."""
 
     x: Tensor
@@ -35,50 +36,63 @@ class _Place:
     pairs: tuple[tuple[Tensor, Tensor, float], ...] = ()  # s, y, 1 / s·y
 
 
-class LBFGS:
-    """Minimises a function of one tensor, an accepted step at a time; the value never rises.
+class Minimizer:
+    """Minimises a function of one tensor.
 
     Args:
         x: where to start, any shape, float32; of the order of 1.
         evaluate: the function.
-        low: least value of an element; None: no bounds.
-        high: greatest.
+        low, high: least and greatest value of an element.
     """
+
+    name: str
+
+    def __init__(self, x: Tensor, evaluate: Evaluate, low: float = -math.inf, high: float = math.inf) -> None:
+        self.evaluate, self.low, self.high = evaluate, low, high
+        self._begin(self._within(x))
+
+    def _begin(self, x: Tensor) -> None:
+        raise NotImplementedError
+
+    def _within(self, x: Tensor) -> Tensor:
+        return x.clamp(self.low, self.high)
+
+
+class LBFGS(Minimizer):
+    """Takes an accepted step at a time; the value never rises. Arguments as of :class:`Minimizer`."""
 
     name = "lbfgs"
 
-    def __init__(self, x: Tensor, evaluate: Evaluate, low: float | None = None, high: float | None = None) -> None:
-        self.evaluate, self.low, self.high = evaluate, low, high
-        x = self._within(x)
-        self._place = _Place(x, *evaluate(x, 0))
+    def _begin(self, x: Tensor) -> None:
+        self._point = _Point(x, *self.evaluate(x, 0))
         self._history = stored_steps(-(-x.numel() // 3))
 
     @property
     def x(self) -> Tensor:
         """Where it stands."""
-        return self._place.x
+        return self._point.x
 
     @property
     def value(self) -> float:
         """The function there."""
-        return self._place.value
+        return self._point.value
 
     def step(self) -> bool:
         """Take one step; False when none can be found that lowers the value: this is a minimum, up to rounding."""
-        place = self._place
-        if self._search(place):
+        point = self._point
+        if self._search(point):
             return True
-        if not place.pairs:
+        if not point.pairs:
             return False
         # What it knew of the curvature was wrong: once more, straight downhill.
-        return self._search(replace(place, pairs=()))
+        return self._search(replace(point, pairs=()))
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, float]]:
         """All that it goes on from: tensors and numbers by name."""
-        place = self._place
-        tensors = {"x": place.x, "gradient": place.gradient}
-        numbers = {"value": place.value}
-        for i, (s, y, rho) in enumerate(place.pairs):
+        point = self._point
+        tensors = {"x": point.x, "gradient": point.gradient}
+        numbers = {"value": point.value}
+        for i, (s, y, rho) in enumerate(point.pairs):
             tensors[f"s{i}"], tensors[f"y{i}"], numbers[f"rho{i}"] = s, y, rho
         return tensors, numbers
 
@@ -86,40 +100,41 @@ class LBFGS:
         """Go on from a state."""
         count = sum(name.startswith("rho") for name in numbers)
         pairs = tuple((tensors[f"s{i}"], tensors[f"y{i}"], numbers[f"rho{i}"]) for i in range(count))
-        self._place = _Place(tensors["x"], numbers["value"], tensors["gradient"], pairs)
+        self._point = _Point(tensors["x"], numbers["value"], tensors["gradient"], pairs)
 
-    def _direction(self, place: _Place) -> Tensor:
+    def _direction(self, point: _Point) -> Tensor:
         """-H g by the two-loop recursion, no longer than a step may be, not out of the bounds."""
-        free = self._free(place.x, -place.gradient)
-        d = -place.gradient if free is None else torch.where(free, -place.gradient, 0)
+        d = -point.gradient
+        # An element at a bound that would leave it stays there.
+        free = ((point.x > self.low) | (d > 0)) & ((point.x < self.high) | (d < 0))
+        d = torch.where(free, d, 0)
         weights = []
-        for s, y, rho in reversed(place.pairs):
+        for s, y, rho in reversed(point.pairs):
             weights.append(rho * _dot(s, d))
             d.add_(y, alpha=-weights[-1])
-        if place.pairs:
-            _, y, rho = place.pairs[-1]
+        if point.pairs:
+            _, y, rho = point.pairs[-1]
             d.div_(rho * _dot(y, y))
-        for (s, y, rho), weight in zip(place.pairs, reversed(weights), strict=True):
+        for (s, y, rho), weight in zip(point.pairs, reversed(weights), strict=True):
             d.add_(s, alpha=weight - rho * _dot(y, d))
-        if free is not None:
-            d.mul_(free)
+        d.mul_(free)
         length = max(d.abs().mean().item(), 1e-30)
-        return d.mul_(_FIRST / length if not place.pairs else min(_LONGEST / length, 1.0))
+        return d.mul_(_FIRST / length if not point.pairs else min(_LONGEST / length, 1.0))
 
-    def _search(self, place: _Place) -> bool:
+    def _search(self, point: _Point) -> bool:
         """Halve the step until it lowers the value by enough; move there."""
         size = 1.0
         for _ in range(_BACKTRACKS):
-            d = self._direction(place)
-            if not _dot(place.gradient, d) < 0:
+            d = self._direction(point)
+            if not _dot(point.gradient, d) < 0:
                 return False
-            x = self._within(torch.add(place.x, d, alpha=size))
-            slope = _dot(place.gradient, x - place.x)
+            x = self._within(torch.add(point.x, d, alpha=size))
+            slope = _dot(point.gradient, x - point.x)
             del d  # what is evaluated may take all memory there is; this is soon computed again
             value, gradient = self.evaluate(x, 0)
-            if value <= place.value + _SUFFICIENT * slope and slope < 0:  # false for nan
-                pairs = self._with(place.pairs, x - place.x, gradient - place.gradient)
-                self._place = _Place(x, value, gradient, pairs)
+            if value <= point.value + _SUFFICIENT * slope and slope < 0:  # false for nan
+                pairs = self._with(point.pairs, x - point.x, gradient - point.gradient)
+                self._point = _Point(x, value, gradient, pairs)
                 return True
             size /= 2
         return False
@@ -132,15 +147,6 @@ class LBFGS:
         if curvature <= 1e-8 * (_dot(s, s) * _dot(y, y)) ** 0.5:
             return pairs
         return (*pairs, (s, y, 1 / curvature))[-self._history :]
-
-    def _free(self, x: Tensor, d: Tensor) -> Tensor | None:
-        """Where a move along d stays within the bounds."""
-        if self.low is None or self.high is None:
-            return None
-        return ((x > self.low) | (d > 0)) & ((x < self.high) | (d < 0))
-
-    def _within(self, x: Tensor) -> Tensor:
-        return x if self.low is None and self.high is None else x.clamp(self.low, self.high)
 
 
 def _dot(a: Tensor, b: Tensor) -> float:

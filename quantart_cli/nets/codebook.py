@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart_cli.nets.nearest import nearest
@@ -73,30 +72,3 @@ class Codebook(nn.Module):
     def codes(self, indices: Tensor) -> Tensor:
         """What entries stand for: (…, G) integers -> (…, D) points."""
         return self.tables.flatten(0, 1)[indices].flatten(-2)
-
-    def indices(self, z: Tensor, mean: Tensor | None = None, std: Tensor | None = None) -> Tensor:
-        """Nearest entries of features, or of (z - mean) / std, which is done on the way.
-
-        Args:
-            z: (B, C, h, w).
-            mean, std: (1, C, 1, 1) each.
-
-        Returns:
-            (B, h, w, G) int64 in [0, G·K).
-        """
-        rows = z.movedim(1, -1).reshape(-1, z.shape[1]).to(self.entries.dtype)  # (B·h·w, C)
-        weight: Tensor = self.project.weight
-        bias: Tensor = self.project.bias
-        if mean is not None and std is not None:
-            weight = weight / std.flatten()
-            bias = bias - weight @ mean.flatten()
-        return self.nearest(F.linear(rows, weight, bias)).view(z.shape[0], *z.shape[2:], -1)
-
-    def lookup(self, indices: Tensor) -> Tensor:
-        """(B, h, w, G) integers -> (B, C, h, w) features of those entries."""
-        expanded: Tensor = self.expand(self.codes(indices))
-        return expanded.movedim(-1, 1)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """VQ(z): every position replaced by its nearest entries, (B, C, h, w) -> (B, C, h, w)."""
-        return self.lookup(self.indices(z))

@@ -26,13 +26,6 @@ TOP = 4  # entries averaged at a position
 TEMPERATURE = 0.05
 
 
-class Moments(NamedTuple):
-    """Per-channel mean and standard deviation of a feature map, each (B, C, 1, 1) float32."""
-
-    mean: Tensor
-    deviation: Tensor
-
-
 class Matches(NamedTuple):
     """The best entries of every content position, best first."""
 
@@ -48,13 +41,7 @@ class StylePatches(NamedTuple):
     s2: Tensor  # (B, 128, 4h, 4w)
 
 
-def moments(x: Tensor) -> Moments:
-    """Mean and deviation over all positions of x (B, C, H, W); the variance is unbiased, plus 1e-5."""
-    x = x.float()
-    return Moments(x.mean((2, 3), keepdim=True), (x.var((2, 3), keepdim=True) + 1e-5).sqrt())
-
-
-def keys(features: Mapping[str, Tensor], statistics: Mapping[str, Moments] | None = None) -> Tensor:
+def keys(features: Mapping[str, Tensor]) -> Tensor:
     """Unit-length keys of all positions of a picture.
 
     Each layer is standardised per channel, averaged over a position, and divided by the square root of its channel
@@ -62,7 +49,6 @@ def keys(features: Mapping[str, Tensor], statistics: Mapping[str, Moments] | Non
 
     Args:
         features: the maps of :data:`KEY_LAYERS`, (B, C, H, W) each. Sizes that are no multiple of a position are fine.
-        statistics: moments of each layer's whole map, for features of one tile; by default those of the features.
 
     Returns:
         (B, n, 896) float32, positions in row order.
@@ -71,8 +57,8 @@ def keys(features: Mapping[str, Tensor], statistics: Mapping[str, Moments] | Non
     parts = []
     for layer, stride in KEY_LAYERS.items():
         x = features[layer].float()
-        mean, deviation = statistics[layer] if statistics else moments(x)
-        x = pad_to_grid((x - mean) / deviation, h * stride, w * stride)
+        deviation = (x.var((2, 3), keepdim=True) + 1e-5).sqrt()
+        x = pad_to_grid((x - x.mean((2, 3), keepdim=True)) / deviation, h * stride, w * stride)
         parts.append(F.avg_pool2d(x, stride) / x.shape[1] ** 0.5)
     return F.normalize(torch.cat(parts, 1), dim=1).flatten(2).transpose(1, 2)
 
@@ -87,24 +73,11 @@ def hubness(queries: Tensor, entries: Tensor) -> Tensor:
     Returns:
         (B, 1, m) float32.
     """
-    return largest_cosines(queries, entries).mean(1, keepdim=True)
-
-
-def largest_cosines(queries: Tensor, entries: Tensor, previous: Tensor | None = None) -> Tensor:
-    """The ten largest cosines of each entry, (B, up to 10, m), largest first.
-
-    previous holds those of other tiles of the same content; :func:`hubness` is their mean over axis 1.
-    """
     cosines = _cosines(queries, entries)
-    found = cosines.topk(min(NEIGHBOURS, cosines.shape[1]), 1).values
-    if previous is not None:
-        found = torch.cat([previous, found], 1)
-    return found.topk(min(NEIGHBOURS, found.shape[1]), 1).values
+    return cosines.topk(min(NEIGHBOURS, cosines.shape[1]), 1).values.mean(1, keepdim=True)
 
 
-def best_matches(
-    queries: Tensor, entries: Tensor, r_s: Tensor, bias: Tensor | None = None, temperature: float = TEMPERATURE
-) -> Matches:
+def best_matches(queries: Tensor, entries: Tensor, r_s: Tensor) -> Matches:
     """The entries with the largest 2 * cosine - r_s, and the softmax of those similarities.
 
     CSLS also subtracts r_c, a content position's mean. It is the same for all entries, so it changes neither the
@@ -114,14 +87,10 @@ def best_matches(
         queries: (B, n, 896), any part of the content's keys.
         entries: (B, m, 896).
         r_s: (B, 1, m), see :func:`hubness`.
-        bias: added to the similarities, (B, 1, m): weights of several styles, or minus infinity for hidden entries.
-        temperature: of the softmax.
     """
     similarity = _cosines(queries, entries).mul_(2).sub_(r_s)
-    if bias is not None:
-        similarity += bias
     top = similarity.topk(min(TOP, similarity.shape[2]), 2)
-    return Matches(top.indices, torch.softmax(top.values / temperature, 2))
+    return Matches(top.indices, torch.softmax(top.values / TEMPERATURE, 2))
 
 
 def average_entries(values: Tensor, matches: Matches) -> Tensor:

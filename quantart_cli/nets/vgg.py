@@ -20,8 +20,6 @@ from quantart_cli.nets.layers import LAYERS
 # Blocks of (convolutions, channels); a pooling layer between two blocks.
 _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (1, 512))
 
-STRIDE = 8
-"""Pixels a side of one position of relu4_1."""
 HALO = 32
 """Pixels around a tile that relu4_1 inside it depends on: 30, rounded up to whole positions."""
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
+from quantart_cli import files
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import printable
 from quantart_cli.images import (
@@ -20,7 +21,6 @@ from quantart_cli.images import (
     formats,
     read_picture,
     readable_formats,
-    reading,
 )
 from tests.images.samples import chunk, encoded, noise, png, tiff
 
@@ -157,7 +157,7 @@ def test_raw_by_suffix_but_a_wrong_suffix_alone_is_no_matter(tmp_path):
 
 @pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF", "GIF", "BMP"])
 def test_damaged_files(tmp_path, format, capfd, monkeypatch):
-    monkeypatch.setattr(reading, "_muted", True)  # as the command line has it
+    monkeypatch.setattr(files, "stderr_may_be_muted", True)  # as the command line has it
     options = {"compression": "tiff_lzw"} if format == "TIFF" else {}
     data = encoded(Image.fromarray(noise(50, 50)), format, **options)
     for cut in (20, len(data) // 2):
@@ -316,8 +316,7 @@ def test_stderr_of_a_program_is_left_alone(capfd, monkeypatch):
     refusal(bytes(broken))
     monkeypatch.undo()
     capfd.readouterr()
-    monkeypatch.setattr(reading, "_muted", False)
-    reading.mute_libtiff()
+    monkeypatch.setattr(files, "stderr_may_be_muted", True)
     refusal(bytes(broken))
     assert capfd.readouterr().err == ""
 

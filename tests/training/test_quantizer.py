@@ -67,4 +67,7 @@ def test_what_is_found_is_nearest_to_the_standardised(codebook, vgg, parity):
         z = vgg(parity["content"])["relu4_1"]
         own = moments(z)
         _, indices = Quantizer(codebook, 1).quantize(z, own)
-        assert torch.equal(indices, codebook.indices((z - own[0]) / own[1]).flatten(0, 2))
+        points = codebook.project(((z - own[0]) / own[1])[0].flatten(1).T)
+        parts = zip(points.chunk(len(codebook.tables), 1), codebook.tables, strict=True)
+        nearest = [torch.cdist(part, table).argmin(1) + i * len(table) for i, (part, table) in enumerate(parts)]
+        assert torch.equal(indices, torch.stack(nearest, 1))
