@@ -15,7 +15,7 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.runner import Image
 
 _LARGEST = 768  # largest long side in pixels of the first level for "auto"
-_SMALLEST = 384  # smallest: broader strokes dissolve faces
+_SMALLEST = 512  # smallest: broader strokes dissolve faces
 _LEAST_STEP, _STEP = 1.25, 3.0  # smallest and largest ratio of the sizes of two levels
 
 

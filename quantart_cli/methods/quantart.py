@@ -85,7 +85,7 @@ class QuantArtSettings(Settings):
     )
     brush: str = setting(
         "auto",
-        "Long side in pixels at which strokes are laid: smaller is a broader brush. auto: half the picture's, 384 "
+        "Long side in pixels at which strokes are laid: smaller is a broader brush. auto: half the picture's, 512 "
         "to 768; none: one pass at full size.",
         parse=parse_brush,
         metavar="auto|none|N",

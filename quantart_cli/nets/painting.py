@@ -18,7 +18,7 @@ from quantart_cli.nets.vgg import VGG19
 
 _STRIDES = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}  # positions a side in one position of relu4_1
 GROUPS = 16  # of entries; their number is a multiple of it
-COHERENCE = 0.2  # added to a similarity for each neighbour that agrees
+COHERENCE = 0.1  # added to a similarity for each neighbour that agrees
 ROUNDS = 4
 _FLAT = 0.1  # keys shorter than this are noise of a flat picture, and are not made longer; others are about 1.7
 _SCORES = 1 << 22  # similarities computed at a time: 16 MB
