@@ -393,8 +393,8 @@ def test_levels_of_a_brush():
     assert brush_sides((600, 1000), "auto") == [500, 1000]
     assert brush_sides((100, 100), "auto") == [100]  # smaller than the smallest level
     assert brush_sides((300, 4000), "auto") == [768, 1753, 4000]
-    assert brush_sides((400, 479), "auto") == [479]  # less than a quarter larger than the strokes
-    assert brush_sides((400, 480), "auto") == [384, 480]
+    assert brush_sides((400, 639), "auto") == [639]  # less than a quarter larger than the strokes
+    assert brush_sides((400, 640), "auto") == [512, 640]
     assert brush_sides((400, 480), "400") == [480]
     assert brush_sides((400, 480), "384") == [384, 480]
     assert brush_sides((300, 400), "100") == [100, 200, 400]
