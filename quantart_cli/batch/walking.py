@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import printable, reason
-from quantart_cli.images.formats import HEAD_BYTES, SUFFIXES, describe_foreign, sniff
+from quantart_cli.images.formats import HEAD_BYTES, SUFFIXES, describe_unreadable, sniff
 
 HIDDEN = "hidden"
 NOT_PICTURES = "not pictures"
@@ -20,16 +20,6 @@ SUBFOLDERS = "in subfolders"
 SEEN = "seen before by another link"
 TWICE = "given twice"
 OWN = "made by quantart itself"
-
-_KINDS = {
-    "a HEIC picture": ".heic .heif .hif",
-    "a camera raw file": ".dng .nef .nrw .cr2 .cr3 .crw .arw .srf .sr2 .pef .srw .3fr .iiq .raf .orf .rw2 .x3f",
-    "a Photoshop document": ".psd .psb",
-    "a film": ".mp4 .mov .m4v .avi .mkv .webm .mts .mpg .wmv",
-    "a JPEG XL picture": ".jxl",
-    "a TGA picture": ".tga",
-}
-_PICTURE = re.compile(r"picture|Photoshop|raw file|film$|drawing|GIMP|texture")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +57,17 @@ class Findings:
 
 
 def unreadable_kind(path: str) -> str | None:
-    """What a picture or film is that quantart does not read, and what to do; None for anything else.
-
-    The suffix decides, or else the first bytes.
-    """
-    suffix = os.path.splitext(path)[1].lower()
-    kind = next((kind for kind, suffixes in _KINDS.items() if suffix and suffix in suffixes.split()), None)
-    if kind is None:
-        try:
-            if not stat.S_ISREG(os.stat(path).st_mode):
-                return None
-            with open(path, "rb") as file:
-                head = file.read(HEAD_BYTES)
-        except OSError:
+    """What a picture or film is that a folder has under a suffix quantart does not read, and what to do; None for
+    anything else."""
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
             return None
-        if (readable := sniff(head)) is not None:
-            return f"a {readable} picture with another suffix: rename it"
-        kind = (describe_foreign(head) or "").partition(",")[0]
-    return f"{kind}: save it as PNG or JPEG" if _PICTURE.search(kind) else None
+        with open(path, "rb") as file:
+            readable = sniff(file.read(HEAD_BYTES))
+    except OSError:
+        return None
+    found = describe_unreadable(path)
+    return f"a {readable} picture with another suffix: rename it" if found is None and readable else found
 
 
 def visible(part: str) -> str:

@@ -237,10 +237,12 @@ class PaintingOptions(SharedOptions):
         str,
         option("FILE", "The picture to write, its format by its suffix; - writes to stdout.", "--output", "-o"),
     ]
+    frame: Annotated[int | None, option("N", "The frame of an animated content to paint, from 0.")] = None
     settings: Settings
 
     def check(self) -> None:
         super().check()
+        check_range("frame", self.frame, 0)
         if self.output == "-" and self.json:
             raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
         if [self.content, *self.styles].count("-") > 1:

@@ -57,7 +57,8 @@ def run(method: Method, options: PaintingOptions) -> int:
     options.check()
     weights = options.weights_for(len(options.styles))
     _check_styles(method, options)
-    content = to_size(read_picture(options.content, max_pixels=options.max_pixels), options.size, options.max_pixels)
+    content = read_picture(options.content, frame=options.frame, max_pixels=options.max_pixels)
+    content = to_size(content, options.size, options.max_pixels)
     styles = [read_picture(style, max_pixels=options.max_pixels) for style in options.styles]
     inputs = [options.content, *options.styles]
     check_output(

@@ -36,7 +36,7 @@ _FILM = "a film"
 _HINTS = {
     _HEIC: "install pillow-heif or save it as JPEG",
     _RAW: "develop it to JPEG or TIFF",
-    _FILM: "use the `video` command",
+    _FILM: "save its frames as pictures",
 }
 _SAVE_AS = "save it as PNG or JPEG"
 # First bytes of files that are not read, and whether they are pictures.

@@ -144,8 +144,8 @@ def choose_frame(image: Image.Image, frame: int | None, origin: Origin) -> list[
         return []
     if count > 1 and image.format != "TIFF":
         raise QuantArtError(
-            f"{origin.shown} is animated ({count} frames): the `video` command paints all of them, "
-            "frame=0 takes the first"
+            f"{origin.shown} is animated ({count} frames): frame=0 takes the first; to paint all of them, save them as "
+            "pictures and use the batch command"
         )
     return [f"{count} pages: the first is used"] if count > 1 else []
 

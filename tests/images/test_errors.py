@@ -327,7 +327,7 @@ def test_describe_unreadable(tmp_path):
     for name, data, words in [
         ("a.jxl", b"\xff\x0a\xfa", "a JPEG XL picture: save it as PNG or JPEG"),
         ("a.psd", b"8BPS\0\1", "a Photoshop document: save it as"),
-        ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a film: use the `video` command"),
+        ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a film: save its frames as pictures"),
         ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "a camera raw file: develop it"),
         ("a.nef", tiff_data, "a camera raw file: develop it"),
         ("a.rw2", b"\x07\x80\x00", "a camera raw file: develop it"),  # by its suffix alone

@@ -390,7 +390,7 @@ def test_a_style_of_much_weight_paints_most_of_the_picture(quantart_model):
 
 def test_levels_of_a_brush():
     assert brush_sides((300, 400), "none") == [400]
-    assert brush_sides((600, 1000), "auto") == [500, 1000]
+    assert brush_sides((600, 1200), "auto") == [600, 1200]
     assert brush_sides((100, 100), "auto") == [100]  # smaller than the smallest level
     assert brush_sides((300, 4000), "auto") == [768, 1753, 4000]
     assert brush_sides((400, 639), "auto") == [639]  # less than a quarter larger than the strokes
