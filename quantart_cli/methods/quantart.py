@@ -43,7 +43,7 @@ from quantart_cli.methods.base import FeedForward, adain
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, parse_brush
 from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
-from quantart_cli.stages import EPSILON, Map, Moments, Pixels, Stage, Summed
+from quantart_cli.stages import EPSILON, Map, Moments, Output, Pixels, Stage, Summed
 
 CODEBOOKS = ("auto", "style", "art")
 _CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
@@ -88,7 +88,7 @@ class QuantArtSettings(Settings):
     )
 
 
-_FEATURES = {"z": Map(8), "x3": Map(8), "x2": Map(8), "m4": Summed(), "m3": Summed(), "m2": Summed()}
+_FEATURES: dict[str, Output] = {"z": Map(8), "x3": Map(8), "x2": Map(8), "m4": Summed(), "m3": Summed(), "m2": Summed()}
 _KEY_MAPS = {"z": (8, 512), "x3": (8, 256), "x2": (8, 128)}
 ENCODE_CONTENT = Stage(
     "encode-content",
