@@ -125,7 +125,7 @@ def test_styles_that_cannot_be(tree):
 def test_nothing_to_paint_says_why(tree, monkeypatch):
     tree("p/.hidden.jpg", "p/a.txt", "p/b.txt")
     said = refused("p")
-    assert said.startswith("no pictures in p: passed over 1 hidden, 2 not pictures; quantart looks for .avif, .bmp")
+    assert said.startswith("no pictures in p: passed over 1 hidden, 2 not pictures; quantart looks for .apng, .avif, ")
     Path("list.txt").touch()
     assert refused(lists=["list.txt"]).startswith("no pictures in list.txt: quantart looks for")
     assert refused("p/*", lists=["list.txt"] * 4).startswith("no pictures in p/*, ")

@@ -128,7 +128,7 @@ def test_painter_from_folders_and_from_shards(run, pictures, tmp_path):
     assert status == 0, err
     assert "1 updates on 2 photographs and 2 paintings and 2 detail paintings, 0 skipped" in err
     assert json.loads(out)["options"]["batch"] == 2
-    assert safetensors.torch.load_file(target)["fuse3.weight"].shape == (256, 512, 1, 1)
+    assert safetensors.torch.load_file(target)["decoder.fuse3.weight"].shape == (256, 512, 1, 1)
     status, _, err = run("train", "pack", *pictures, "-o", shards)
     assert status == 0, err
     assert "2 photographs and 2 paintings, 0.0 MB" in err

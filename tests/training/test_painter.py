@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.matching import match
-from quantart_cli.nets.painter import PainterDecoder
+from quantart_cli.nets.painter import Painter
 from quantart_cli.training.folders import RunControl, train
 from quantart_cli.training.loop import NotFinite, TrainingStopped, random_numbers
 from quantart_cli.training.options import PackOptions, PainterOptions
@@ -40,8 +40,9 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module")
 def start(decoder):
     def make():
-        painter = PainterDecoder()
-        painter.load_state_dict(decoder.state_dict(), strict=False)
+        painter = Painter()
+        painter.decoder.load_state_dict(decoder.state_dict(), strict=False)
+        torch.nn.init.zeros_(painter.project)
         return painter
 
     return make
@@ -85,11 +86,11 @@ def test_report_log_sheet_and_file(trained, start):
     assert header.metadata["kind"] == "quantart-painter"
     assert set(header.dtypes.values()) == {"F16"}
     assert json.loads(header.metadata["quantart"])["options"]["similarity_weight"] == 12
-    painter, first = PainterDecoder(), start()
+    painter, first = Painter(), start()
     painter.load_state_dict(safetensors.torch.load_file(target))
     # The fusions learn from the first update on, everything else after 60.
-    assert not torch.equal(painter.fuse3.weight, first.fuse3.weight)
-    torch.testing.assert_close(painter.conv3_1.weight, first.conv3_1.weight, rtol=1e-3, atol=1e-4)
+    assert not torch.equal(painter.decoder.fuse3.weight, first.decoder.fuse3.weight)
+    torch.testing.assert_close(painter.decoder.conv3_1.weight, first.decoder.conv3_1.weight, rtol=1e-3, atol=1e-4)
 
 
 def test_stopped_and_resumed_gives_the_same_bytes(trained, run, tmp_path):
