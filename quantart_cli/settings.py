@@ -119,6 +119,21 @@ class Settings:
         return cls(**chosen)
 
 
+@dataclass(frozen=True)
+class StrengthSettings(Settings):
+    """Settings of a method with one knob from the content to the full style."""
+
+    STRENGTH = "alpha"
+
+    alpha: float = setting(
+        1.0,
+        "Style strength: 0 is the content as the network reconstructs it, 1 the full style.",
+        low=0,
+        high=1,
+        aliases=("strength",),
+    )
+
+
 def parse_tile(tile: str | int | None) -> int | str | None:
     """A tile size: "auto", "none" (or None), or a number of pixels a side.
 

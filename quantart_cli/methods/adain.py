@@ -28,23 +28,14 @@ from quantart_cli.methods.base import FeedForward, adain
 from quantart_cli.methods.efdm import Quantiles, matched_to
 from quantart_cli.methods.wct import WCT
 from quantart_cli.runner import Image, MapOf, Runner
-from quantart_cli.settings import Settings, setting
+from quantart_cli.settings import StrengthSettings, setting
 from quantart_cli.stages import Map, Pixels, Stage, Summed
 
 
 @dataclass(frozen=True)
-class AdaINSettings(Settings):
+class AdaINSettings(StrengthSettings):
     """Settings of AdaIN."""
 
-    STRENGTH = "alpha"
-
-    alpha: float = setting(
-        1.0,
-        "Style strength: 0 is the content as the network reconstructs it, 1 the full style.",
-        low=0,
-        high=1,
-        aliases=("strength",),
-    )
     transfer: str = setting(
         "adain",
         "What is matched with the style: adain, mean and deviation of each channel; efdm, its whole distribution; wct, "

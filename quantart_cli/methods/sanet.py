@@ -25,23 +25,13 @@ import numpy as np
 
 from quantart_cli.methods.base import FeedForward
 from quantart_cli.runner import Image, MapOf, Runner
-from quantart_cli.settings import Settings, setting
+from quantart_cli.settings import StrengthSettings
 from quantart_cli.stages import Map, Pixels, Stage, Summed
 
 
 @dataclass(frozen=True)
-class SANetSettings(Settings):
+class SANetSettings(StrengthSettings):
     """Settings of SANet."""
-
-    STRENGTH = "alpha"
-
-    alpha: float = setting(
-        1.0,
-        "Style strength: 0 paints the content in its own style, 1 in the full style.",
-        low=0,
-        high=1,
-        aliases=("strength",),
-    )
 
 
 _NETS = "quantart_cli.nets.sanet:"

@@ -25,25 +25,16 @@ import numpy as np
 from quantart_cli.methods.adain import ENCODE
 from quantart_cli.methods.base import FeedForward
 from quantart_cli.runner import Image, MapOf, Runner
-from quantart_cli.settings import Settings, setting
+from quantart_cli.settings import StrengthSettings, setting
 from quantart_cli.stages import Map, Pixels, Stage
 
 _WEIGHING = 0.05
 
 
 @dataclass(frozen=True)
-class SwapSettings(Settings):
+class SwapSettings(StrengthSettings):
     """Settings of style swap."""
 
-    STRENGTH = "alpha"
-
-    alpha: float = setting(
-        1.0,
-        "Style strength: 0 is the content as the network reconstructs it, 1 the style's patches alone.",
-        low=0,
-        high=1,
-        aliases=("strength",),
-    )
     patch: int = setting(
         3,
         "Side of a patch in positions of 8 pixels: larger patches keep more of the style's shapes.",

@@ -26,25 +26,15 @@ import numpy as np
 
 from quantart_cli.methods.base import FeedForward
 from quantart_cli.runner import Image, Runner
-from quantart_cli.settings import Settings, setting
+from quantart_cli.settings import StrengthSettings
 from quantart_cli.stages import Covariance, Map, Pixels, Stage, Summed
 
 _SMALLEST = 1e-5  # eigenvalues of the style that are kept
 
 
 @dataclass(frozen=True)
-class WCTSettings(Settings):
+class WCTSettings(StrengthSettings):
     """Settings of WCT."""
-
-    STRENGTH = "alpha"
-
-    alpha: float = setting(
-        1.0,
-        "Style strength: 0 is the content as the network reconstructs it, 1 the full style.",
-        low=0,
-        high=1,
-        aliases=("strength",),
-    )
 
 
 ENCODE_COVARIANCE = Stage(
