@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
+from quantart_cli.cli.command import typed
 from quantart_cli.cli.options import SharedOptions, one_of
 from quantart_cli.cli.startup import cpus
 from quantart_cli.errors import QuantArtError, check_choice
@@ -131,7 +132,7 @@ class BatchOptions(SharedOptions):
         shared["style_weights"] = self.weights_for(len(plan.styles[0]))
         return PaintJob(
             method=self.method,
-            settings=row.settings.of(self.settings),
+            settings=row.settings.of(typed(row.settings, self.settings)),
             weights={file.name: file.checksum for file in files_of(row, model)[0].values()},
             model_file=model,
             threads=max(1, cpus() - 1) if self.nice else None,

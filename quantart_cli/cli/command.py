@@ -142,7 +142,29 @@ def parameters_of_all(methods: Mapping[str, type[Settings]]) -> Parameters:
                     metavar=_metavar(rule, kind),
                     rich_help_panel=SETTINGS_PANEL,
                 )
-                found[name] = Annotated[kind | None, info], None
+                # Two methods may have a setting of one name and of two types: it is text until the method is known.
+                before = found.get(name)
+                shared = kind if before is None or before[0].__origin__ == kind | None else str
+                found[name] = Annotated[shared | None, info], None
+    return found
+
+
+def typed(settings: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of :func:`parameters_of_all` in the types of one method's settings.
+
+    Raises:
+        QuantArtError: a text where the method takes a number.
+    """
+    hints = get_type_hints(settings)
+    kinds = {name: hints[item.name] for item in fields(settings) for name in (item.name, *rule_of(item).aliases)}
+    found = dict(values)
+    for name, value in values.items():
+        kind = kinds.get(name)
+        if isinstance(value, str) and kind in (int, float):
+            try:
+                found[name] = kind(value)
+            except ValueError:
+                raise QuantArtError(f"{name} takes a number, not {value!r}") from None
     return found
 
 

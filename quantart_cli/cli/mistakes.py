@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -71,7 +71,7 @@ def _unknown_option(option: str, ctx: Any) -> str:
         here = next((method for method in methods().values() if method.command_name == command), None)
         own = [] if here is None else [f"--{item.name.replace('_', '-')}" for item in fields(here.settings)]
         has = f"{command} has {', '.join(own)}" if 0 < len(own) <= _FEW else f"see quantart {command} --help"
-        return f"{option} is an option of {' and '.join(owners)}; {has}"
+        return f"{option} is an option of {_listed(owners)}; {has}"
     near = nearest(option.lstrip("-"), [flag.lstrip("-") for flag in known])
     guess = f"did you mean --{near}?" if near else f"see {ctx.command_path} --help"
     return f"{printable(option)} is not an option of {command}: {guess}"
@@ -102,3 +102,8 @@ def _name(parameter: Any) -> str:
 def _usage(ctx: Any) -> str:
     """The usage line: ``Usage: quantart stylize [OPTIONS] CONTENT STYLE...``"""
     return " ".join(ctx.get_usage().split()) if ctx is not None else ""
+
+
+def _listed(names: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
