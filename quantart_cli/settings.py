@@ -57,6 +57,8 @@ class Rule:
         if self.choices is not None:
             return check_choice(name, value, self.choices)
         if self.parse is not None:
+            if isinstance(value, numbers.Integral) and not isinstance(value, bool):
+                value = str(value)  # brush=384 is as good as brush="384"
             if not isinstance(value, str):
                 raise QuantArtError(f"{name} must be text, not {value!r}")
             self.parse(value)

@@ -9,6 +9,8 @@ from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.matching import overlap_blocks
 from quantart_cli.nets.painter import Painter, PainterDecoder
 from quantart_cli.nets.painting import (
+    COHERENCE,
+    ROUNDS,
     ContentEncoder,
     Hubness,
     Keys,
@@ -117,7 +119,7 @@ def similarity_of(queries, table, penalty):
     ]
 
 
-def coherent_by_a_loop(best, similarity, size, bonus=0.2, rounds=4):
+def coherent_by_a_loop(best, similarity, size, bonus=COHERENCE, rounds=ROUNDS):
     """As :func:`coherent`: of lists, best[y][x] is a place of a style of ``size``, similarity[n][place]."""
     height, width = len(best), len(best[0])
     for _ in range(rounds):

@@ -7,6 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
+import quantart_cli as quantart
 from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.errors import QuantArtError
@@ -17,6 +18,7 @@ from quantart_cli.training.folders import RunControl, train
 from quantart_cli.training.loop import NotFinite, TrainingStopped
 from quantart_cli.training.options import AdaINOptions
 from quantart_cli.training.pictures import Pictures
+from tests import exact
 from tests.conftest import scene
 
 OPTIONS = AdaINOptions(steps=3, batch=2, crop=32, short_side=48, log_every=1, sheet_every=2, seed=3)
@@ -64,8 +66,10 @@ def test_the_file_paints_as_it_learned_to(trained, folders, vgg):
     assert json.loads(header.metadata["quantart"])["options"]["style_weight"] == 10
     own = fill_strictly(lambda _: Decoder(), safetensors.torch.load_file(target), "trained")
     content, style = torch.rand(2, 1, 3, 32, 32)
-    method = AdaIN(vgg, own)
-    painted = method.stylize(content, method.encode_style([(style, None)], [1.0]), AdaINSettings())
+    model = quantart.load("adain", model=target, backend="torch", device="cpu", precision="fp32")
+    method, settings = AdaIN(), AdaINSettings()
+    encoded = exact.encode(model.backend, method, settings, style)
+    painted = exact.paint(model.backend, method, content, encoded, settings)
     # What learned saw is what paints.
     learned = training(folders, vgg, OPTIONS)
     learned.decoder.network.load_state_dict(own.state_dict())
