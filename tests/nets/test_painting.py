@@ -160,6 +160,7 @@ def test_without_coherence_the_best_matches_stay(monkeypatch):
     rows, table = (F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (30, 36))
     penalty = 0.3 * torch.rand(36, generator=generator)
     best = (2 * rows @ table.T - penalty).argmax(1).view(6, 5)
+    monkeypatch.setattr(painting, "COHERENCE", 0.5)
     assert not torch.equal(coherent(best, rows, table, penalty, torch.tensor(9)), best)
     monkeypatch.setattr(painting, "COHERENCE", 0)
     assert torch.equal(coherent(best, rows, table, penalty, torch.tensor(9)), best)

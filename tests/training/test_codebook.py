@@ -63,10 +63,10 @@ def test_residual_is_what_quantization_loses(trained, paintings, vgg, tmp_path):
     book = fill_strictly(Codebook.like, safetensors.torch.load_file(target), "trained")
     sampled = sample_features(vgg, pictures_below(paintings), tmp_path, OPTIONS, lambda *_: None)
     rows = torch.from_numpy(sampled.rows.astype("float32"))
-    z = rows.T[None, :, None]  # (1, 512, 1, N)
     weight = torch.from_numpy(sampled.spread)
     with torch.inference_mode():
-        lost = ((book(z)[0, :, 0].T - rows) * weight).square().sum()
+        quantized = book.expand(book.codes(book.nearest(book.project(rows))))
+        lost = ((quantized - rows) * weight).square().sum()
     everything = ((rows - rows.mean(0)) * weight).square().sum()
     assert (lost / everything).item() == pytest.approx(report.residual, rel=0.01)
 
