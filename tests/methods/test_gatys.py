@@ -319,7 +319,7 @@ def test_masks_that_do_not_go_with_the_styles(masks, style_masks, styles, said):
         ({"optimizer": "adm"}, "did you mean adam"),
         ({"init": "nosie"}, "did you mean noise"),
         ({"style_loss": "gaussian", "optimizer": "lbfgs"}, "use optimizer adam"),
-        ({"pyramid": 3}, "must be text"),
+        ({"pyramid": 3.5}, "must be text"),
         ({"tolerance": 2}, "between 0 and 1"),
     ],
 )

@@ -56,13 +56,24 @@ def test_alpha_zero_beta_zero_is_the_reconstruction(backend, vgg, decoder, parit
 # The codebook of many paintings
 
 
+def entries_of(codebook, z):
+    """Nearest entries of features: (1, C, h, w) -> (1, h, w, G)."""
+    rows = codebook.project(z[0].movedim(0, -1).flatten(0, 1))
+    return codebook.nearest(rows).unflatten(0, z.shape[2:])[None]
+
+
+def features_of(codebook, indices):
+    """What entries stand for: (1, h, w, G) -> (1, C, h, w)."""
+    return codebook.expand(codebook.codes(indices)).movedim(-1, 1)
+
+
 @pytest.mark.parametrize("alpha", [0.3, 0.7, 1.0])
 @pytest.mark.parametrize("beta", [0.0, 0.6, 1.0])
 @torch.inference_mode()
 def test_the_formula_by_hand_with_the_art_codebook(backend, vgg, codebook, decoder, parity, alpha, beta):
     def vq(z):
         mean, std = moments(z)
-        return adain(codebook((z - mean) / std), z)
+        return adain(features_of(codebook, entries_of(codebook, (z - mean) / std)), z)
 
     z_c, z_s = (vgg(parity[name])["relu4_1"] for name in ("content", "style_1"))
     c_hat, s_hat = vq(z_c), vq(z_s)
@@ -85,10 +96,10 @@ def test_quantization_takes_the_nearest_entries(backend, codebook, vgg, parity):
     found = run(QUANTIZE, z=c["z"], weight=None, mean=own.mean, std=own.std)
     z = vgg(parity["content"])["relu4_1"]
     mean, std = moments(z)
-    indices = codebook.indices((z - mean) / std)  # (1, h, w, G)
+    indices = entries_of(codebook, (z - mean) / std)  # (1, h, w, G)
     assert (found["indices"].values.movedim(1, -1) == indices).float().mean() > 0.999
     assert 10 < len(indices[..., 0].unique()) < indices[..., 0].numel()
-    raw_mean, raw_std = moments(codebook.lookup(found["indices"].values.movedim(1, -1).long()))
+    raw_mean, raw_std = moments(features_of(codebook, found["indices"].values.movedim(1, -1).long()))
     np.testing.assert_allclose(found["moments"].mean, raw_mean.flatten(), atol=1e-4)
     np.testing.assert_allclose(found["moments"].std, raw_std.flatten(), rtol=1e-3, atol=1e-4)
 
@@ -97,10 +108,10 @@ def test_quantization_takes_the_nearest_entries(backend, codebook, vgg, parity):
 def test_quantizing_again_finds_the_same_entries(codebook, vgg, parity):
     def entries(z):
         mean, std = moments(z)
-        return codebook.indices((z - mean) / std)
+        return entries_of(codebook, (z - mean) / std)
 
     z_c, z_s = (vgg(parity[name])["relu4_1"] for name in ("content", "style_1"))
-    stylized = adain(codebook.lookup(entries(z_c)), z_s)  # T̂(ẑ_c, ẑ_s)
+    stylized = adain(features_of(codebook, entries(z_c)), z_s)  # T̂(ẑ_c, ẑ_s)
     # 0.97 of the 192 positions of this made-up picture; 0.999 of photographs at 640 × 480.
     assert (entries(stylized) == entries(z_c)).float().mean() > 0.95
 
