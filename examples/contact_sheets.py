@@ -3,8 +3,8 @@
     python examples/contact_sheets.py [--only fidelity alpha-beta gallery methods gatys] [--size 640]
 
 ``fidelity.jpg``: three pairs from photograph to fully quantized. ``alpha-beta.jpg``: α × β of one pair.
-``gallery.jpg``: photographs × styles at the default. ``methods.jpg``: QuantArt, AdaIN and Gatys side by side, the last
-at 512 pixels (it takes minutes). ``gatys.jpg``: four pairs at the defaults of Gatys and other settings, at 512 too.
+``gallery.jpg``: photographs × styles at the default. ``methods.jpg``: QuantArt, AdaIN, NNST and Gatys side by side, the
+last two at 512 pixels (they take minutes). ``gatys.jpg``: four pairs at the defaults of Gatys and other settings, at 512 too.
 """
 
 from __future__ import annotations
@@ -114,8 +114,9 @@ def methods(size: int) -> PIL.Image.Image:
         row: list[Cell] = [(PIL.Image.open(photo(content_name)), "photograph")]
         for name in ("quantart", "adain"):
             row.append((quantart.load(name).stylize(photo(content_name), style(style_name), size=size), name))
-        rows.append([*row, (optimised(content_name, style_name), "gatys")])
-    return sheet(rows, 480)
+        row += [(optimised(name, content_name, style_name), name) for name in ("nnst", "gatys")]
+        rows.append(row)
+    return sheet(rows, 400)
 
 
 def gatys(_: int) -> PIL.Image.Image:
@@ -123,15 +124,15 @@ def gatys(_: int) -> PIL.Image.Image:
     for content_name, style_name, settings in GATYS:
         options = " ".join(f"--{name.replace('_', '-')} {value}" for name, value in settings.items())
         row: list[Cell] = [(PIL.Image.open(style(style_name)), style_name)]
-        row.append((optimised(content_name, style_name), "the defaults"))
-        rows.append([*row, (optimised(content_name, style_name, **settings), options)])
+        row.append((optimised("gatys", content_name, style_name), "the defaults"))
+        rows.append([*row, (optimised("gatys", content_name, style_name, **settings), options)])
     return sheet(rows, GATYS_SIZE)
 
 
 @cache
-def optimised(content_name: str, style_name: str, **settings: Any) -> PIL.Image.Image:
-    """Of Gatys, which takes its time."""
-    return quantart.load("gatys").stylize(photo(content_name), style(style_name), size=GATYS_SIZE, **settings)
+def optimised(method: str, content_name: str, style_name: str, **settings: Any) -> PIL.Image.Image:
+    """Painted by a method that optimises, which takes a minute or more."""
+    return quantart.load(method).stylize(photo(content_name), style(style_name), size=GATYS_SIZE, **settings)
 
 
 SHEETS: dict[str, Callable[[int], PIL.Image.Image]] = {
