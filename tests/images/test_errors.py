@@ -312,6 +312,7 @@ def test_stderr_of_a_program_is_left_alone(capfd, monkeypatch):
     """libtiff prints about damage in C; only a command line mutes that."""
     broken = bytearray(encoded(Image.fromarray(noise(50, 50)), "TIFF", compression="tiff_lzw"))
     broken[9:4009] = bytes(4000)
+    monkeypatch.setattr(files, "stderr_may_be_muted", False)  # a command line of an earlier test has set it
     monkeypatch.setattr(os, "dup2", lambda *_: pytest.fail("stderr was redirected"))
     refusal(bytes(broken))
     monkeypatch.undo()
