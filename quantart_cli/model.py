@@ -174,10 +174,10 @@ def _why_not_openvino(row: Method, target: str, device: str, precision: str, bac
     """Why OpenVINO does not compute this, or None."""
     from importlib.util import find_spec
 
-    if find_spec("openvino") is None:
-        return "OpenVINO is not installed: pip install 'quantart-cli[fast]'"
     if "openvino" not in row.backends or target != row.target:
         return f"it does not compute this form of {row.name}: use torch"
+    if find_spec("openvino") is None:
+        return "OpenVINO is not installed: pip install 'quantart-cli[fast]'"
     if device not in ("auto", "cpu"):
         return f"it computes on the CPU, not on {device}"
     if precision == "fp16":
