@@ -4,7 +4,8 @@
 
 ``fidelity.jpg``: three pairs from photograph to fully quantized. ``alpha-beta.jpg``: α × β of one pair.
 ``gallery.jpg``: photographs × styles at the default. ``methods.jpg``: QuantArt, AdaIN, NNST and Gatys side by side, the
-last two at 512 pixels (they take minutes). ``gatys.jpg``: four pairs at the defaults of Gatys and other settings, at 512 too.
+last two at 512 pixels (they take minutes). ``gatys.jpg``: four pairs at the defaults of Gatys and other settings, at
+512 too.
 """
 
 from __future__ import annotations
