@@ -120,6 +120,7 @@ class OpenVINOBackend:
     ) -> None:
         self.spec, self.files, self.notify = spec, dict(files), notify
         self._networks: dict[str, _Network] = {}
+        self._checksum = cache(lambda part: _checksum(self.files[part]))  # a file is hashed once, not for each stage
 
     def tile_of_image(self, pixels: np.ndarray) -> np.ndarray:
         planes = np.array(pixels.transpose(2, 0, 1)[None], np.float32, order="C")
@@ -199,7 +200,7 @@ class OpenVINOBackend:
         return f"openvino-{stage.name}-{digest[:16]}-{processor()}"
 
     def _sums(self, stage: Stage) -> list[str]:
-        return [f"{part}:{_checksum(self.files[part])}" for part in stage.parts if part in self.files]
+        return [f"{part}:{self._checksum(part)}" for part in stage.parts if part in self.files]
 
     def _made_from(self, stage: Stage) -> dict[str, str]:
         return {"weights": " ".join(self._sums(stage)), "openvino": library().get_version(), "code": _code(stage.net)}

@@ -1,7 +1,7 @@
 """The ledger of an output folder: what was painted from what, true after a kill at any moment.
 
-One row an output. Before a file takes its place, its row says "writing" and holds the sha256 the file will have;
-afterwards it says "done". If a process is killed between the two, the sha256 shows whether the file took its place.
+Each output has one row. Before a file is moved to its name, the row says "writing" and holds the sha256 that the file
+will have; afterwards it says "done". If a process is killed between the two, the sha256 shows whether it moved.
 Each commit is one row. A kill loses none; a power cut loses at most the last ones, whose pictures are painted again.
 
 A shard (``--shard 3/16``) writes a ledger of its own, so that no two machines write one file, and reads the others'.

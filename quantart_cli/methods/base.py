@@ -29,12 +29,10 @@ class FeedForward(Generic[S]):
         given: parts whose weights come from the argument ``model`` of ``load``, not from the default weights.
         multiple: height and width of pictures are extended to a multiple of it, by mirroring.
         smallest: least height and width of a picture for the networks. Smaller pictures are extended by mirroring.
-        memory: bytes per pixel of a tile, relative to AdaIN, for the prediction of memory.
     """
 
     multiple: ClassVar[int] = 1
     smallest: ClassVar[int] = 16
-    memory: ClassVar[float] = 1.0
 
     def __init__(self, given: Sequence[str] = ()) -> None:
         self.given = tuple(given)

@@ -38,6 +38,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -201,11 +202,14 @@ class StyleEntries:
     penalty: np.ndarray
     moments: Moments
 
+    @cached_property
+    def table(self) -> np.ndarray:
+        """The keys as rows, (h · w, 128): the same for every content and every level of it."""
+        return np.ascontiguousarray(self.keys.reshape(_KEY, -1).T)
+
 
 class QuantArt(FeedForward[QuantArtSettings]):
     """QuantArt on VGG-19, with both codebooks."""
-
-    memory = 1.2
 
     def codebook(self, settings: QuantArtSettings) -> str:
         """The codebook that these settings choose: "style", "art", or "none" at fidelity 0."""
@@ -294,7 +298,7 @@ def _paint_level(run: Runner, content: Image, style: StyleEntries, settings: Qua
         mean=mean,
         scale=scale,
         places=style.places,
-        table=np.ascontiguousarray(style.keys.reshape(_KEY, -1).T),
+        table=style.table,
         penalty=style.penalty.reshape(-1),
         columns=style.penalty.shape[1],
     )

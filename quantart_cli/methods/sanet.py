@@ -86,7 +86,6 @@ class SANet(FeedForward[SANetSettings]):
 
     multiple = 16
     smallest = 32
-    memory = 1.3
 
     def stages(self, settings: SANetSettings | None = None) -> Sequence[Stage]:
         return ENCODE_BOTH, KEYS_AND_VALUES, TRANSFER, DECODE_SANET
