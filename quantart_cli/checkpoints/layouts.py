@@ -238,6 +238,14 @@ def _style_vqgan(quantized: bool) -> Callable[[Shapes], bool]:
     return matches
 
 
+_ADAATTN = imported("quantart_cli.nets.adaattn:from_published")
+
+
+def _adaattn(name: str) -> Callable[[Shapes], bool]:
+    """AdaAttN's files, known by one tensor; all names may begin with ``module.``."""
+    return lambda shapes: name in shapes or f"module.{name}" in shapes
+
+
 _ALEXNET = (64, 192, 384, 256, 256)
 KINDS: dict[str, Layout] = {
     layout.kind: layout
@@ -269,6 +277,20 @@ KINDS: dict[str, Layout] = {
             has("transform.merge_conv.weight"),
             network="quantart_cli.nets.sanet:SANet",
             published=(Published(has("sanet4_1.f.weight"), imported("quantart_cli.nets.sanet:from_published")),),
+        ),
+        Layout(
+            "adaattn",
+            "AdaAttN",
+            has("attention.relu4_1.f.weight"),
+            network="quantart_cli.nets.adaattn:AdaAttNNetworks",
+            published=(Published(_adaattn("attn_adain_4_1.f.weight"), _ADAATTN),),
+        ),
+        Layout(
+            "adaattn-video",
+            "AdaAttN for video",
+            lambda shapes: "attention.relu3_1.f.weight" in shapes and "attention.relu4_1.f.weight" not in shapes,
+            network="quantart_cli.nets.adaattn:VideoNetworks",
+            published=(Published(_adaattn("decoder.24.weight"), _ADAATTN),),
         ),
         Layout(
             "adain-decoder",

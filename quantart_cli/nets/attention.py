@@ -35,12 +35,12 @@ class Attention(nn.Module):
         """(B, C, h, w) looks at y, (B, C, h', w') of any size; at itself when y is None."""
         x_norm = self.norm(x)
         y_norm = x_norm if y is None else self.norm(y)
-        q, k, v = _positions(self.q(x_norm)), _positions(self.k(y_norm)), _positions(self.v(y_norm))  # (B, 1, n, C)
+        q, k, v = positions(self.q(x_norm)), positions(self.k(y_norm)), positions(self.v(y_norm))  # (B, 1, n, C)
         seen = torch.cat([F.scaled_dot_product_attention(rows, k, v) for rows in q.split(_ROWS, dim=2)], dim=2)
         found: Tensor = self.proj_out(seen[:, 0].transpose(1, 2).reshape(x.shape))
         return x + found
 
 
-def _positions(z: Tensor) -> Tensor:
+def positions(z: Tensor) -> Tensor:
     """(B, C, h, w) -> (B, 1, h·w, C)."""
     return z.flatten(2).transpose(1, 2)[:, None].contiguous()

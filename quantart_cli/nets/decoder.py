@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from quantart_cli.nets.cpu import convolution
 
-# name, input channels, output channels; named after the VGG layer each one undoes.
-_CONVOLUTIONS = (
+CONVOLUTIONS = (
     ("conv4_1", 512, 256),
     ("conv3_4", 256, 256),
     ("conv3_3", 256, 256),
@@ -23,6 +22,7 @@ _CONVOLUTIONS = (
     ("conv1_2", 64, 64),
     ("conv1_1", 64, 3),
 )
+"""Name, input channels, output channels; named after the VGG layer each one undoes."""
 _UPSAMPLE_AFTER = frozenset({"conv4_1", "conv3_1", "conv2_1"})
 
 HALO = 32
@@ -36,8 +36,7 @@ class Decoder(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        for name, fan_in, fan_out in _CONVOLUTIONS:
-            self.add_module(name, nn.Conv2d(fan_in, fan_out, 3))
+        add_convolutions(self, CONVOLUTIONS)
 
     @classmethod
     def like(cls, tensors: Mapping[str, Tensor]) -> Decoder:
@@ -49,14 +48,28 @@ class Decoder(nn.Module):
 
         Computed in the dtype of the weights, returned as float32.
         """
-        x = z.to(self.conv4_1.weight.dtype).contiguous(memory_format=torch.channels_last)
-        for name, _, fan_out in _CONVOLUTIONS:
-            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
-            layer: nn.Conv2d = getattr(self, name)
-            x = convolution(layer, x, relu=fan_out != 3)
-            if name in _UPSAMPLE_AFTER:
-                x = F.interpolate(x, scale_factor=2, mode="nearest")
-        return x.float()
+        return mirrored(self, z, [name for name, _, _ in CONVOLUTIONS]).float()
+
+
+def add_convolutions(network: nn.Module, convolutions: Sequence[tuple[str, int, int]]) -> None:
+    """Give a network 3×3 convolutions: name, input channels, output channels of each."""
+    for name, fan_in, fan_out in convolutions:
+        network.add_module(name, nn.Conv2d(fan_in, fan_out, 3))
+
+
+def mirrored(network: nn.Module, x: Tensor, names: Sequence[str]) -> Tensor:
+    """Part of a decoder: these convolutions in turn, each with reflection padding and, but for conv1_1, a ReLU.
+
+    Nearest upsampling follows the last convolution of each resolution. In the dtype of the weights.
+    """
+    for name in names:
+        layer: nn.Conv2d = getattr(network, name)
+        x = x.to(layer.weight.dtype).contiguous(memory_format=torch.channels_last)
+        x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
+        x = convolution(layer, x, relu=name != "conv1_1")
+        if name in _UPSAMPLE_AFTER:
+            x = F.interpolate(x, scale_factor=2, mode="nearest")
+    return x
 
 
 class PlainDecoder(nn.Module):

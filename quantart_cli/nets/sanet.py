@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quantart_cli.nets.attention import positions
 from quantart_cli.nets.decoder import Decoder
-from quantart_cli.nets.statistics import moments
+from quantart_cli.nets.statistics import mean_and_deviation, moments, normalised
 from quantart_cli.nets.vgg import VGG19
 
 _ROWS = 1024  # queries at a time: devices without a fused kernel store their similarities to all positions of the style
@@ -36,12 +37,12 @@ class Attention(nn.Module):
         self.out_conv = nn.Conv2d(channels, channels, 1)
 
     def keys_and_values(self, z: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """g(F̄_s) and h(F_s) of a map (1, C, h, w), with its moments, (C,) each."""
+        """g(F̄_s) and h(F_s) of maps (B, C, h, w), with their moments, (C,) or (B, C, 1, 1) each."""
         return self.g(normalised(z, mean, std)), self.h(z)
 
     def forward(self, z: Tensor, mean: Tensor, std: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """F_cs, (1, C, h, w), of the content's z, its moments, and the style's keys and values, (1, C, hs, ws) each."""
-        queries, k, v = (_positions(each) for each in (self.f(normalised(z, mean, std)), keys, values))
+        """F_cs, (B, C, h, w), of the content's z, its moments, and the style's keys and values, (B, C, hs, ws) each."""
+        queries, k, v = (positions(each.float()) for each in (self.f(normalised(z, mean, std)), keys, values))
         seen = [F.scaled_dot_product_attention(rows, k, v, scale=1.0) for rows in torch.split(queries, _ROWS, dim=2)]
         found: Tensor = self.out_conv(torch.cat(seen, 2)[:, 0].transpose(1, 2).reshape(z.shape)) + z
         return found
@@ -57,7 +58,7 @@ class Transform(nn.Module):
         self.merge_conv = nn.Conv2d(512, 512, 3)
 
     def merge(self, f4: Tensor, f5: Tensor) -> Tensor:
-        """(1, 512, h, w) and (1, 512, h / 2, w / 2) -> (1, 512, h, w)."""
+        """(B, 512, h, w) and (B, 512, h / 2, w / 2) -> (B, 512, h, w)."""
         merged = f4 + F.interpolate(f5, scale_factor=2, mode="nearest")
         found: Tensor = self.merge_conv(F.pad(merged, (1, 1, 1, 1), mode="reflect"))
         return found
@@ -78,6 +79,23 @@ class SANet(nn.Module):
         """An empty network, to be filled with a checkpoint's tensors."""
         return cls()
 
+    def forward(self, content: Mapping[str, Tensor], style: Mapping[str, Tensor]) -> Tensor:
+        """Whole pictures at once, as they are trained.
+
+        Args:
+            content, style: relu4_1 and relu5_1 by name, (B, 512, h, w) each, even h and w at relu4_1.
+
+        Returns:
+            (B, 3, H, W) float32 in about [0, 1].
+        """
+        seen = []
+        for layer, attention in (("relu4_1", self.transform.sanet4_1), ("relu5_1", self.transform.sanet5_1)):
+            z, s = content[layer].float(), style[layer].float()
+            found: Tensor = attention(z, *mean_and_deviation(z), *attention.keys_and_values(s, *mean_and_deviation(s)))
+            seen.append(found)
+        image: Tensor = self.decoder(self.transform.merge(*seen))
+        return image
+
 
 def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Tensors of the two published files, in one or each by itself, by the names of :class:`SANet`.
@@ -90,17 +108,6 @@ def from_published(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         if name.startswith(("sanet4_1.", "sanet5_1.", "merge_conv.")):
             theirs[name] = f"transform.{name}"
     return {theirs.get(name, name): value for name, value in state.items()}
-
-
-def normalised(z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """(z - mean) / std channel by channel, (1, C, h, w) float32."""
-    found: Tensor = (z.float() - mean.view(1, -1, 1, 1)) / std.view(1, -1, 1, 1)
-    return found
-
-
-def _positions(z: Tensor) -> Tensor:
-    """(1, C, h, w) -> (1, 1, h·w, C)."""
-    return z.float().flatten(2).transpose(1, 2)[:, None].contiguous()
 
 
 # Stages; see methods/sanet.py.

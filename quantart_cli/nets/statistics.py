@@ -24,6 +24,25 @@ def moments(z: Tensor, weight: Tensor) -> Tensor:
     return torch.stack([total.expand_as(mean), mean, squares])
 
 
+def mean_and_deviation(z: Tensor) -> tuple[Tensor, Tensor]:
+    """Of each sample and channel of whole maps, (B, C, h, w) -> 2 × (B, C, 1, 1) float32, as :class:`Moments` has them:
+    the deviation is the square root of the unbiased variance plus 1e-5."""
+    variance, mean = torch.var_mean(z.float(), (2, 3), keepdim=True)
+    return mean, (variance + 1e-5).sqrt()
+
+
+def normalised(z: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """(z - mean) / std channel by channel, (B, C, h, w) float32.
+
+    Args:
+        z: (B, C, h, w) of any precision.
+        mean, std: (C,), of one picture, or (B, C, 1, 1).
+    """
+    shape = -1, z.shape[1], 1, 1
+    found: Tensor = (z.float() - mean.view(shape)) / std.view(shape)
+    return found
+
+
 def products(z: Tensor, weight: Tensor) -> Tensor:
     """Mean and products of deviations, for a covariance; arguments as of :func:`moments`.
 

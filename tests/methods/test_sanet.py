@@ -1,7 +1,5 @@
 """SANet: recorded parity with filled weights, the published layout, tiles, and weights that are not here."""
 
-import json
-
 import numpy as np
 import pytest
 import safetensors.torch
@@ -14,26 +12,17 @@ from quantart_cli.checkpoints.layouts import vgg19_from_published
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.sanet import ENCODE_BOTH, KEYS_AND_VALUES, TRANSFER, Attended, SANet, SANetSettings
+from quantart_cli.methods.attention import Attended
+from quantart_cli.methods.sanet import ENCODE_BOTH, KEYS_AND_VALUES, TRANSFER, SANet, SANetSettings
 from quantart_cli.nets.sanet import SANet as Networks
 from quantart_cli.nets.sanet import from_published
+from quantart_cli.nets.vgg import VGG19
 from quantart_cli.runner import Image, MapOf, Runner
 from quantart_cli.stages import Moments
 from quantart_cli.tiling import Tiler
 from tests.conftest import DATA, EXACT, scene
 from tests.exact import encode, image_of, paint
-from tests.fill import fill
-
-
-def filled(case):
-    """The tensors of a case, by their published names."""
-    case = json.loads((DATA / f"{case}_keys.json").read_text())
-    state = fill(case["state_dict"], case["salt"])
-    for name, gain in case["gain"].items():
-        state[name] *= gain
-    for name, values in case.get("set", {}).items():
-        state[name] = torch.tensor(values).view(case["state_dict"][name]).float()
-    return state
+from tests.fill import filled
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +100,14 @@ def test_parity_of_the_features(backend, recorded, style):
             close(attention(c[f"z{level}"].values, *own, *others), recorded[f"sanet{level}_1"])
     z = run(TRANSFER, z4=c["z4"], z5=c["z5"], **maps, **moments)["z"]
     close(z.values, recorded["transform"])
+
+
+def test_parity_of_whole_pictures(backend, recorded):
+    """As they are trained."""
+    vgg, layers = backend.network("vgg", VGG19), ("relu4_1", "relu5_1")
+    with torch.inference_mode():
+        content, style = (vgg(recorded[name], layers) for name in ("content", "style"))
+        close(backend.network("sanet", Networks)(content, style), recorded["output"])
 
 
 def test_parity_of_the_picture(backend, recorded, style):
