@@ -41,6 +41,7 @@ TARGETS = {
     "100 MP, time": Target("≤", 1.3),
     "tiled": Target("≤", 1e-3, "scale"),
     "QuantArt, codebook art": Target("≤", 1.1),
+    "idle": Target("≤", 1.02),
     "help": Target("≤", 0.4, "s"),
     "4K on a GPU": Target("≤", 40, "ms"),
     "4K on a GPU, share": Target("≥", 40, "%"),
@@ -202,6 +203,40 @@ def methods(bench: Bench) -> Found:
             yield Row(case, found[f"{name}-{side}"], "s", target, found[f"adain-{side}"])
 
 
+def busy(bench: Bench) -> Found:
+    """One 512² picture with `quantart adain` beside other jobs: threads that wait passively, and threads that spin."""
+    content, style = bench.picture(512, 512), bench.style()
+    words = (
+        "adain",
+        content,
+        style,
+        "-o",
+        bench.folder / "ours.png",
+        "--quiet",
+        "--device",
+        "cpu",
+        "--backend",
+        "torch",
+    )
+
+    def ours(spinning: bool, _: int) -> Run:
+        variables = ("GOMP_SPINCOUNT=300000",) if spinning else ()  # of libgomp, when nothing is set
+        return execute(["env", *variables, sys.executable, "-m", "quantart_cli", *words], bench.folder / "cache-busy")
+
+    commands = {spinning: partial(ours, spinning) for spinning in (False, True)}
+    idle = alternate(commands, bench.repeat)
+    yield Row("`adain`, 512², nothing beside it: passive against spinning", idle[False].seconds, "s",
+              TARGETS["idle"], idle[True].seconds)  # fmt: skip
+    jobs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(3)]
+    try:
+        loaded = alternate(commands, bench.repeat, warm=False)
+    finally:
+        for job in jobs:
+            job.kill()
+            job.wait()
+    yield Row("the same beside three busy processes", loaded[False].seconds, "s", None, loaded[True].seconds)
+
+
 def help(bench: Bench) -> Found:
     """`quantart --help`: wall time."""
     run = alternate({"help": lambda _: bench.quantart("--help")}, bench.repeat)["help"]
@@ -228,7 +263,7 @@ def gpu(bench: Bench) -> Found:
 
 
 CASES: dict[str, Callable[[Bench], Found]] = {
-    case.__name__: case for case in (cold, warm, share, mp24, mp100, tiled, methods, help, gpu)
+    case.__name__: case for case in (cold, warm, share, mp24, mp100, tiled, methods, busy, help, gpu)
 }
 
 

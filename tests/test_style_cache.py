@@ -1,5 +1,7 @@
 """The cache of styles: the same moments, other ones for anything else, and damaged files count as missing."""
 
+import os
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,11 @@ def test_a_cache_that_cannot_be_written_is_silent(tmp_path, monkeypatch):
     monkeypatch.setenv("QUANTART_CACHE", str(tmp_path / "file"))
     style_cache.put("key", MOMENTS)
     assert style_cache.get("key") is None
+
+
+def test_the_oldest_styles_are_removed(folder, monkeypatch):
+    monkeypatch.setattr(cache, "_SMALL_RESULTS", 20)
+    for number in range(21):
+        style_cache.put(f"{number}", MOMENTS)
+        os.utime(folder / f"{number}", (1e9 + number, 1e9 + number))
+    assert sorted(int(path.name) for path in folder.iterdir()) == list(range(3, 21))

@@ -20,7 +20,7 @@ from quantart_cli.checkpoints.models import ModelFile, find_model
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture, encode_picture, read_picture, to_size
 from quantart_cli.images.reading import read_file
-from quantart_cli.model import Model, Result, Style, files_of, load
+from quantart_cli.model import Model, Progress, Result, Style, files_of, load
 from quantart_cli.registry import find
 from quantart_cli.settings import Settings
 
@@ -180,15 +180,23 @@ class PaintJob:
         picture = read_picture(data, max_pixels=self.max_pixels, path=path)
         return to_size(picture, self.size, self.max_pixels)
 
-    def paint(self, model: Model, picture: Picture, style: Style) -> tuple[Result, float]:
-        """The painted picture, and the seconds it took.
+    def paint(
+        self, model: Model, picture: Picture, style: Style, progress: Progress | None = None
+    ) -> tuple[Result, float]:
+        """The painted picture, and the seconds it took; ``progress`` as in ``Model.paint``.
 
         Raises:
             KeyboardInterrupt: Ctrl-C, also in the middle of an optimisation.
         """
         start = time.perf_counter()
         painted = model.paint(
-            picture, style, self.settings, preserve_color=self.preserve_color, tile=self.tile, seed=self.seed
+            picture,
+            style,
+            self.settings,
+            preserve_color=self.preserve_color,
+            tile=self.tile,
+            seed=self.seed,
+            progress=progress,
         )
         if painted.stopped:
             raise KeyboardInterrupt

@@ -141,13 +141,13 @@ def _own_suffix(shown: str, end: str, suffix: str | None, format: str | None) ->
 
 
 def _check_samples(shown: str, template: Template) -> None:
-    """No name may be hidden, and the stem needs room."""
-    for ext in ("", "x"):
-        if template.fill(Wish("", "x", "x", ".png", ext, "")).startswith("."):
-            raise QuantArtError(f"{shown} begins with a dot: its outputs would be hidden")
+    """The stem needs room, and no name may be hidden."""
     longest = template.text.format(stem="", style="x" * _LONGEST_STYLE, suffix=".xxxxx", ext="xxxxx")
     if (_LONGEST - _length(longest)) // template.stems < _LEAST_STEM:
         raise QuantArtError(f"{shown} makes names that are too long: shorten it")
+    for ext in ("", "x"):
+        if template.fill(Wish("", "x", "x", ".png", ext, "")).startswith("."):
+            raise QuantArtError(f"{shown} begins with a dot: its outputs would be hidden")
 
 
 def split_name(name: str) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from quantart_cli.batch.job import Failure, PaintedFile, PaintJob, read_content,
 from quantart_cli.batch.ledger import Content
 from quantart_cli.batch.plan import STYLES_AT_ONCE, WorkItem
 from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.base import Step
 
 Record = Callable[[WorkItem, Content, "PaintedFile | Failure"], None]
 """Receives the outcome of each item, in any thread: writes it, notes it in the ledger and reports it. An OSError means
@@ -91,6 +92,7 @@ class Pipeline:
 
     Attributes:
         started: receives each item before it is painted.
+        progress: receives the steps of the picture that is being painted; executors of other machines do not call it.
     """
 
     def __init__(self, record: Record, stop: threading.Event) -> None:
@@ -98,6 +100,7 @@ class Pipeline:
         self._ready, self._done = BoundedQueue(), BoundedQueue()
         self._error: BaseException | None = None
         self.started: Callable[[WorkItem], None] = lambda _: None
+        self.progress: Callable[[Step], None] = lambda _: None
 
     def run(self, items: Iterable[WorkItem]) -> None:
         """Paint all items; whatever ends the run, the pictures painted by then are written.
@@ -187,7 +190,7 @@ class LocalExecutor(Pipeline):
                 self._record(item, content, picture)
                 continue
             try:
-                painted, seconds = self._job.paint(self._model, picture, self._styles(item.style))
+                painted, seconds = self._job.paint(self._model, picture, self._styles(item.style), self.progress)
             except Exception as error:
                 self._record(item, content, Failure.of(error))
             else:

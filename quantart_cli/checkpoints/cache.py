@@ -40,6 +40,7 @@ _FORMAT = 1  # of the record and of converted files: an entry of another format 
 _DIGEST = 32
 DEFAULT_LIMIT = 2_000_000_000
 """Bytes that :func:`trim` leaves of computed data; downloads do not count."""
+_SMALL_RESULTS = 4096  # files in a folder of small results; the moments of a style are 4 KB
 
 
 @dataclass(frozen=True)
@@ -290,6 +291,18 @@ def put(name: str, data: bytes) -> None:
             os.replace(written, path)
         finally:
             written.unlink(missing_ok=True)
+        for old in _oldest(path.parent, _SMALL_RESULTS):
+            old.unlink(missing_ok=True)
+
+
+def _oldest(folder: Path, kept: int) -> list[Path]:
+    """The files of a folder without the newest; none while there are at most ``kept``, else a tenth more than that."""
+    with os.scandir(folder) as scanned:
+        files = list(scanned)
+    if len(files) <= kept:
+        return []
+    files.sort(key=lambda file: file.stat().st_mtime_ns)
+    return [Path(file) for file in files[: len(files) - kept + kept // 10]]
 
 
 # Size.

@@ -110,6 +110,7 @@ def _paint(options: BatchOptions, run: Run, due: Due, start: float) -> int:
             bar = stack.enter_context(pictures_bar(len(due.items), options.quiet))
             recorder.on_change = lambda now: bar.done(now.painted, now.attempted - now.painted)
             executor.started = lambda item: bar.now(item.source)
+            executor.progress = lambda step: bar.step(step.step, step.steps)
             try:
                 executor.run(due.items)
             except KeyboardInterrupt:

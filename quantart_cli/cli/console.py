@@ -116,6 +116,9 @@ class Pictures(Protocol):
     def now(self, name: str) -> None:
         """The current file."""
 
+    def step(self, done: int, total: int) -> None:
+        """Steps or tiles done of the current file, and all of them."""
+
 
 @contextmanager
 def pictures_bar(total: int, quiet: bool) -> Iterator[Pictures]:
@@ -142,14 +145,13 @@ class _PlainPictures:
     def __init__(self, total: int, quiet: bool) -> None:
         self._total, self._quiet = total, quiet
         self._start = self._last = time.monotonic()
-        self._name = ""
+        self._name, self._done = "", 0
 
     def done(self, painted: int, failed: int) -> None:
-        now, count = time.monotonic(), painted + failed
-        if self._quiet or now - self._last < _PLAIN_EVERY or not count:
+        self._done = count = painted + failed
+        if not count or not self._is_time():
             return
-        self._last = now
-        rate = count / (now - self._start)
+        rate = count / (time.monotonic() - self._start)
         left = time_in_words((self._total - count) / rate)
         failures = f", {failed:,} failed" if failed else ""
         say(f"{count:,}/{self._total:,}, {rate:.2f} a second, {left} left{failures}: {self._name}")
@@ -157,11 +159,23 @@ class _PlainPictures:
     def now(self, name: str) -> None:
         self._name = name
 
+    def step(self, done: int, total: int) -> None:
+        if self._is_time():
+            say(f"{self._done:,}/{self._total:,}: {self._name}, {done}/{total}")
+
+    def _is_time(self) -> bool:
+        """Whether the last line is long enough ago for another one."""
+        now = time.monotonic()
+        due = not self._quiet and now - self._last >= _PLAIN_EVERY
+        self._last = now if due else self._last
+        return due
+
 
 class _RichPictures:
     def __init__(self, shown: Any, total: int) -> None:
         self._shown, self._start = shown, time.monotonic()
         self._task = shown.add_task("", total=total, rate="", failed="", name="")
+        self._name = ""
 
     def done(self, painted: int, failed: int) -> None:
         count = painted + failed
@@ -170,7 +184,12 @@ class _RichPictures:
         self._shown.update(self._task, completed=count, rate=f"{rate:.2f}/s", failed=failures)
 
     def now(self, name: str) -> None:
-        self._shown.update(self._task, name=name.encode("utf-8", "replace").decode())
+        self._name = name.encode("utf-8", "replace").decode()
+        self._shown.update(self._task, name=self._name)
+
+    def step(self, done: int, total: int) -> None:
+        if total > 1:
+            self._shown.update(self._task, name=f"{self._name} {done}/{total}")
 
 
 def time_in_words(seconds: float) -> str:

@@ -16,6 +16,7 @@ from quantart_cli.batch.pipeline import BoundedQueue, LocalExecutor, style_encod
 from quantart_cli.batch.plan import WorkItem
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.adain import AdaINSettings
+from quantart_cli.methods.base import Step
 from tests.batch.stand_in import Inverter
 from tests.conftest import scene
 
@@ -191,3 +192,18 @@ def test_failures_of_a_person_and_bugs_are_told_apart():
         bug = Failure.of(error)
     assert "bug of quantart" in bug.reason
     assert "test_pipeline.py" in bug.trace
+
+
+def test_the_steps_of_the_picture_in_hand_are_told(items):
+    class Tiled(Inverter):
+        def paint(self, picture, *arguments, progress, **options):
+            for number in range(1, 4):
+                progress(Step(number, 3, stage="decode"))
+            return super().paint(picture, *arguments, **options)
+
+    told = []
+    executor = LocalExecutor(JOB, Tiled(), lambda _: object(), lambda *_: None, threading.Event())
+    executor.started = lambda item: told.append(item.output)
+    executor.progress = lambda step: told.append((step.step, step.steps))
+    executor.run(items[:2])
+    assert told == ["00.png", (1, 3), (2, 3), (3, 3), "01.png", (1, 3), (2, 3), (3, 3)]
