@@ -30,6 +30,7 @@ from quantart_cli.color import keep_chroma, match_color
 from quantart_cli.device import DeviceSpec, choose_device, has_amx, may_have_gpu
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
+from quantart_cli.masks import mix, opacity_of, read_masks, read_style_masks
 from quantart_cli.memory import (
     check_memory,
     choose_tile,
@@ -39,7 +40,7 @@ from quantart_cli.memory import (
     out_of_memory,
 )
 from quantart_cli.methods.base import FeedForward, Optimising, Step, WholePicture
-from quantart_cli.methods.inputs import OptimisationInputs, mask_of
+from quantart_cli.methods.inputs import Masks, OptimisationInputs, fit_mask
 from quantart_cli.registry import Method
 from quantart_cli.runner import Backend, Image, NotFinite, Runner
 from quantart_cli.settings import BACKENDS, PRESERVE_COLOR, STYLE_SIZE, Settings, normalise_weights, parse_tile
@@ -281,6 +282,7 @@ class Model:
         weights: Sequence[float] | None = None,
         size: int | None = None,
         settings: Settings | None = None,
+        encode: bool = True,
     ) -> Style:
         """Encode one or several styles, once for any number of contents.
 
@@ -289,6 +291,7 @@ class Model:
             weights: one for each style, not negative; they are normalised to sum to 1. Default: equal.
             size: long side in pixels to which larger styles are reduced, default 1024; they are never enlarged.
             settings: the settings to paint with, if known. The encoding that they need is then computed now.
+            encode: whether to compute it now. False for painting with masks, where each region has a style of its own.
 
         Raises:
             QuantArtError: a picture that cannot be read, no style, or weights that do not fit the styles.
@@ -299,7 +302,8 @@ class Model:
         limit = STYLE_SIZE if size is None else _positive("size", size)
         pictures = tuple(resize(self._read(style), limit, enlarge=False) for style in many)
         style = Style(self.identity, pictures, normalise_weights(weights, len(pictures)), {})
-        self._encoded(style, settings or self.method.settings())
+        if encode:
+            self._encoded(style, settings or self.method.settings())
         return style
 
     def stylize(
@@ -330,8 +334,9 @@ class Model:
             seed: of all random numbers.
             progress: called after each tile or step with a :class:`~quantart_cli.methods.base.Step`.
             masks: regions of the content, white is inside; one for each style or each of ``style_masks``. They are
-                resized to the content. With a single one the rest is not painted. Optimising methods only.
-            style_masks: the part of a style that the region of the same number takes. Optimising methods only.
+                resized to the content. With a single one the rest is not painted. "alpha" is the content's own alpha,
+                which is then opaque; "not:" before "alpha" or a path is the rest of the picture. See docs/masks.md.
+            style_masks: the part of a style that the region of the same number takes.
             start: a picture to start from, instead of ``init``. Optimising methods only.
             **settings: the method's own, for example ``fidelity=0.7``.
 
@@ -346,15 +351,13 @@ class Model:
         picture = self._read(content)
         if size is not None:
             picture = resize(picture, _positive("size", size), enlarge=True)
+        picture, regions, _ = read_masks(masks, picture, self._read)
         if not isinstance(style, Style):
-            style = self.encode_style(style, settings=chosen)
-        inputs = None
-        if masks or style_masks or start is not None:
-            inputs = OptimisationInputs(
-                tuple(mask_of(self._read(mask), picture.size) for mask in masks),
-                tuple(mask_of(self._read(mask)) for mask in style_masks),
-                None if start is None else self._read(start).rgb,
-            )
+            style = self.encode_style(style, settings=chosen, encode=not regions)
+        parts, _ = read_style_masks(style_masks, style.pictures, self._read)
+        inputs = Masks(regions, parts)
+        if start is not None:
+            inputs = OptimisationInputs(regions, parts, self._read(start).rgb)
         painted = self.paint(
             picture,
             style,
@@ -379,13 +382,13 @@ class Model:
         tile: int | str | None = "auto",
         seed: int = 0,
         progress: Progress | None = None,
-        inputs: OptimisationInputs | None = None,
+        inputs: Masks | None = None,
     ) -> Result:
         """Paint a picture with settings that were checked; arguments as of :meth:`stylize`.
 
         Args:
             settings: of the method.
-            inputs: masks, a start and a state to continue from; optimising methods only.
+            inputs: masks; of optimising methods ``OptimisationInputs``, with a start and a state to continue from.
 
         Raises:
             QuantArtError: a style of another model, or a picture that does not fit into memory.
@@ -395,10 +398,12 @@ class Model:
             raise QuantArtError(f"seed must be an integer of at least 0, not {seed!r}")
         if style.identity != self.identity:
             raise QuantArtError("the style was encoded by another model: encode it with this one")
-        if inputs is not None and not self.optimises:
-            raise QuantArtError(
-                f"{self.method.name} takes no masks and no start: an optimising method such as gatys does"
-            )
+        if isinstance(inputs, OptimisationInputs) and not self.optimises:
+            raise QuantArtError(f"{self.method.name} starts from nothing: an optimising method such as gatys does")
+        if inputs is not None:
+            inputs.styles_of_regions(len(style.pictures))
+            if self.optimises and not isinstance(inputs, OptimisationInputs):
+                inputs = OptimisationInputs(inputs.masks, inputs.style_masks)
         with self._lock:
             return self._paint(content, style, settings, preserve_color, parse_tile(tile), int(seed), progress, inputs)
 
@@ -411,39 +416,52 @@ class Model:
         tile: int | str | None,
         seed: int,
         progress: Progress | None,
-        inputs: OptimisationInputs | None,
+        inputs: Masks | None,
     ) -> Result:
         notes: list[str] = []
         tiler = self.tiler(content, tile, notes.append)
-        work = _Work(content, settings, tiler, seed, progress or (lambda _: None), inputs)
-        precision, model = self.spec.precision, self
         reference = content if preserve_color == "match" else None
+        work = _Work(content, content.alpha, settings, tiler, seed, progress or (lambda _: None), inputs, reference)
+        precision, model = self.spec.precision, self
+        run = Model._run if inputs is None or not inputs.masks or self.optimises else Model._run_by_region
         try:
-            rgb, stopped = model._run(work, style, reference)
+            rgb, stopped = run(model, work, style)
         except NotFinite as error:
             if precision == "fp32":
                 raise FloatingPointError(f"{self.method.name}: {error} for {content.name} in fp32") from error
             notes.append(f"{precision} overflowed on {content.name}: computed again in fp32")
             precision, model = "fp32", self._in_float32()
-            rgb, stopped = model._run(work, replace(style, encoded={}), reference)
+            rgb, stopped = run(model, work, replace(style, encoded={}))
         if preserve_color == "luma":
             _keep_chroma(rgb, content)
         if stopped is not None:
             notes.append(f"stopped at step {stopped}")
         return Result(content.with_rgb(rgb), precision, tuple(notes), stopped is not None)
 
-    def _run(self, work: _Work, style: Style, reference: Picture | None) -> tuple[np.ndarray, int | None]:
+    def _run_by_region(self, work: _Work, style: Style) -> tuple[np.ndarray, None]:
+        """As :meth:`_run`: each region painted as if nothing else were visible, and mixed by the masks."""
+        assert work.inputs is not None
+        masks, painted = work.inputs.masks, []
+        for i, mask in enumerate(masks):
+            opacity = opacity_of(mask, work.content.alpha)
+            reference = None if work.reference is None else replace(work.reference, alpha=opacity)
+            region = replace(work, opacity=opacity, reference=reference)
+            painted.append(self._run(region, _style_of_region(style, work.inputs, i))[0])
+        return mix(work.content.rgb, painted, masks), None
+
+    def _run(self, work: _Work, style: Style) -> tuple[np.ndarray, int | None]:
         """The painted pixels (H, W, 3) uint8, and the step at which Ctrl-C ended an optimisation."""
         with out_of_memory(work.content.name):
-            encoded = self._encoded(style, work.settings, reference)
+            encoded = self._encoded(style, work.settings, work.reference)
+            pixels = self._pixels(work.content)
             if isinstance(self.program, FeedForward):
                 content, tiled = work.content, work.tiler
                 run = Runner(self.backend, tiled, lambda stage, n, of: work.progress(Step(n, of, stage=stage)))
-                painted = self.program.paint(run, self._image(content), encoded, work.settings)
+                image = Image.of(pixels, work.opacity, self.program.smallest, self.program.multiple)
+                painted = self.program.paint(run, image, encoded, work.settings)
                 return painted[: content.height, : content.width], None
             from quantart_cli.torch_methods import optimise, paint_whole
 
-            pixels = self._pixels(work.content)
             if self.optimises:
                 return optimise(self.program, pixels, work, encoded)
             return paint_whole(self.program, pixels, work, encoded), None
@@ -532,14 +550,38 @@ class Model:
 
 @dataclass(frozen=True)
 class _Work:
-    """One painting: the content and everything that decides the result, except the style."""
+    """One painting: the content and everything that decides the result, except the style.
+
+    Attributes:
+        opacity: of the content, (H, W) uint8, within the region that is painted; None: all opaque.
+        reference: what the style is recoloured to, if it is.
+    """
 
     content: Picture
+    opacity: np.ndarray | None
     settings: Any
     tiler: Tiler
     seed: int
     progress: Progress
-    inputs: OptimisationInputs | None
+    inputs: Masks | None
+    reference: Picture | None
+
+
+def _style_of_region(style: Style, masks: Masks, number: int) -> Style:
+    """The style that a region takes, with its mask as opacity.
+
+    Raises:
+        QuantArtError: the mask leaves nothing of the style.
+    """
+    if len(style.pictures) == 1 and not masks.style_masks:
+        return style
+    picture = style.pictures[number if len(style.pictures) > 1 else 0]
+    if masks.style_masks:
+        alpha = opacity_of(fit_mask(masks.style_masks[number], picture.size), picture.alpha)
+        if not alpha.any():
+            raise QuantArtError(f"style mask {number + 1} shows nothing of {picture.name}: white is inside")
+        picture = replace(picture, alpha=alpha)
+    return Style(style.identity, (picture,), (1.0,), {})
 
 
 def _keep_chroma(rgb: np.ndarray, content: Picture) -> None:

@@ -48,6 +48,7 @@ def predict(
     settings: Settings,
     tile: str | int | None = "auto",
     preserve_color: str = "none",
+    regions: int = 1,
 ) -> Prediction:
     """Predict memory by the tables of memory.py, and time by painting a sample from the middle of the picture.
 
@@ -58,6 +59,7 @@ def predict(
         settings: of the method.
         tile: as :func:`quantart_cli.settings.parse_tile` takes it.
         preserve_color: as of :meth:`quantart_cli.model.Model.paint`.
+        regions: number of masks; each region is painted by itself, except by methods that optimise.
     """
     parsed = parse_tile(tile)
     side, peak = _tile_and_bytes(model, content, parsed)
@@ -76,7 +78,7 @@ def predict(
     first = _seconds(model, sample, style, settings)
     second = _seconds(model, sample, style, settings)  # the first prepares everything for its size
     seconds = second * _work(model, size, settings) / _work(model, sample_size, settings)
-    seconds *= _overhead(size, side, HALO[model.network])
+    seconds *= regions * _overhead(size, side, HALO[model.network])
     if model.changes_with_tiles:  # its styles are encoded with the first picture
         seconds += max(0.0, first - second)
     return Prediction(_resident(model.spec.kind) + peak, seconds, side)

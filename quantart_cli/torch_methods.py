@@ -10,6 +10,7 @@ from torch import Tensor
 
 from quantart_cli.backends.torch_backend import tensor_of
 from quantart_cli.methods.base import Optimising, WholePicture
+from quantart_cli.methods.inputs import OptimisationInputs
 from quantart_cli.runner import NotFinite
 
 if TYPE_CHECKING:
@@ -28,12 +29,14 @@ def optimise(method: Optimising[Any], pixels: np.ndarray, work: _Work, style: An
     Returns:
         (H, W, 3) uint8, and the step at which Ctrl-C ended it, or None.
     """
-    content, opacity = tensors(pixels, work.content.alpha, method.device)
+    content, opacity = tensors(pixels, work.opacity, method.device)
+    inputs = work.inputs
+    assert inputs is None or isinstance(inputs, OptimisationInputs)
     last = None
     stopped = None
     try:
         for step in method.steps(
-            content, style, work.settings, opacity=opacity, tiler=work.tiler, inputs=work.inputs, seed=work.seed
+            content, style, work.settings, opacity=opacity, tiler=work.tiler, inputs=inputs, seed=work.seed
         ):
             last, previous = step, last
             if previous is None or step.step != previous.step:  # the result may come as the last step once more
@@ -46,7 +49,7 @@ def optimise(method: Optimising[Any], pixels: np.ndarray, work: _Work, style: An
 
 def paint_whole(method: WholePicture[Any], pixels: np.ndarray, work: _Work, style: Any) -> np.ndarray:
     """Paint with a method whose networks see the whole picture; (H, W, 3) uint8."""
-    content, opacity = tensors(pixels, work.content.alpha, method.device)
+    content, opacity = tensors(pixels, work.opacity, method.device)
     with torch.inference_mode():
         return to_pixels(method.stylize(content, style, work.settings, opacity, work.tiler))
 

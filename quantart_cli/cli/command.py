@@ -25,7 +25,7 @@ Parameters = dict[str, tuple[Any, Any]]
 
 SETTINGS_PANEL = "Method"
 # Order of the panels of the help, after the arguments and what is in none.
-_PANELS = (None, SETTINGS_PANEL, "Regions and start", "Style", "Picture", "Progress", "Model", "Computing", "Report")
+_PANELS = (None, SETTINGS_PANEL, "Regions", "Style", "Picture", "Progress", "Model", "Computing", "Report")
 
 
 def add_command(

@@ -1,4 +1,4 @@
-"""What an optimising command does beside painting: masks, previews, frames, a table of losses, checkpoints."""
+"""What an optimising command does beside painting: previews, frames, a table of losses, checkpoints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from quantart_cli.cli.options import OptimisingOptions
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import is_stream, printable, reason
 from quantart_cli.images import Picture, check_output, read_picture, save_picture
-from quantart_cli.methods.inputs import OptimisationInputs, mask_of
+from quantart_cli.methods.inputs import Masks, OptimisationInputs
 
 if TYPE_CHECKING:
     from quantart_cli.methods.base import Step
@@ -30,13 +30,13 @@ class Session:
     Args:
         options: of the command.
         content: the picture, at the size to be painted.
-        styles: as they were read.
+        masks: of the regions.
 
     Attributes:
         notes: remarks for a person, one line each.
     """
 
-    def __init__(self, options: OptimisingOptions, content: Picture, styles: list[Picture]) -> None:
+    def __init__(self, options: OptimisingOptions, content: Picture, masks: Masks) -> None:
         self.options, self.content = options, content
         self.notes: list[str] = []
         self._checkpoint = checkpoint_of(options)
@@ -45,37 +45,16 @@ class Session:
         self._last: Step | None = None
         self._written = self._start = time.monotonic()
         self._trace: IO[str] | None = None
-        self.inputs = self._read_inputs(styles)
+        start = None if options.start is None else read_picture(options.start, max_pixels=options.max_pixels).rgb
+        self.inputs = OptimisationInputs(masks.masks, masks.style_masks, start)
         self._check_files()
         if not options.dry_run:
             self._open_files()
 
-    def _read_inputs(self, styles: list[Picture]) -> OptimisationInputs:
-        """Masks and the picture to start from."""
-        limit, masks, style_masks = self.options.max_pixels, [], []
-        for path in self.options.mask:
-            picture = read_picture(path, max_pixels=limit)
-            self._note_size(picture, self.content)
-            masks.append(mask_of(picture, self.content.size))
-        for i, path in enumerate(self.options.style_mask):
-            picture = read_picture(path, max_pixels=limit)
-            self._note_size(picture, styles[i if 1 < len(styles) > i else 0])
-            style_masks.append(mask_of(picture))
-        start = self.options.start
-        first = None if start is None else read_picture(start, max_pixels=limit).rgb
-        inputs = OptimisationInputs(tuple(masks), tuple(style_masks), first)
-        inputs.styles_of_regions(len(styles))
-        return inputs
-
-    def _note_size(self, mask: Picture, picture: Picture) -> None:
-        if mask.size != picture.size:
-            (w, h), (width, height) = mask.size, picture.size
-            self.notes.append(f"mask {printable(mask.name)} of {w} × {h} was resized to {width} × {height}")
-
     def _check_files(self) -> None:
         """Check that nothing that is written is an input, the output, or written twice."""
         options = self.options
-        inputs = [options.content, *options.styles, *options.mask, *options.style_mask]
+        inputs = options.inputs
         inputs += [] if options.start is None else [options.start]
         has_alpha = self.content.alpha is not None
         taken = [(given, "an input and would be overwritten: choose another file") for given in inputs]

@@ -224,7 +224,26 @@ class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PaintingOptions(SharedOptions):
+class RegionOptions:
+    """Regions of a picture."""
+
+    PANEL: ClassVar = "Regions"
+
+    mask: Annotated[
+        list[str],
+        option(
+            "FILE|alpha",
+            "A region of the content: white is inside; alpha: what is opaque; not:FILE or not:alpha: the rest. Several "
+            "times: one for each style or --style-mask. With a single one the rest is not painted.",
+        ),
+    ] = field(default_factory=list)
+    style_mask: Annotated[list[str], option("FILE", "The part of a style that the region of --mask takes.")] = field(
+        default_factory=list
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PaintingOptions(SharedOptions, RegionOptions):
     """Options of a command that paints one picture; ``settings`` are the method's own."""
 
     PANEL: ClassVar = "Options"
@@ -240,6 +259,13 @@ class PaintingOptions(SharedOptions):
     frame: Annotated[int | None, option("N", "The frame of an animated content to paint, from 0.")] = None
     settings: Settings
 
+    @property
+    def inputs(self) -> list[str]:
+        """All files that are read."""
+        from quantart_cli.masks import mask_files
+
+        return [self.content, *self.styles, *mask_files([*self.mask, *self.style_mask])]
+
     def check(self) -> None:
         super().check()
         check_range("frame", self.frame, 0)
@@ -247,26 +273,6 @@ class PaintingOptions(SharedOptions):
             raise QuantArtError("--json and -o - both write to stdout: give the picture a file")
         if [self.content, *self.styles].count("-") > 1:
             raise QuantArtError("stdin holds one picture: give - once")
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegionOptions:
-    """Regions of a picture, and what to start from; optimising methods only."""
-
-    PANEL: ClassVar = "Regions and start"
-
-    mask: Annotated[
-        list[str],
-        option(
-            "FILE",
-            "A region of the content, white is inside; several times: one for each style or --style-mask. With a "
-            "single one the rest is not painted.",
-        ),
-    ] = field(default_factory=list)
-    style_mask: Annotated[list[str], option("FILE", "The part of a style that the region of --mask takes.")] = field(
-        default_factory=list
-    )
-    start: Annotated[str | None, option("FILE", "A picture to start from.")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,10 +294,12 @@ class ProgressOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimisingOptions(PaintingOptions, ProgressOptions, RegionOptions):
+class OptimisingOptions(PaintingOptions, ProgressOptions):
     """Options of a command that finds the picture by optimisation."""
 
     PANEL: ClassVar = "Options"
+
+    start: Annotated[str | None, option("FILE", "A picture to start from.")] = None
 
     def check(self) -> None:
         from quantart_cli.files import is_stream

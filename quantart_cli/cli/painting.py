@@ -24,6 +24,7 @@ from quantart_cli.cli.startup import keep_memory, lean_torch
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import is_stream, printable
 from quantart_cli.images import Picture, check_output, read_picture, save_picture, to_size
+from quantart_cli.methods.inputs import Masks
 from quantart_cli.registry import Method
 
 if TYPE_CHECKING:
@@ -60,23 +61,25 @@ def run(method: Method, options: PaintingOptions) -> int:
     content = read_picture(options.content, frame=options.frame, max_pixels=options.max_pixels)
     content = to_size(content, options.size, options.max_pixels)
     styles = [read_picture(style, max_pixels=options.max_pixels) for style in options.styles]
-    inputs = [options.content, *options.styles]
+    content, masks, notes = _read_masks(options, content, styles)
     check_output(
         options.output,
-        inputs,
+        options.inputs,
         format=options.format,
         has_alpha=content.alpha is not None,
         background=options.background,
     )
-    session = Session(options, content, styles) if isinstance(options, OptimisingOptions) else None
+    session = Session(options, content, masks) if isinstance(options, OptimisingOptions) else None
     model = _load(method, options, content)
     with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", options.quiet):
-        style = model.encode_style(styles, weights=weights, size=options.style_size, settings=options.settings)
+        style = model.encode_style(
+            styles, weights=weights, size=options.style_size, settings=options.settings, encode=not masks.masks
+        )
     if options.dry_run:
         return _predict(method, model, content, style, options)
-    result = _paint(model, content, style, options, session)
+    result = _paint(model, content, style, options, masks, session)
     save_picture(result.picture, options.output, **options.writing)
-    notes = [*content.notes, *(note for each in styles for note in each.notes), *result.notes]
+    notes = [*content.notes, *(note for each in styles for note in each.notes), *notes, *result.notes]
     if session is not None:
         session.finish(result.stopped)
         notes += session.notes
@@ -89,6 +92,20 @@ def run(method: Method, options: PaintingOptions) -> int:
     if options.json:
         write_json(_report(method, options, model, result, weights, notes, seconds))
     return INTERRUPTED if result.stopped else 0
+
+
+def _read_masks(options: PaintingOptions, content: Picture, styles: list[Picture]) -> tuple[Picture, Masks, list[str]]:
+    """The content, opaque if its alpha is a mask; the masks; remarks for a person."""
+    from quantart_cli.masks import read_masks, read_style_masks
+
+    def read(path: str) -> Picture:
+        return read_picture(path, max_pixels=options.max_pixels)
+
+    content, regions, notes = read_masks(options.mask, content, read)
+    parts, more = read_style_masks(options.style_mask, styles, read)
+    masks = Masks(regions, parts)
+    masks.styles_of_regions(len(styles))
+    return content, masks, notes + more
 
 
 def _check_styles(method: Method, options: PaintingOptions) -> None:
@@ -137,7 +154,9 @@ def _load(method: Method, options: PaintingOptions, content: Picture) -> Model:
     return model
 
 
-def _paint(model: Model, content: Picture, style: Style, options: PaintingOptions, session: Session | None) -> Result:
+def _paint(
+    model: Model, content: Picture, style: Style, options: PaintingOptions, masks: Masks, session: Session | None
+) -> Result:
     """Paint with a progress bar: of steps, or of the tiles of each stage where there are several."""
     with progress_bar("Painting", options.quiet) as bar:
 
@@ -158,7 +177,7 @@ def _paint(model: Model, content: Picture, style: Style, options: PaintingOption
             tile=options.tile,
             seed=options.seed,
             progress=show,
-            inputs=None if session is None else session.prepare(model, style),
+            inputs=masks if session is None else session.prepare(model, style),
         )
 
 
@@ -167,7 +186,9 @@ def _predict(method: Method, model: Model, content: Picture, style: Style, optio
     from quantart_cli.prediction import predict
 
     with waiting("Painting a sample", options.quiet):
-        found = predict(model, content, style, options.settings, options.tile, options.preserve_color)
+        found = predict(
+            model, content, style, options.settings, options.tile, options.preserve_color, max(1, len(options.mask))
+        )
     if not options.quiet:
         tiles = "whole" if found.tile is None else f"in tiles of {found.tile}"
         say(

@@ -1,4 +1,4 @@
-"""Inputs of an optimisation beside content, styles and settings. Does not import torch."""
+"""Inputs beside content, styles and settings: regions, and what an optimisation starts from. Does not import torch."""
 
 from __future__ import annotations
 
@@ -13,21 +13,17 @@ from quantart_cli.images import Picture
 
 
 @dataclass(frozen=True)
-class OptimisationInputs:
-    """Regions, a picture to start from, and a state to continue from.
+class Masks:
+    """Regions of the content, and the parts of the styles that they take.
 
     Attributes:
         masks: a region of the content each, (H, W) float32 in [0, 1], at the content's size.
         style_masks: the part of a style whose look the region of the same number takes, (h, w) float32 in [0, 1] of
             any size; () for the whole style.
-        start: a picture to start from, (h, w, 3) uint8 of any size; None: as ``init`` says.
-        resume: the state to continue from; None: start at the beginning.
     """
 
     masks: tuple[np.ndarray, ...] = ()
     style_masks: tuple[np.ndarray, ...] = ()
-    start: np.ndarray | None = None
-    resume: State | None = None
 
     def styles_of_regions(self, styles: int) -> list[int]:
         """Which style each region takes; [] without regions.
@@ -52,6 +48,19 @@ class OptimisationInputs:
             if not mask.any():
                 raise QuantArtError("a mask is black all over: white is inside")
         return [i if styles > 1 else 0 for i in range(regions)]
+
+
+@dataclass(frozen=True)
+class OptimisationInputs(Masks):
+    """Regions, a picture to start from, and a state to continue from.
+
+    Attributes:
+        start: a picture to start from, (h, w, 3) uint8 of any size; None: as ``init`` says.
+        resume: the state to continue from; None: start at the beginning.
+    """
+
+    start: np.ndarray | None = None
+    resume: State | None = None
 
 
 @dataclass(frozen=True)
@@ -83,6 +92,11 @@ def mask_of(picture: Picture, size: tuple[int, int] | None = None) -> np.ndarray
     bright = np.asarray(Image.fromarray(picture.rgb).convert("L"), np.float32) / 255
     if picture.alpha is not None:
         bright = bright * (picture.alpha.astype(np.float32) / 255)
-    if size is not None and picture.size != size:
-        bright = np.asarray(Image.fromarray(bright).resize(size, Image.Resampling.BILINEAR))
-    return np.ascontiguousarray(bright.clip(0, 1))
+    return bright if size is None else fit_mask(bright, size)
+
+
+def fit_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask, (h, w) float32 in [0, 1], at the size (width, height)."""
+    if mask.shape != (size[1], size[0]):
+        mask = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.BILINEAR))
+    return np.ascontiguousarray(mask.clip(0, 1))

@@ -262,15 +262,6 @@ def test_mistakes_are_one_line_and_status_2(paint, tmp_path, content_file, optio
     assert sorted(tmp_path.iterdir()) == before
 
 
-def test_other_methods_take_no_masks():
-    import quantart_cli as quantart
-    from quantart_cli.errors import QuantArtError
-
-    model = quantart.load("adain", device="cpu", precision="fp32")
-    with pytest.raises(QuantArtError, match="an optimising method such as gatys does"):
-        model.stylize(scene(32, 32), scene(32, 32, 1), masks=[scene(32, 32)])
-
-
 def test_the_python_api_takes_the_same(tmp_path):
     import quantart_cli as quantart
 

@@ -342,3 +342,42 @@ def test_signals_at_any_time_leave_nothing_behind(content_file, style_file, tmp_
         for path in tmp_path.iterdir():  # Ctrl-C keeps the picture reached
             if path not in before:
                 path.unlink()
+
+
+def test_masks(run, content_file, style_file, tmp_path):
+    content = np.asarray(PIL.Image.open(content_file).convert("RGB"))
+    mask, output = np.zeros(content.shape[:2], np.uint8), tmp_path / "out.png"
+    mask[:, :40] = 255
+    cut = tmp_path / "cut.png"
+    PIL.Image.fromarray(np.dstack([content, mask])).save(cut)
+    PIL.Image.fromarray(mask[::2]).save(tmp_path / "mask.png")
+    painted = []
+    for given, source in ((tmp_path / "mask.png", content_file), ("alpha", cut), ("not:alpha", cut)):
+        status, out, err = run("adain", source, style_file, "-o", output, "--mask", given, "--json", *EXACT)
+        assert status == 0, err
+        painted.append(np.asarray(PIL.Image.open(output)))
+        assert json.loads(out)["options"]["mask"] == [str(given)]
+        assert ("mask.png of 96 × 32 was resized to 96 × 64" in err) == (source == content_file)
+    inside, same, outside = painted
+    assert np.array_equal(inside, same)
+    assert np.array_equal(inside[:, 40:], content[:, 40:])
+    assert np.array_equal(outside[:, :40], content[:, :40])
+    assert not np.array_equal(inside[:, :40], content[:, :40])
+
+
+def test_masks_of_a_dry_run_and_mistakes(run, content_file, style_file, tmp_path):
+    mask = tmp_path / "mask.png"
+    PIL.Image.fromarray(np.full((4, 4), 255, np.uint8)).save(mask)
+    paint = ("adain", content_file, style_file, "-o", tmp_path / "out.png", *EXACT)
+    assert run(*paint, "--mask", mask, "--dry-run")[0] == 0
+    for options, said in (
+        (("--mask", "alpha"), "has no transparency"),
+        (("--mask", mask, "--mask", f"not:{mask}"), "give a style mask for each"),
+        (("--mask", "nowhere.png"), "nowhere.png"),
+        (("--mask", mask, "-o", mask), "mask.png"),
+    ):
+        status, out, err = run(*paint, *options)
+        assert (status, out, err.count("\n")) == (2, b"", 1)
+        assert said in err
+    assert mask.exists()
+    assert not (tmp_path / "out.png").exists()

@@ -136,6 +136,41 @@ def test_several_styles(load, name, settings):
 
 
 @pytest.mark.parametrize(("name", "settings"), FORMS, ids=NAMES)
+def test_regions(load, name, settings):
+    """Each region is the picture painted for it alone, and the rest is the content."""
+    model, settings = load(name, settings)
+    if isinstance(model.program, Optimising):
+        pytest.skip("has regions of its own")
+    second = scene(56, 32, 3)
+    left = np.zeros(CONTENT.shape[:2], np.uint8)
+    left[:, :20] = 255
+
+    def paint(styles, *masks, **more):
+        return np.int16(model.stylize(CONTENT, styles, masks=masks, **more, **settings))
+
+    one, other, both = paint(STYLE, left), paint(second, 255 - left), paint([STYLE, second], left, 255 - left)
+    assert np.array_equal(one[:, 20:], CONTENT[:, 20:])
+    assert np.abs(one[:, :20] - CONTENT[:, :20]).mean() > 3
+    assert np.array_equal(both, np.where(left[..., None], one, other))
+
+
+@pytest.mark.parametrize(("name", "settings"), FORMS, ids=NAMES)
+def test_the_part_of_a_style(load, name, settings):
+    """A masked style is nearer to its part alone than the whole style is."""
+    model, settings = load(name, settings)
+    if isinstance(model.program, Optimising):
+        pytest.skip("has regions of its own")
+    half = scene(64, 64, 2)
+    style = np.concatenate([half, 255 - half[::-1]], axis=1)
+    mask, everywhere = np.zeros(style.shape[:2], np.uint8), np.full(CONTENT.shape[:2], 255, np.uint8)
+    mask[:, :64] = 255
+    masked = model.stylize(CONTENT, style, masks=[everywhere], style_masks=[mask], **settings)
+    part, whole = (model.stylize(CONTENT, each, **settings) for each in (half, style))
+    near, far = (np.abs(np.int16(part) - np.int16(each)).mean() for each in (masked, whole))
+    assert near < 0.7 * far
+
+
+@pytest.mark.parametrize(("name", "settings"), FORMS, ids=NAMES)
 def test_without_strength_the_style_does_not_matter(load, name, settings):
     """The setting that a method calls its strength goes from the content to the full style."""
     model, settings = load(name, settings)

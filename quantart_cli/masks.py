@@ -1,0 +1,123 @@
+"""Masks from files or from the content's alpha, and pictures put together from regions. Does not import torch.
+
+A method paints a region as a picture of which nothing else is visible: the mask multiplies the opacity. So statistics,
+entries and matches are those of the region, by the rules that every method has for transparency; but the pixels around
+the region stay what they are. The painted pictures are then mixed by the masks. Nothing here depends on the method, and
+nothing on the tiles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from quantart_cli.errors import QuantArtError
+from quantart_cli.files import printable
+from quantart_cli.images import Picture
+from quantart_cli.methods.inputs import mask_of
+
+ALPHA, NOT = "alpha", "not:"
+"""The content's own alpha as a mask, and the prefix of a mask that is inverted."""
+_ROWS = 1 << 20  # pixels mixed at a time
+
+
+def read_masks(
+    masks: Sequence[Any], content: Picture, read: Callable[[Any], Picture]
+) -> tuple[Picture, tuple[np.ndarray, ...], list[str]]:
+    """Read the masks of regions of a content.
+
+    Args:
+        masks: what ``read`` takes, or a text: "alpha", the content's own alpha; "not:" before "alpha" or a file, the
+            rest of the picture.
+        content: the picture, at the size to be painted.
+        read: reads a picture.
+
+    Returns:
+        The content, opaque if its alpha is a mask; the masks, (H, W) float32 in [0, 1]; a remark for each mask that
+        was resized.
+
+    Raises:
+        QuantArtError: a mask cannot be read, or the content has no alpha.
+    """
+    found, notes, opaque = [], [], content
+    for given in masks:
+        source, inverted = _split(given)
+        if isinstance(source, str) and source == ALPHA:
+            if content.alpha is None:
+                raise QuantArtError(f"{content.name} has no transparency to be a mask: give a file instead of {ALPHA}")
+            opaque = replace(content, alpha=None)
+            mask = content.alpha.astype(np.float32) / 255
+        else:
+            picture = read(source)
+            mask = mask_of(picture, content.size)
+            notes += _resized(picture, content)
+        found.append(1 - mask if inverted else mask)
+    return opaque, tuple(found), notes
+
+
+def read_style_masks(
+    masks: Sequence[Any], styles: Sequence[Picture], read: Callable[[Any], Picture]
+) -> tuple[tuple[np.ndarray, ...], list[str]]:
+    """Read the masks of styles, one for each style or all for the only one; as :func:`read_masks`, without "alpha"."""
+    found, notes = [], []
+    for i, given in enumerate(masks):
+        source, inverted = _split(given)
+        if isinstance(source, str) and source == ALPHA:
+            raise QuantArtError("a style's transparent pixels count nothing anyway: give style_mask a file")
+        picture = read(source)
+        mask = mask_of(picture)
+        found.append(1 - mask if inverted else mask)
+        notes += _resized(picture, styles[i if 1 < len(styles) > i else 0])
+    return tuple(found), notes
+
+
+def mask_files(masks: Sequence[str]) -> list[str]:
+    """The files among the masks of a command."""
+    return [source for source, _ in map(_split, masks) if source != ALPHA]
+
+
+def _split(given: Any) -> tuple[Any, bool]:
+    """What to read, and whether the mask is inverted."""
+    inverted = isinstance(given, str) and given.startswith(NOT)
+    return (given.removeprefix(NOT), True) if inverted else (given, False)
+
+
+def _resized(mask: Picture, picture: Picture) -> list[str]:
+    if mask.size == picture.size:
+        return []
+    (w, h), (width, height) = mask.size, picture.size
+    return [f"mask {printable(mask.name)} of {w} × {h} was resized to {width} × {height}"]
+
+
+def opacity_of(mask: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
+    """The opacity of a region, (H, W) uint8: a mask of that size, float32 in [0, 1], times the alpha of the picture."""
+    seen = mask * 255 if alpha is None else mask * alpha
+    found: np.ndarray = np.rint(seen).astype(np.uint8)
+    return found
+
+
+def mix(content: np.ndarray, painted: Sequence[np.ndarray], masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Σ_k m_k p_k + (1 - Σ_k m_k) c at each pixel, with masks that sum to more than 1 divided by their sum.
+
+    Args:
+        content: c, (H, W, 3) uint8.
+        painted: p_k, the same.
+        masks: m_k, (H, W) float32 in [0, 1].
+
+    Returns:
+        (H, W, 3) uint8.
+    """
+    found = np.empty_like(content)
+    step = max(1, _ROWS // content.shape[1])
+    for top in range(0, len(content), step):
+        rows = slice(top, top + step)
+        total = np.sum([mask[rows] for mask in masks], axis=0)
+        over = np.maximum(total, 1)
+        mixed = content[rows] * (1 - np.minimum(total, 1))[..., None]
+        for image, mask in zip(painted, masks, strict=True):
+            mixed += image[rows] * (mask[rows] / over)[..., None]
+        found[rows] = np.rint(mixed)
+    return found
