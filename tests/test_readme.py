@@ -1,4 +1,4 @@
-"""What the README shows exists and runs."""
+"""What the README and the pages of docs/ show exists and runs."""
 
 import re
 import shlex
@@ -15,19 +15,20 @@ from tests.conftest import scene
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = README + "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs").rglob("*.md")))
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.S)
+def blocks(language: str, text: str = README) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.S)
 
 
 def commands() -> list[list[str]]:
-    """Every ``quantart …`` in the shell blocks, split into words."""
-    found = []
-    for line in "\n".join(blocks("bash")).splitlines():
+    """Every different ``quantart …`` in the shell blocks, split into words."""
+    found: list[list[str]] = []
+    for line in "\n".join(blocks("bash", PAGES)).splitlines():
         for part in re.split(r"&&|\|", line):
             words = shlex.split(part.split(">")[0], comments=True)
-            if words and Path(words[0]).name == "quantart":
+            if words and Path(words[0]).name == "quantart" and words[1:] not in found:
                 found.append(words[1:])
     return found
 
@@ -46,11 +47,11 @@ def test_there_are_commands_to_check():
 
 
 def test_every_option_named_exists():
-    known, groups = set(), [typer.main.get_command(app)]
+    known, groups = {"--help"}, [typer.main.get_command(app)]
     for command in groups:  # grows while it is read: commands of commands
         groups += getattr(command, "commands", {}).values()
         known |= {name for parameter in command.params for name in parameter.opts}
-    named = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)", README))
+    named = set(re.findall(r"`[^`]*?(--[a-z][a-z-]+)", PAGES))
     assert named
     assert named <= known
 
@@ -79,9 +80,9 @@ def test_every_picture_and_file_named_is_there():
 
 def test_numbers_about_the_weights():
     total = sum(item.bytes for item in embedded().values()) / 1e6
-    assert f"{total:.0f} MB together" in README
+    assert f"{total:.0f} MB together" in PAGES
     with safetensors.safe_open(artefact("quantart-vgg19").path, "pt") as file:
         parts, entries, _ = file.get_slice("entries").get_shape()
-    assert f"codebook of {parts} × {entries} entries" in README
+    assert f"codebook of {parts} × {entries} entries" in PAGES
     for name in embedded():
-        assert f"`{name}`" in README
+        assert f"`{name}`" in PAGES

@@ -1,6 +1,6 @@
 """Groups of options as dataclasses, written once; cli/command.py makes Typer parameters from them.
 
-A new option of every painting command is a field here, its use, and its line in the README.
+A new option of every painting command is a field here, its use, and its line in docs/settings.md.
 """
 
 from __future__ import annotations
