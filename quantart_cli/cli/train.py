@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import typer
 
@@ -14,11 +14,13 @@ from quantart_cli.cli.console import INTERRUPTED, bytes_bar, progress_bar, say
 from quantart_cli.cli.train_request import Request, add_command, finish, model_option, run_training
 from quantart_cli.errors import QuantArtError
 from quantart_cli.training.options import (
+    AdaAttNOptions,
     AdaINOptions,
     AutoencoderOptions,
     CodebookOptions,
     PackOptions,
     PainterOptions,
+    SANetOptions,
     TransferOptions,
     VQGANOptions,
 )
@@ -50,6 +52,8 @@ def register(app: typer.Typer) -> None:
     start = model_option("A codebook, or a model of this command, to start from. Default: the included one.")
     add_command(group, "autoencoder", AutoencoderOptions, {**p.PHOTOS, **p.ART, **start}, _autoencoder)
     add_command(group, "adain", AdaINOptions, {**p.PHOTOS, **p.ART}, _adain)
+    add_command(group, "sanet", SANetOptions, {**p.PHOTOS, **p.ART}, _sanet)
+    add_command(group, "adaattn", AdaAttNOptions, {**p.PHOTOS, **p.ART}, _adaattn)
     start = model_option("A VQGAN to start from; it sets the sizes. Default: none.")
     add_command(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
     start = model_option("The VQGAN.", required=True)
@@ -184,6 +188,34 @@ def _adain(request: Request[AdaINOptions]) -> int:
 
     training = adain_training(request.options, _vgg(machine))
     return run_training(request, request.options, training, request.both(), ("content", "style"))
+
+
+def _sanet(request: Request[SANetOptions]) -> int:
+    """Train SANet from scratch.
+
+    Its attentions and its decoder, from photographs and paintings, with the losses and numbers of the authors.
+
+    quantart train sanet photos/ paintings/ -o sanet.safetensors
+    """
+    return _attention(request, ("content", "style", "pixels"))
+
+
+def _adaattn(request: Request[AdaAttNOptions]) -> int:
+    """Train AdaAttN from scratch.
+
+    Its attentions and its decoder, from photographs and paintings, with the losses and numbers of the authors.
+
+    quantart train adaattn photos/ paintings/ -o adaattn.safetensors
+    """
+    return _attention(request, ("global", "local"))
+
+
+def _attention(request: Request[Any], losses: tuple[str, ...]) -> int:
+    machine = request.machine()
+    from quantart_cli.training.attention import attention_training
+
+    training = attention_training(request.options, _vgg(machine))
+    return run_training(request, request.options, training, request.both(), losses)
 
 
 def _vqgan(request: Request[VQGANOptions]) -> int:

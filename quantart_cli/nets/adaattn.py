@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from quantart_cli.nets.attention import positions
 from quantart_cli.nets.decoder import CONVOLUTIONS, add_convolutions, mirrored
@@ -45,8 +46,11 @@ def softmax_statistics(queries: Tensor, keys: Tensor, values: Tensor) -> tuple[T
     rounding. So both are taken about the value at the position of the largest weight.
     """
     both = torch.cat([values, values.square()], 2)
-    rows = max(1, _NUMBERS // (keys.shape[1] * len(keys)))
-    found = [_softmax_rows(part, keys, values, both) for part in queries.split(rows, 1)]
+    parts = queries.split(max(1, _NUMBERS // (keys.shape[1] * len(keys))), 1)
+    if torch.is_grad_enabled():  # computed again in the backward pass, or all similarities would be stored
+        found = [checkpoint(_softmax_rows, part, keys, values, both, use_reentrant=False) for part in parts]
+    else:
+        found = [_softmax_rows(part, keys, values, both) for part in parts]
     mean, deviation = (torch.cat(each, 1) for each in zip(*found, strict=True))
     return mean, deviation
 

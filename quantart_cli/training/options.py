@@ -93,6 +93,38 @@ class AdaINOptions(GradientOptions):
 
 
 @dataclass(frozen=True)
+class AttentionOptions(GradientOptions):
+    """What the trainings of attention.py share; it has the sources of the numbers."""
+
+    crop: int = setting(256, "Side of a crop in pixels, a multiple of 16.", low=32)
+    short_side: int = setting(512, "Crops are taken from pictures with this short side, in pixels.", low=32)
+    rate: float = setting(1e-4, "Learning rate of the first update.", low=0)
+
+
+@dataclass(frozen=True)
+class SANetOptions(AttentionOptions):
+    """Training of SANet."""
+
+    steps: int = setting(160_000, "Updates in all.", low=1)
+    batch: int = setting(5, "Crops per update.", low=1)
+    rate_decay: float = setting(5e-5, "The rate of update n is divided by 1 + n times this.", low=0)
+    content_weight: float = _weight(1.0, "the content loss")
+    style_weight: float = _weight(3.0, "the style loss")
+    pixel_weight: float = _weight(50.0, "the difference in pixels of pictures painted in their own style")
+    feature_weight: float = _weight(1.0, "their difference in features")
+
+
+@dataclass(frozen=True)
+class AdaAttNOptions(AttentionOptions):
+    """Training of AdaAttN."""
+
+    steps: int = setting(50_000, "Updates in all; after two fifths the rate falls to 0.", low=1)
+    rate: float = setting(2e-4, "Learning rate of the first updates.", low=0)
+    global_weight: float = _weight(10.0, "the global style loss (means and deviations)")
+    local_weight: float = _weight(3.0, "the local style loss (attention)")
+
+
+@dataclass(frozen=True)
 class AutoencoderOptions(GradientOptions):
     """Training of the art autoencoder: a decoder of quantized features, and its codebook."""
 
