@@ -21,13 +21,17 @@ from quantart_cli.scratch import resident_bytes
 # all of them where gradients are taken.
 _FORWARD = {
     ("torch", "vgg19"): {2: 260, 4: 540},
+    ("torch", "wct2"): {2: 500, 4: 900},
     ("torch", "vqgan"): {2: 1150, 4: 1800},
     ("openvino", "vgg19"): {2: 650, 4: 1200},
 }
 _GRADIENTS = {2: 1800, 4: 3200}
 _OPTIMISED = 105
 _LIBRARY = {"torch": 300_000_000, "openvino": 60_000_000}  # working memory of the library at any size
-HALO = {"vgg19": 32, "vqgan": 64}
+# Numbers a pixel of the maps that are stored for the whole picture. VGG-19: relu4_1, 512 channels at stride 8. WCT2: 64
+# channels at stride 1, before and after they are changed, and the high bands of three levels.
+_STORED = {"vgg19": 8, "wct2": 240}
+HALO = {"vgg19": 32, "vqgan": 64, "wct2": 24}
 """Pixels around each tile of a forward pass, by network."""
 WIDE_HALO = 80
 """Pixels around each tile of a picture that is optimised: relu5_1 depends on them."""
@@ -46,7 +50,7 @@ def needed(pixels: int, spec: DeviceSpec, network: str = "vgg19", gradients: boo
     Args:
         pixels: of the picture.
         spec: where it is painted.
-        network: "vgg19" or "vqgan".
+        network: a key of :data:`HALO`.
         gradients: whether the picture is optimised.
     """
     table = _GRADIENTS if gradients else _FORWARD[spec.backend, network]
@@ -60,15 +64,15 @@ def needed_in_tiles(width: int, height: int, side: int | None, spec: DeviceSpec,
         width, height: of the picture.
         side: of the tiles; None: it is painted whole.
         spec: where it is painted.
-        network: "vgg19" or "vqgan".
+        network: a key of :data:`HALO`.
     """
     halo = HALO[network]
     rows, columns = (size if side is None else min(size, side + 2 * halo) for size in (height, width))
-    # Beside the work on one tile: the pixels read and painted, and relu4_1 of the picture, 512 channels at stride 8.
+    # Beside the work on one tile: the pixels read and painted, and the stored maps of the picture.
     # VQGAN: the picture as floats, twice, and the sums of overlapping tiles. Large arrays may be in scratch files.
     pixels = width * height
-    features = 8 * spec.bytes * pixels
-    if network != "vgg19":
+    features = _STORED.get(network, 0) * spec.bytes * pixels
+    if network == "vqgan":
         rest = (2 * 12 + 16) * pixels
     elif side is None or spec.device != "cpu":
         rest = features
@@ -90,14 +94,14 @@ def choose_tile(
         width, height: of the picture.
         tile: as :func:`quantart_cli.settings.parse_tile` returns it.
         spec: where it is painted.
-        network: "vgg19" or "vqgan".
+        network: a key of :data:`HALO`.
     """
     if tile != "auto":
         assert not isinstance(tile, str)
         return tile if tile is not None and tile < max(width, height) else None
     free = available(spec)
     fast = _TILE[spec.backend]
-    side = fast if spec.device == "cpu" and network == "vgg19" and max(width, height) > 1.5 * fast else None
+    side = fast if spec.device == "cpu" and network != "vqgan" and max(width, height) > 1.5 * fast else None
     while free is not None and needed_in_tiles(width, height, side, spec, network) > _SHARE * free:
         smaller = max(width, height) // 2 if side is None else side // 2
         if smaller < _LEAST_TILE:

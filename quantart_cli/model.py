@@ -157,16 +157,19 @@ def files_of(
 
     Args:
         row: the method.
-        model: a model file to use instead of default weights. It replaces the part whose weights are of its kind. If
-            there is no such part, it replaces all parts, and is the part "model".
+        model: a model file to use instead of default weights. It replaces the part whose weights are of its kind, or
+            that the row names. If there is no such part, it replaces all parts, and is the part "model".
         download: download weights that are not here.
 
     Raises:
         QuantArtError: weights are not here; the message says how to get them.
     """
-    if model is not None and model.kind not in row.weights.values():
-        return {"model": model}, ("model",)
-    given = tuple(part for part, name in row.weights.items() if model is not None and model.kind == name)
+    given: tuple[str, ...] = ()
+    if model is not None:
+        own = (part for part, name in row.weights.items() if name == model.kind)
+        given = (row.replaces[model.kind],) if model.kind in row.replaces else tuple(own)
+        if not given:
+            return {"model": model}, ("model",)
     files = {part: _own(row, name, download) for part, name in row.weights.items() if part not in given}
     return {**files, **{part: model for part in given if model is not None}}, given
 
@@ -250,8 +253,8 @@ class Model:
 
     @property
     def network(self) -> str:
-        """Type of its networks, for predictions of memory: "vgg19" or "vqgan"."""
-        return "vqgan" if issubclass(self._kind, WholePicture) else "vgg19"
+        """Type of its networks, for predictions of memory, a key of the tables in memory.py."""
+        return self._kind.network if issubclass(self._kind, FeedForward | WholePicture) else "vgg19"
 
     @property
     def changes_with_tiles(self) -> bool:

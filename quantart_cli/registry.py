@@ -19,6 +19,7 @@ from quantart_cli.methods.quantart import QuantArtSettings
 from quantart_cli.methods.sanet import SANetSettings
 from quantart_cli.methods.swap import SwapSettings
 from quantart_cli.methods.wct import WCTSettings
+from quantart_cli.methods.wct2 import WCT2Settings
 from quantart_cli.settings import Settings
 
 
@@ -34,6 +35,7 @@ class Method:
             methods/base.py). It is imported when a model is loaded.
         weights: default weights. Part, which is the method's name for a network -> name in weights/manifest.toml.
         models: model files that may be given instead. Kind of the file -> class that runs it; None: ``target``.
+        replaces: kind of a model file -> the part it replaces, where default weights are of another kind.
         command: name of the command; None: ``name``.
         backends: backends that can compute it, of "torch" and "openvino".
         needs_style: whether it takes style pictures.
@@ -50,6 +52,7 @@ class Method:
     target: str
     weights: Mapping[str, str] = field(default_factory=dict)
     models: Mapping[str, str | None] = field(default_factory=dict)
+    replaces: Mapping[str, str] = field(default_factory=dict)
     command: str | None = None
     backends: tuple[str, ...] = ("torch",)
     needs_style: bool = True
@@ -188,6 +191,23 @@ get the authors' two files and convert them.
 quantart convert latest_net_transformer.pth latest_net_decoder.pth -o adaattn-video.safetensors
 
 quantart adaattn-video frame.png painting.jpg -o out.png --model adaattn-video.safetensors""",
+    ),
+    Method(
+        name="wct2",
+        summary="Give a photograph the colours and light of another, and keep its detail (WCT2).",
+        paper="Yoo et al. 2019",
+        good_for="photographs: time of day, season, weather, infrared",
+        settings=WCT2Settings,
+        target="quantart_cli.methods.wct2:WCT2",
+        weights={"vgg": "vgg19-normalised", "wct2": "wct2"},
+        models={"wct2": None, "wct2-cat5": "quantart_cli.methods.wct2:WCT2Cat5"},
+        replaces={"wct2-cat5": "wct2"},
+        help="""The style is a photograph, too. Wavelets carry the detail around the features, so lines stay straight.
+
+quantart wct2 noon.jpg sunset.jpg -o out.png
+
+Fewer changes: --transfer skip,decoder, or a smaller --alpha. The authors' weights: quantart convert
+wave_encoder_cat5_l4.pth wave_decoder_cat5_l4.pth -o wct2.safetensors, then --model wct2.safetensors.""",
     ),
     Method(
         name="gatys",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -158,11 +158,21 @@ def _read_together(paths: Sequence[Path]) -> Checkpoint:
     if len(found) == 1:
         return found[0]
     values: dict[str, Any] = {}
+    names = [name for each in found for name in each.values]
+    if len(names) > len(set(names)):  # networks with layers of the same names: "FILE:NAME"
+        found = [_named_by_file(path, each) for path, each in zip(paths, found, strict=True)]
     for path, each in zip(paths, found, strict=True):
         if both := next((name for name in each.values if name in values), None):
-            raise QuantArtError(f"{printable(path)}: the tensor {printable(both)} is in another of these files, too")
+            own = printable(both.rpartition(":")[2])
+            raise QuantArtError(f"{printable(path)}: the tensor {own} is in another of these files, too")
         values |= each.values
     return Checkpoint(values, tuple(name for each in found for name in each.beside), sum(each.bytes for each in found))
+
+
+def _named_by_file(path: Path, checkpoint: Checkpoint) -> Checkpoint:
+    """A checkpoint whose names begin with the file's, up to its first dot."""
+    file = path.name.partition(".")[0]
+    return replace(checkpoint, values={f"{file}:{name}": value for name, value in checkpoint.values.items()})
 
 
 def _joined(models: list[_Model], sources: list[Path]) -> _Model:

@@ -246,6 +246,24 @@ def _adaattn(name: str) -> Callable[[Shapes], bool]:
     return lambda shapes: name in shapes or f"module.{name}" in shapes
 
 
+def _wct2(cat5: bool) -> Callable[[Shapes], bool]:
+    """Unpooling of the form cat5 gives five times as many channels."""
+    return lambda shapes: [*shapes.get("decoder.conv1_2.weight", ())][1:2] == [320 if cat5 else 64]
+
+
+def _published_wct2(cat5: bool) -> Callable[[Shapes], bool]:
+    """The authors' encoder, decoder, or both; the encoders of the two forms are alike."""
+
+    def matches(shapes: Shapes) -> bool:
+        names = {name.rpartition(":")[2] for name in shapes}
+        return (
+            not names.isdisjoint({"pool1.LL.weight", "recon_block1.LL.weight"})
+            and ("conv1_2_2.weight" in names) == cat5
+        )
+
+    return matches
+
+
 _ALEXNET = (64, 192, 384, 256, 256)
 KINDS: dict[str, Layout] = {
     layout.kind: layout
@@ -277,6 +295,16 @@ KINDS: dict[str, Layout] = {
             has("transform.merge_conv.weight"),
             network="quantart_cli.nets.sanet:SANet",
             published=(Published(has("sanet4_1.f.weight"), imported("quantart_cli.nets.sanet:from_published")),),
+        ),
+        *(
+            Layout(
+                kind,
+                f"WCT2 of the form {form}",
+                _wct2(cat5),
+                network="quantart_cli.nets.wct2:WCT2",
+                published=(Published(_published_wct2(cat5), imported("quantart_cli.nets.wct2:from_published")),),
+            )
+            for kind, form, cat5 in (("wct2", "sum", False), ("wct2-cat5", "cat5", True))
         ),
         Layout(
             "adaattn",

@@ -29,8 +29,10 @@ class FeedForward(Generic[S]):
         given: parts whose weights come from the argument ``model`` of ``load``, not from the default weights.
         multiple: height and width of pictures are extended to a multiple of it, by mirroring.
         smallest: least height and width of a picture for the networks. Smaller pictures are extended by mirroring.
+        network: type of its networks, for predictions of memory (see memory.py).
     """
 
+    network: ClassVar[str] = "vgg19"
     multiple: ClassVar[int] = 1
     smallest: ClassVar[int] = 16
 
@@ -139,6 +141,7 @@ class WholePicture(Generic[S]):
         device: device of its networks.
     """
 
+    network: ClassVar[str] = "vqgan"
     device: Any
 
     @classmethod

@@ -93,9 +93,9 @@ class WCT(FeedForward[Any]):
         return image
 
 
-def colouring(style: Covariance) -> Colouring:
-    """The root of a style's covariance, without its smallest eigenvalues."""
-    values, vectors = np.linalg.eigh(style.matrix)
+def colouring(style: Covariance, ridge: float = 0.0) -> Colouring:
+    """The root of a style's covariance, without its smallest eigenvalues. ``ridge`` times the identity is added."""
+    values, vectors = np.linalg.eigh(style.matrix + ridge * np.eye(len(style.matrix)))
     roots = np.sqrt(np.where(values < _SMALLEST, 0, values))
     return Colouring((vectors * roots) @ vectors.T, style.mean)
 

@@ -80,9 +80,7 @@ class VGG19(nn.Module):
             name -> (B, C, ceil(H / stride), ceil(W / stride)) in the dtype of the weights.
         """
         wanted = set(layers)
-        # Centred before the cast: bf16 has 8 bits, and keeps more of a pixel near 0 than near 0.5.
-        x = (image - image.new_tensor(_MEAN).view(1, 3, 1, 1)).to(self.conv1_1.weight.dtype)
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = centred(image, self.conv1_1.weight.dtype)
         found: dict[str, Tensor] = {}
         for name in LAYERS:
             block, i = name.removeprefix("relu").split("_")
@@ -96,3 +94,10 @@ class VGG19(nn.Module):
                 if len(found) == len(wanted):
                     break
         return found
+
+
+def centred(image: Tensor, dtype: torch.dtype) -> Tensor:
+    """The picture without the mean of the training set, as conv1_1 takes it: (B, 3, H, W), channels last."""
+    # Before the cast: bf16 has 8 bits, and keeps more of a pixel near 0 than near 0.5.
+    x = (image - image.new_tensor(_MEAN).view(1, 3, 1, 1)).to(dtype)
+    return x.contiguous(memory_format=torch.channels_last)
