@@ -85,9 +85,9 @@ def convert(
     return Converted(model.kind, model.config, model.dropped, len(model.tensors), size, sha256)
 
 
-def tensors_of(source: Path, kind: str) -> dict[str, Tensor]:
+def tensors_of(source: Path, kind: str, more: Sequence[Path] = ()) -> dict[str, Tensor]:
     """The tensors that :func:`convert` would write, checked, in the dtype of the source."""
-    return _read(Path(source), kind).tensors
+    return _read(Path(source), kind, more).tensors
 
 
 def load_networks(layout: Layout, tensors: Mapping[str, Tensor], source: str) -> dict[str, nn.Module]:

@@ -296,6 +296,18 @@ KINDS: dict[str, Layout] = {
             network="quantart_cli.nets.sanet:SANet",
             published=(Published(has("sanet4_1.f.weight"), imported("quantart_cli.nets.sanet:from_published")),),
         ),
+        Layout(
+            "microast",
+            "MicroAST",
+            has("modulator.weight1.0.conv_layer.weight"),
+            network="quantart_cli.nets.microast:MicroAST",
+            published=(
+                Published(
+                    lambda shapes: any(re.search(r":?(enc1|dec3)\.10\.conv", name) for name in shapes),
+                    imported("quantart_cli.nets.microast:from_published"),
+                ),
+            ),
+        ),
         *(
             Layout(
                 kind,
