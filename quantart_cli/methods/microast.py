@@ -34,8 +34,8 @@ class MicroASTSettings(StrengthSettings):
     """Settings of MicroAST."""
 
 
-# All stages are exact: the content's maps have deviations of about 0.02 and are scaled to those of the style, about 1.2, so
-# that rounding to 8 bits would be seen. The networks are small enough for float32.
+# All stages are exact: the maps of contents have deviations of about 0.02 and are scaled to those of styles, about 1.2.
+# Rounding to 8 bits would be seen, and the networks are small enough for float32.
 _NETS = "quantart_cli.nets.microast:"
 _VECTOR = (64,)
 _MODULATION = dict.fromkeys(("slope", "shift", "w", "b"), _VECTOR)

@@ -27,7 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -195,7 +195,7 @@ class WCT2(FeedForward[WCT2Settings]):
         image: np.ndarray = run(_LAST, z=z)["image"]
         return image
 
-    def _encode(self, run: Runner, image: Image, change: Change) -> tuple[MapOf, dict[int, dict[str, MapOf]]]:
+    def _encode(self, run: Runner, image: Image, change: Change) -> tuple[MapOf, dict[int, dict[str, Any]]]:
         """relu4_1, and what each level of the decoder takes beside the maps of the level before, by level."""
         z, skips = run(_FIRST, image)["z"], {}
         for level in (1, 2, 3):
@@ -211,7 +211,7 @@ class WCT2(FeedForward[WCT2Settings]):
             z = run(_NEXT[level + 1], z=z)["z"]
         return change(("encoder", 4, ""), z), skips
 
-    def _decode(self, run: Runner, z: MapOf, skips: dict[int, dict[str, MapOf]], change: Change) -> MapOf:
+    def _decode(self, run: Runner, z: MapOf, skips: dict[int, dict[str, Any]], change: Change) -> MapOf:
         """The maps that the last convolution takes."""
         for level in (4, 3, 2):
             z = change(("decoder", level, ""), z)

@@ -87,9 +87,7 @@ class Modulator(nn.Module):
 
     def forward(self, shallow: Tensor, deep: Tensor) -> list[Tensor]:
         """The maps of weight1, bias1, weight2 and bias2."""
-        return [
-            getattr(self, f"{what}{i}")(z) for i, z in ((1, shallow), (2, deep)) for what in ("weight", "bias")
-        ]
+        return [getattr(self, f"{what}{i}")(z) for i, z in ((1, shallow), (2, deep)) for what in ("weight", "bias")]
 
 
 class Decoder(nn.Module):
