@@ -41,7 +41,7 @@ def test_the_manifest_keeps_to_the_schema():
     assert list(items) == list(manifest())
     for item in items.values():
         assert item.kind is None or item.kind in KINDS
-    assert {"vgg19-normalised", "adain-decoder", "quantart-vgg19", "quantart-painter"} == set(embedded())
+    assert {"vgg19-normalised", "adain-decoder", "quantart-vgg19", "quantart-painter", "microast"} == set(embedded())
 
 
 def test_what_the_issue_asks_for_is_there():
@@ -55,7 +55,7 @@ def test_weights_of_quantart_have_no_carrier_and_say_how():
     by_hand = [item for item in manifest().values() if not item.carriers]
     assert {item.name.removeprefix("quantart-") for item in by_hand} == {
         "landscape2art", "coco2art", "face2art", "art2art", "coco2coco", "landscape2landscape", "sanet",
-        "adaattn", "adaattn-video"
+        "adaattn", "adaattn-video", "wct2"
     }  # fmt: skip
     for item in by_hand:
         assert "quantart convert" in item.how
