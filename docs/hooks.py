@@ -16,6 +16,17 @@ from quantart_cli.registry import methods
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def on_config(config: Any) -> Any:
+    """Put the pages that the navigation does not name under Methods and Guides."""
+    named = re.findall(r"[\w/]+\.md", str(config.nav))
+    sections = {name: pages for item in config.nav for name, pages in item.items() if isinstance(pages, list)}
+    for path in sorted((ROOT / "docs").rglob("*.md")):
+        page = path.relative_to(ROOT / "docs").as_posix()
+        if page not in named:
+            sections["Methods" if page.startswith("methods/") else "Guides"].append(page)
+    return config
+
+
 def on_files(files: Files, config: Any) -> Files:
     """Add the pictures of examples/, and the text of CONTRIBUTING.md that explains how a method is added."""
     for path in sorted((ROOT / "examples").glob("*.jpg")):
