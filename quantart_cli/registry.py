@@ -19,6 +19,7 @@ from quantart_cli.methods.nnst_settings import NNSTSettings
 from quantart_cli.methods.quantart import QuantArtSettings
 from quantart_cli.methods.sanet import SANetSettings
 from quantart_cli.methods.swap import SwapSettings
+from quantart_cli.methods.vqvae import VQVAESettings
 from quantart_cli.methods.wct import WCTSettings
 from quantart_cli.methods.wct2 import WCT2Settings
 from quantart_cli.settings import Settings
@@ -222,6 +223,26 @@ wave_encoder_cat5_l4.pth wave_decoder_cat5_l4.pth -o wct2.safetensors, then --mo
         help="""Any style, 1 MB of weights. The style shows less than with adain.
 
 quantart microast photo.jpg painting.jpg -o out.png""",
+    ),
+    Method(
+        name="vqvae",
+        summary="Paint a picture by discrete codes of content and style (VQ-VAE).",
+        paper="van den Oord et al. 2017",
+        good_for="averages of two pictures' codes, by a VQ-VAE or a VQGAN of your own",
+        settings=VQVAESettings,
+        target="quantart_cli.methods.vqvae:VQVAE",
+        weights={"vqvae": "vqvae"},
+        models={"vqvae": None, "vqgan": "quantart_cli.methods.vqvae_vqgan:MixedVQGAN"},
+        help="""The decoder takes the codes of both pictures, or codes are averaged before or after quantization. No
+weights come with quantart: train your own, or bring a VQGAN.
+
+quantart train vqvae photos/ paintings/ -o vqvae.safetensors
+
+quantart vqvae photo.jpg painting.jpg -o out.png --model vqvae.safetensors
+
+quantart vqvae photo.jpg painting.jpg -o out.png --model vqvae.safetensors --mix after --alpha 0.5
+
+quantart vqvae photo.jpg painting.jpg -o out.png --model vqgan-f16-1024 --download --alpha 0.5""",
     ),
     Method(
         name="gatys",

@@ -373,6 +373,12 @@ KINDS: dict[str, Layout] = {
             network="quantart_cli.nets.vqgan:VQGAN",
             drop=r"loss\.",
         ),
+        Layout(
+            "vqvae",
+            "VQ-VAE with a decoder of two pictures' codes",
+            has("codebook.entries", "decoder.film.weight"),
+            network="quantart_cli.nets.vqvae:VQVAE",
+        ),
         _vgg(19, _VGG19_INDICES, _VGG16_INDICES, _VGG19_WIDTHS),
         _vgg(16, _VGG16_INDICES, _VGG19_INDICES, _VGG16_WIDTHS),
         _lpips("lpips-vgg16", "LPIPS on VGG-16", "VGG16_0", _VGG16_WIDTHS, (3,) * 13, (64, 128, 256, 512, 512)),

@@ -23,6 +23,7 @@ from quantart_cli.training.options import (
     SANetOptions,
     TransferOptions,
     VQGANOptions,
+    VQVAEOptions,
 )
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ def register(app: typer.Typer) -> None:
     add_command(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
     start = model_option("The VQGAN.", required=True)
     add_command(group, "transfer", TransferOptions, {**p.PHOTOS, **p.ART, **start}, _transfer)
+    start = model_option("A VQ-VAE to start from; it sets the sizes. Default: none.")
+    add_command(group, "vqvae", VQVAEOptions, {**p.PHOTOS, **p.ART, **start}, _vqvae)
     app.add_typer(group, name="train")
 
 
@@ -253,6 +256,26 @@ def _transfer(request: Request[TransferOptions]) -> int:
 
     training = transfer_training(request.options, _vqgan_of(request.model or ""), machine.device, machine.dtype)
     return run_training(request, request.options, training, request.both(), ("quantized content", "quantized gram"))
+
+
+def _vqvae(request: Request[VQVAEOptions]) -> int:
+    """Train a VQ-VAE, and with it a decoder that takes the codes of a photograph and of a painting.
+
+    It reconstructs both, and paints the photograph in the look of the painting.
+
+    quantart train vqvae photos/ paintings/ -o vqvae.safetensors
+    """
+    options, machine = request.options, request.machine()
+    from quantart_cli.nets.vqvae import VQVAE
+    from quantart_cli.training.vqvae import vqvae_training
+
+    network = None
+    if request.model is not None:
+        network = _load(_file(request.model, "vqvae"), VQVAE.like)
+        c = network.config
+        options = replace(options, channels=c.channels, width=c.width, entries=c.entries)
+    training = vqvae_training(options, _vgg(machine), network)
+    return run_training(request, options, training, request.both(), ("pixel", "content", "style", "perplexity"))
 
 
 def _vgg(machine: DeviceSpec) -> VGG19:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from quantart_cli.memory import HALO
 from quantart_cli.nets.norm import fixed, keeping
-from quantart_cli.nets.vqgan import StyleVQGAN
+from quantart_cli.nets.vqgan import VQGAN, StyleVQGAN
 from quantart_cli.tiling import Tile, Tiler
 
 
@@ -29,13 +29,13 @@ def reduced(content: Tensor, side: int) -> Tensor:
     return F.interpolate(image, size, mode="area")
 
 
-def encode_whole(network: StyleVQGAN, image: Tensor) -> Tensor:
+def encode_whole(network: VQGAN | StyleVQGAN, image: Tensor) -> Tensor:
     """E(c) of a reduced picture, whose statistics the encoder's norms keep; (1, 3, H, W) in [-1, 1]."""
     with keeping(network.encoder):
         return network.encode_content(image)
 
 
-def encode_in_tiles(network: StyleVQGAN, image: Tensor, tiler: Tiler) -> Tensor:
+def encode_in_tiles(network: VQGAN | StyleVQGAN, image: Tensor, tiler: Tiler) -> Tensor:
     """E(c), (1, embed_dim, h, w) float32, with the statistics kept by :func:`encode_whole`."""
     stride = network.config.stride
     height, width = image.shape[2:]
@@ -52,7 +52,7 @@ def encode_in_tiles(network: StyleVQGAN, image: Tensor, tiler: Tiler) -> Tensor:
     return sums.mean().to(network.dtype)
 
 
-def decode_in_tiles(network: StyleVQGAN, decode: Callable[[Tensor], Tensor], z: Tensor, tiler: Tiler) -> Tensor:
+def decode_in_tiles(network: VQGAN | StyleVQGAN, decode: Callable[[Tensor], Tensor], z: Tensor, tiler: Tiler) -> Tensor:
     """D(z), (1, 3, H, W) float32, with the statistics the decoder's norms have kept.
 
     Args:

@@ -36,7 +36,7 @@ from quantart_cli.methods.blending import decode_in_tiles, encode_in_tiles, enco
 from quantart_cli.methods.quantart import QuantArtSettings
 from quantart_cli.methods.tensors import extend, floats
 from quantart_cli.nets.norm import keeping
-from quantart_cli.nets.vqgan import StyleVQGAN
+from quantart_cli.nets.vqgan import VQGAN, StyleVQGAN
 from quantart_cli.tiling import Tiler
 
 _BACK = ("post_quant_conv.", "decoder.")
@@ -112,14 +112,14 @@ class QuantArtVQGAN(WholePicture[QuantArtSettings]):
         decoder = self._network(quantized=alpha == 1)
         decode = self._decoder(alpha)
         if tiler is None or tiler.side is None or tiler.side >= max(height, width):
-            image = decode(self._latent(lambda net: net.encode_content(_prepare(content, net)), style, alpha, beta))
+            image = decode(self._latent(lambda net: net.encode_content(prepare(content, net)), style, alpha, beta))
         else:
             # Statistics of norms depend on the whole picture: they are taken from a reduced one.
             small = reduced(content, tiler.side)
-            z_small = self._latent(lambda net: encode_whole(net, _prepare(small, net)), style, alpha, beta)
+            z_small = self._latent(lambda net: encode_whole(net, prepare(small, net)), style, alpha, beta)
             with keeping(decoder.decoder):
                 decode(z_small)
-            z = self._latent(lambda net: encode_in_tiles(net, _prepare(content, net), tiler), style, alpha, beta)
+            z = self._latent(lambda net: encode_in_tiles(net, prepare(content, net), tiler), style, alpha, beta)
             image = decode_in_tiles(decoder, decode, z, tiler)
         return image[:, :, :height, :width].add_(1).div_(2)
 
@@ -190,7 +190,7 @@ class _Styles:
 
 
 def _encode_style(network: StyleVQGAN, image: Tensor, coverage: Tensor | None) -> Tensor:
-    z = network.encode_style(_prepare(image, network))
+    z = network.encode_style(prepare(image, network))
     if network.quantized:
         z = network.quantize_dec(z)
     if coverage is None or not coverage.any():
@@ -201,7 +201,7 @@ def _encode_style(network: StyleVQGAN, image: Tensor, coverage: Tensor | None) -
     return z[:, :, visible >= min(0.5, float(visible.max()))][:, :, None]
 
 
-def _prepare(image: Tensor, network: StyleVQGAN) -> Tensor:
+def prepare(image: Tensor, network: VQGAN | StyleVQGAN) -> Tensor:
     """To [-1, 1] on the network's device, mirrored to multiples of its stride."""
     stride = network.config.stride
     return extend(floats(image, network.quant_conv.weight.device), stride, stride) * 2 - 1

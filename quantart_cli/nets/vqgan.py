@@ -309,6 +309,8 @@ class VQGAN(_Autoencoder):
         """z before quantization: (B, 3, H, W) in [-1, 1] -> (B, embed_dim, h, w)."""
         return self._encode(self.encoder, self.quant_conv, image)
 
+    encode_content = encode
+
 
 class StyleVQGAN(_Autoencoder):
     """Stage 2, the authors' ``VQModel_Ref``: an encoder for contents, one for styles, T, and the decoder.

@@ -176,6 +176,29 @@ class VQGANOptions(GradientOptions):
 
 
 @dataclass(frozen=True)
+class VQVAEOptions(GradientOptions):
+    """Training of a VQ-VAE with a decoder of two pictures' codes; vqvae.py has the losses."""
+
+    steps: int = setting(20_000, "Updates in all, over which the learning rate falls.", low=1)
+    batch: int = setting(4, "Photographs, and paintings, per update.", low=2)
+    crop: int = setting(128, "Side of a crop in pixels, a multiple of 8.", low=32)
+    smallest_crop: float = _smallest_crop(0.4)
+    rate: float = setting(5e-4, "Largest learning rate; it falls to 0.", low=0)
+    entries: int = setting(512, "Entries of the codebook.", low=2)
+    width: int = setting(64, "Numbers of an entry.", low=1)
+    channels: int = setting(128, "Channels of the hidden layers, a multiple of 4.", low=4)
+    quantize_after: int = setting(200, "Updates before the codes are quantized.", low=0)
+    style_after: int = setting(2000, "Updates that reconstruct by pixels only; then VGG losses and the style.", low=0)
+    beta: float = _weight(0.25, "the commitment of the encoder to the entries")
+    codebook_decay: float = _share(0.99, "Decay of the moving averages of the entries.")
+    pixel_weight: float = _weight(10.0, "the difference in pixels of reconstructions")
+    perceptual_weight: float = _weight(1.0, "their difference in features")
+    content_weight: float = _weight(1.0, "the content loss")
+    style_weight: float = _weight(3.0, "the style loss (means and deviations)")
+    average: float = _share(0.99, "Decay of the moving average of the weights, which is written.")
+
+
+@dataclass(frozen=True)
 class TransferOptions(GradientOptions):
     """Training of the style transfer of a VQGAN; transfer_vqgan.py has the losses."""
 

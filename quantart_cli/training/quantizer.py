@@ -72,7 +72,7 @@ class Quantizer:
         return len(unused)
 
     def state(self) -> dict[str, Tensor]:
-        return {"entries": self.codebook.entries, "counts": self.counts, "sums": self.sums}
+        return {"entries": self.codebook.entries.clone(), "counts": self.counts, "sums": self.sums}
 
     def load_state(self, state: Mapping[str, Tensor]) -> None:
         device = self.codebook.entries.device
