@@ -31,12 +31,12 @@ class MixedVQGAN(WholePicture[VQVAESettings]):
     """Mixed codes of an autoencoder."""
 
     def __init__(self, network: VQGAN) -> None:
-        self.network = network
+        self.autoencoder = network
 
     @property
     def device(self) -> torch.device:
         """Of its network."""
-        return self.network.quant_conv.weight.device
+        return self.autoencoder.quant_conv.weight.device
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor], spec: DeviceSpec, name: str) -> MixedVQGAN:
@@ -52,7 +52,7 @@ class MixedVQGAN(WholePicture[VQVAESettings]):
     def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> Styles:
         """z of each style."""
         with torch.inference_mode():
-            found = [self.network.encode_content(prepare(image, self.network)) for image, _ in styles]
+            found = [self.autoencoder.encode_content(prepare(image, self.autoencoder)) for image, _ in styles]
         return list(zip(found, weights, strict=True))
 
     def stylize(
@@ -70,7 +70,7 @@ class MixedVQGAN(WholePicture[VQVAESettings]):
         """
         if settings.mix == "decoder":
             raise QuantArtError("a VQGAN has no decoder of two pictures' codes: set mix to before or after")
-        net, (height, width) = self.network, content.shape[2:]
+        net, (height, width) = self.autoencoder, content.shape[2:]
 
         def mixed(encode: Callable[[VQGAN], Tensor]) -> Tensor:
             return self._mixed(encode(net), style, settings)
@@ -88,7 +88,7 @@ class MixedVQGAN(WholePicture[VQVAESettings]):
         return painted
 
     def _mixed(self, z_c: Tensor, style: Styles, settings: VQVAESettings) -> Tensor:
-        before, quantize = settings.mix == "before", self.network.quantize
+        before, quantize = settings.mix == "before", self.autoencoder.quantize
         own = z_c.float() if before else quantize(z_c.float())
         theirs = torch.zeros_like(own)
         for z, weight in style:
