@@ -47,7 +47,9 @@ def read_masks(
         source, inverted = _split(given)
         if isinstance(source, str) and source == ALPHA:
             if content.alpha is None:
-                raise QuantArtError(f"{content.name} has no transparency to be a mask: give a file instead of {ALPHA}")
+                raise QuantArtError(
+                    f"{printable(content.name)} has no transparency to be a mask: give a file instead of {ALPHA}"
+                )
             opaque = replace(content, alpha=None)
             mask = content.alpha.astype(np.float32) / 255
         else:
