@@ -105,9 +105,10 @@ def look(content: str, style: str, picture: str) -> tuple[float, float]:
     from quantart_cli.backends.torch_backend import load_network
     from quantart_cli.checkpoints.models import embedded_model
     from quantart_cli.images import read_picture
-    from quantart_cli.methods.gatys import Optimisation, Styles
+    from quantart_cli.methods.gatys import Optimisation
     from quantart_cli.methods.gatys_settings import GatysSettings
     from quantart_cli.methods.inputs import OptimisationInputs
+    from quantart_cli.methods.optimising import Styles
     from quantart_cli.methods.pyramid import Level
     from quantart_cli.nets.vgg import VGG19
     from quantart_cli.tiling import Tiler

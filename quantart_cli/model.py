@@ -425,16 +425,24 @@ class Model:
         tiler = self.tiler(content, tile, notes.append)
         reference = content if preserve_color == "match" else None
         work = _Work(content, content.alpha, settings, tiler, seed, progress or (lambda _: None), inputs, reference)
-        precision, model = self.spec.precision, self
+        precision = self.spec.precision
         run = Model._run if inputs is None or not inputs.masks or self.optimises else Model._run_by_region
-        try:
+        updates = refines(settings)
+        # A picture that does not fit into memory is refused before it is painted.
+        refining = self._neighbours.tiler(content, tile) if updates else None
+
+        def painted(model: Model, style: Style) -> tuple[np.ndarray, int | None]:
             rgb, stopped = run(model, work, style)
+            return (rgb, stopped) if refining is None else model._refined(rgb, work, style, updates, refining)
+
+        try:
+            rgb, stopped = painted(self, style)
         except NotFinite as error:
             if precision == "fp32":
                 raise FloatingPointError(f"{self.method.name}: {error} for {content.name} in fp32") from error
             notes.append(f"{precision} overflowed on {content.name}: computed again in fp32")
-            precision, model = "fp32", self._in_float32()
-            rgb, stopped = run(model, work, replace(style, encoded={}))
+            precision = "fp32"
+            rgb, stopped = painted(self._in_float32(), replace(style, encoded={}))
         if preserve_color == "luma":
             _keep_chroma(rgb, content)
         if stopped is not None:
@@ -468,6 +476,22 @@ class Model:
             if self.optimises:
                 return optimise(self.program, pixels, work, encoded)
             return paint_whole(self.program, pixels, work, encoded), None
+
+    def _refined(
+        self, painted: np.ndarray, work: _Work, style: Style, updates: int, tiler: Tiler
+    ) -> tuple[np.ndarray, int | None]:
+        """Painted pixels after so many updates by NNST; returned as by :meth:`_run`."""
+        from quantart_cli.torch_methods import refine
+
+        model = self._neighbours
+        with out_of_memory(work.content.name):
+            encoded = model._encoded(replace(style, encoded={}), model.method.settings(), work.reference)
+            return refine(model.program, painted, self._pixels(work.content), work, encoded, updates, tiler)
+
+    @cached_property
+    def _neighbours(self) -> Model:
+        """NNST on the same device, in the same precision."""
+        return load("nnst", device=self.spec.device, precision=self.spec.precision)
 
     def picture_at(self, step: Step, content: Picture, preserve_color: str = "none") -> Picture:
         """The picture that an optimisation has reached at a step; arguments as of :meth:`paint`."""
@@ -568,6 +592,11 @@ class _Work:
     progress: Progress
     inputs: Masks | None
     reference: Picture | None
+
+
+def refines(settings: Settings) -> int:
+    """How many updates by NNST follow painting with these settings; see ``FeedForward``."""
+    return getattr(settings, "refine", 0)
 
 
 def _style_of_region(style: Style, masks: Masks, number: int) -> Style:

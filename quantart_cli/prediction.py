@@ -17,7 +17,7 @@ from quantart_cli.memory import (
     needed_to_optimise,
 )
 from quantart_cli.methods.base import WholePicture
-from quantart_cli.model import Model, Style
+from quantart_cli.model import Model, Style, refines
 from quantart_cli.settings import Settings, parse_tile
 from quantart_cli.tiling import GRAIN, Tile, Tiler
 
@@ -65,7 +65,11 @@ def predict(
     side, peak = _tile_and_bytes(model, content, parsed)
     if not model.caches() or preserve_color == "match":  # the style is encoded when painting
         peak = max(peak, *(_bytes_to_encode(model, picture) for picture in style.pictures))
-    slow = model.optimises or model.changes_with_tiles
+    if refines(settings):
+        width, height = content.size
+        refining_side = choose_tile_to_optimise(width, height, parsed, model.spec)
+        peak = max(peak, needed_to_optimise(width, height, refining_side, model.spec))
+    slow = model.optimises or model.changes_with_tiles or refines(settings) > 0
     sample = _middle(content, _SLOW_SAMPLE if slow else _SAMPLE)
     size, sample_size = (content.height, content.width), (sample.height, sample.width)
     if model.optimises:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -9,12 +11,15 @@ import torch
 from torch import Tensor
 
 from quantart_cli.backends.torch_backend import tensor_of
-from quantart_cli.methods.base import Optimising, WholePicture
+from quantart_cli.methods.base import Optimising, Step, WholePicture
 from quantart_cli.methods.inputs import OptimisationInputs
 from quantart_cli.runner import NotFinite
 
 if TYPE_CHECKING:
+    from quantart_cli.methods.nnst import NNST
+    from quantart_cli.methods.optimising import Styles
     from quantart_cli.model import _Work
+    from quantart_cli.tiling import Tiler
 
 
 def tensors(pixels: np.ndarray, alpha: np.ndarray | None, device: str) -> tuple[Tensor, Tensor | None]:
@@ -24,26 +29,44 @@ def tensors(pixels: np.ndarray, alpha: np.ndarray | None, device: str) -> tuple[
 
 
 def optimise(method: Optimising[Any], pixels: np.ndarray, work: _Work, style: Any) -> tuple[np.ndarray, int | None]:
-    """Take all steps of an optimisation.
+    """Take all steps of an optimisation; returned as by :func:`take`."""
+    content, opacity = tensors(pixels, work.opacity, method.device)
+    inputs = work.inputs
+    assert inputs is None or isinstance(inputs, OptimisationInputs)
+    steps = method.steps(
+        content, style, work.settings, opacity=opacity, tiler=work.tiler, inputs=inputs, seed=work.seed
+    )
+    return take(steps, content, work)
+
+
+def refine(
+    method: NNST, painted: np.ndarray, pixels: np.ndarray, work: _Work, style: Styles, updates: int, tiler: Tiler
+) -> tuple[np.ndarray, int | None]:
+    """Take updates by NNST from a painted picture (H, W, 3) uint8; returned as by :func:`take`."""
+    start, _ = tensors(painted, None, "cpu")
+    content, opacity = tensors(pixels, work.opacity, str(method.device))
+    steps = method.refine(
+        start, content, style, updates, opacity=opacity, tiler=tiler, masks=work.inputs, seed=work.seed
+    )
+    return take((replace(step, stage="refine") for step in steps), start, work)
+
+
+def take(steps: Iterator[Step], start: Tensor, work: _Work) -> tuple[np.ndarray, int | None]:
+    """Take all steps from a picture, (1, 3, H, W).
 
     Returns:
         (H, W, 3) uint8, and the step at which Ctrl-C ended it, or None.
     """
-    content, opacity = tensors(pixels, work.opacity, method.device)
-    inputs = work.inputs
-    assert inputs is None or isinstance(inputs, OptimisationInputs)
     last = None
     stopped = None
     try:
-        for step in method.steps(
-            content, style, work.settings, opacity=opacity, tiler=work.tiler, inputs=inputs, seed=work.seed
-        ):
+        for step in steps:
             last, previous = step, last
             if previous is None or step.step != previous.step:  # the result may come as the last step once more
                 work.progress(step)
     except KeyboardInterrupt:
         stopped = 0 if last is None else last.step
-    image = content if last is None else last.image()
+    image = start if last is None else last.image()
     return to_pixels(image), stopped
 
 

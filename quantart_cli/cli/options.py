@@ -257,6 +257,7 @@ class PaintingOptions(SharedOptions, RegionOptions):
         option("FILE", "The picture to write, its format by its suffix; - writes to stdout.", "--output", "-o"),
     ]
     frame: Annotated[int | None, option("N", "The frame of an animated content to paint, from 0.")] = None
+    show: Annotated[bool, option(None, "Draw the result in the terminal as well.")] = False
     settings: Settings
 
     @property

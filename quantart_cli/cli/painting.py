@@ -89,6 +89,10 @@ def run(method: Method, options: PaintingOptions) -> int:
             say(note)
         where = "stdout" if options.output == "-" else printable(options.output)
         say(f"{where}: {content.width} × {content.height}, {method.name} in {seconds:.1f} s")
+    if options.show:
+        from quantart_cli.cli import showing
+
+        showing.show(result.picture.to_pil())
     if options.json:
         write_json(_report(method, options, model, result, weights, notes, seconds))
     return INTERRUPTED if result.stopped else 0

@@ -25,6 +25,8 @@ S = TypeVar("S", bound=Settings)
 class FeedForward(Generic[S]):
     """A method that paints by running stages.
 
+    If its settings have a field ``refine``, the model takes so many updates by NNST after :meth:`paint`.
+
     Attributes:
         given: parts whose weights come from the argument ``model`` of ``load``, not from the default weights.
         multiple: height and width of pictures are extended to a multiple of it, by mirroring.

@@ -27,7 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -35,11 +35,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.methods.adam import Adam, Plateau
-from quantart_cli.methods.base import Optimising, Step
+from quantart_cli.methods.base import Step
 from quantart_cli.methods.gatys_settings import GatysSettings
 from quantart_cli.methods.inputs import OptimisationInputs, State
 from quantart_cli.methods.lbfgs import LBFGS
 from quantart_cli.methods.objective import SMALLEST, Objective, Region, Target, TiledExtractor, weights_at
+from quantart_cli.methods.optimising import OptimisingOnVGG, Styles
 from quantart_cli.methods.pyramid import Level, levels
 from quantart_cli.methods.style_losses import STYLE_LOSSES, PositionWeights, StyleLoss
 from quantart_cli.methods.tensors import extend, floats
@@ -48,34 +49,9 @@ from quantart_cli.nets.vgg import VGG19
 from quantart_cli.runner import NotFinite
 from quantart_cli.tiling import Tiler
 
-MaskedImage = tuple[Tensor, Tensor | None]
-"""A picture (1, 3, H, W), float32 in [0, 1] or uint8, and its opacity (1, 1, H, W) or None."""
 
-
-@dataclass(frozen=True)
-class Styles:
-    """Styles as the method takes them: pictures, as each level of a pyramid looks at them at a size of its own."""
-
-    pictures: tuple[MaskedImage, ...]
-    weights: tuple[float, ...]
-
-
-class Gatys(Optimising[GatysSettings]):
+class Gatys(OptimisingOnVGG[GatysSettings]):
     """Style transfer by optimisation."""
-
-    parts: ClassVar = {"vgg": VGG19}
-
-    def __init__(self, vgg: VGG19) -> None:
-        self.vgg = vgg
-
-    @property
-    def device(self) -> torch.device:
-        """Of its network."""
-        return self.vgg.conv1_1.weight.device
-
-    def encode_style(self, styles: Sequence[MaskedImage], weights: Sequence[float]) -> Styles:
-        """Pictures with their opacities, and one weight for each; the weights sum to 1."""
-        return Styles(tuple(styles), tuple(weights))
 
     def pixels_of_work(self, size: tuple[int, int], settings: GatysSettings) -> float:
         plan = levels(size[1], size[0], settings.steps, settings.pyramid)

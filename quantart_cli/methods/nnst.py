@@ -30,21 +30,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantart_cli.methods.base import Optimising, Step
-from quantart_cli.methods.gatys import MaskedImage, Styles
+from quantart_cli.methods.base import Step
 from quantart_cli.methods.hypercolumns import LAYERS, STRIDE, Candidates, columns, nearest, rows, taken
-from quantart_cli.methods.inputs import OptimisationInputs, State
+from quantart_cli.methods.inputs import Masks, OptimisationInputs, State
 from quantart_cli.methods.laplacian import collapse, decompose
 from quantart_cli.methods.nnst_regions import Details, Grid, Regions, StyleSampler
 from quantart_cli.methods.nnst_settings import NNSTSettings, plan
 from quantart_cli.methods.objective import SMALLEST, TiledExtractor
 from quantart_cli.methods.oklab import moments, recolor, to_oklab
+from quantart_cli.methods.optimising import OptimisingOnVGG, Styles
 from quantart_cli.methods.tensors import extend, floats
 from quantart_cli.nets.layers import COARSEST, stride
 from quantart_cli.nets.vgg import VGG19
@@ -67,22 +66,8 @@ Loss = Callable[[Tile, dict[str, Tensor]], Tensor]
 """Of a window and its features: its part of the loss."""
 
 
-class NNST(Optimising[NNSTSettings]):
+class NNST(OptimisingOnVGG[NNSTSettings]):
     """Style transfer by matching hypercolumns."""
-
-    parts: ClassVar[dict[str, type[Any]]] = {"vgg": VGG19}
-
-    def __init__(self, vgg: VGG19) -> None:
-        self.vgg = vgg
-
-    @property
-    def device(self) -> torch.device:
-        """Of its network."""
-        return next(self.vgg.parameters()).device
-
-    def encode_style(self, styles: Sequence[MaskedImage], weights: Sequence[float]) -> Styles:
-        """Pictures with their opacities, and one weight for each; the weights sum to 1."""
-        return Styles(tuple(styles), tuple(weights))
 
     def steps(
         self,
@@ -115,6 +100,7 @@ class NNST(Optimising[NNSTSettings]):
         *,
         opacity: Tensor | None = None,
         tiler: Tiler | None = None,
+        masks: Masks | None = None,
         seed: int = 0,
     ) -> Iterator[Step]:
         """Take updates at the two finest scales, two thirds of them at the coarser one, from a picture.
@@ -127,12 +113,14 @@ class NNST(Optimising[NNSTSettings]):
             settings: ``steps`` does not count.
             opacity: of the content.
             tiler: as of :meth:`steps`.
+            masks: regions of the content.
             seed: of all random numbers.
         """
         settings = settings or NNSTSettings()
         start = floats(painted, self.device)
+        inputs = None if masks is None else OptimisationInputs(masks.masks, masks.style_masks)
         run = Optimisation(
-            self.vgg, floats(content, self.device), style, settings, opacity, tiler, None, seed, start, _REFINING_PATH
+            self.vgg, floats(content, self.device), style, settings, opacity, tiler, inputs, seed, start, _REFINING_PATH
         )
         first = 2 * updates // 3 if run.scales > 1 else 0
         yield from run.over([(1, first), (0, updates - first)] if first else [(0, updates)], 0)

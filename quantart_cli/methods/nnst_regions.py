@@ -9,10 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantart_cli.methods.gatys import MaskedImage, Styles, fitted, resized
+from quantart_cli.methods.gatys import fitted, resized
 from quantart_cli.methods.hypercolumns import LAYERS, STRIDE, Candidates, Rows, columns, joined, lengths, rows, taken
 from quantart_cli.methods.inputs import OptimisationInputs
 from quantart_cli.methods.objective import SMALLEST, TiledExtractor
+from quantart_cli.methods.optimising import MaskedImage, Styles
 from quantart_cli.methods.tensors import extend, floats
 from quantart_cli.nets.layers import stride
 from quantart_cli.tiling import Tile

@@ -91,6 +91,12 @@ class QuantArtSettings(Settings):
         parse=parse_brush,
         metavar="auto|none|N",
     )
+    refine: int = setting(
+        0,
+        "Updates by nnst that follow, towards the strokes of the style: 30 take seconds at 512 px.",
+        low=0,
+        high=10000,
+    )
 
 
 _FEATURES: dict[str, Output] = {"z": Map(8), "x3": Map(8), "x2": Map(8), "m4": Summed(), "m3": Summed(), "m2": Summed()}

@@ -1,0 +1,80 @@
+"""``refine``: updates by NNST after a feed-forward painting."""
+
+import json
+
+import numpy as np
+import pytest
+
+from quantart_cli.images import read_picture
+from quantart_cli.methods.nnst import NNST
+from quantart_cli.torch_methods import tensors, to_pixels
+from tests.conftest import scene
+
+CONTENT, STYLE = scene(48, 40, 1), scene(48, 32, 2)
+QUICK = ("--size", 40, "--backend", "torch", "--device", "cpu")
+
+
+@pytest.fixture(scope="module")
+def style(quantart_model):
+    return quantart_model.encode_style(STYLE)
+
+
+def painted(model, style, content=CONTENT, **options):
+    refine = options.pop("refine", 2)
+    return model.paint(read_picture(content), style, model.method.settings(refine=refine), **options)
+
+
+def test_refining_is_nnst_from_the_painting(quantart_model, style):
+    plain = painted(quantart_model, style, refine=0).picture.rgb
+    steps = []
+    refined = painted(quantart_model, style, seed=3, progress=steps.append).picture.rgb
+    method = quantart_model._neighbours.program
+    pictures = [tensors(pixels, None, "cpu")[0] for pixels in (plain, CONTENT, STYLE)]
+    encoded = method.encode_style([(pictures[2], None)], [1.0])
+    *_, last = method.refine(*pictures[:2], encoded, 2, seed=3)
+    assert np.array_equal(refined, to_pixels(last.image()))
+    assert not np.array_equal(refined, plain)
+    assert [(each.step, each.steps) for each in steps if each.stage == "refine"] == [(1, 2), (2, 2)]
+
+
+def test_an_interrupt_keeps_what_was_reached(quantart_model, style):
+    reached = []
+
+    def interrupt(step):
+        if step.stage == "refine":
+            reached.append(to_pixels(step.image()))
+            raise KeyboardInterrupt
+
+    result = painted(quantart_model, style, progress=interrupt)
+    assert result.stopped
+    assert np.array_equal(result.picture.rgb, reached[0])
+
+
+def test_an_interrupt_before_the_first_update_keeps_the_painting(quantart_model, style, monkeypatch):
+    def refine(*_, **__):
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(NNST, "refine", refine)
+    result = painted(quantart_model, style)
+    assert result.stopped
+    assert np.array_equal(result.picture.rgb, painted(quantart_model, style, refine=0).picture.rgb)
+
+
+def test_transparent_pixels_stay(quantart_model, style):
+    rgba = np.dstack([CONTENT, np.full(CONTENT.shape[:2], 255, np.uint8)])
+    rgba[:, :20, 3] = 0
+    found = painted(quantart_model, style, rgba, refine=1).picture
+    assert found.alpha is not None
+    assert not found.alpha[:, :20].any()
+
+
+def test_the_command(run, content_file, style_file, tmp_path):
+    status, out, err = run(
+        "stylize", content_file, style_file, "-o", tmp_path / "out.png", *QUICK, "--refine", 1, "--json"
+    )
+    assert status == 0, err
+    assert json.loads(out)["options"]["refine"] == 1
+    status, _, err = run("stylize", content_file, style_file, "-o", tmp_path / "out.png", *QUICK, "--refine", -1)
+    assert status == 2
+    assert "--refine" in err
