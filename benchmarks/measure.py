@@ -28,10 +28,11 @@ _UNITS = {"s": "{:.2f} s", "ms": "{:.1f} ms", "GB": "{:.2f} GB", "MB": "{:.0f} M
 
 
 class Run(NamedTuple):
-    """One run of a command: wall time in seconds, peak resident memory in bytes."""
+    """One run of a command: wall time in seconds, peak resident memory in bytes, seconds of all CPUs together."""
 
     seconds: float
     peak: float
+    cpu: float = 0.0
 
 
 class Failed(Exception):
@@ -62,7 +63,8 @@ def execute(command: Sequence[str | Path], cache: Path | None = None) -> Run:
             said.seek(0)
             lines = said.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
             raise Failed(f"{Path(command[0]).name} ended with {process.returncode}: {lines[-1]}")
-    return Run(seconds, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024))
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return Run(seconds, peak, usage.ru_utime + usage.ru_stime)
 
 
 def alternate(commands: Mapping[str, Callable[[int], Run]], repeat: int, warm: bool = True) -> dict[str, Run]:

@@ -261,8 +261,7 @@ quantart gatys photo.jpg painting.jpg -o out.png --size 512
 
 quantart gatys photo.jpg sky.jpg land.jpg -o out.png --mask upper.png --mask lower.png
 
-As in the paper: --pyramid none --optimizer lbfgs --pooling average --content-layers relu4_2 --tv-weight 0 --init noise
---tolerance 0""",
+Closer to the photograph: --preset gentle. As in the paper: --preset paper""",
     ),
     Method(
         name="nnst",

@@ -134,8 +134,9 @@ def parameters_of_all(methods: Mapping[str, type[Settings]]) -> Parameters:
         hints = get_type_hints(settings)
         for item in fields(settings):
             rule, kind = rule_of(item), hints[item.name]
+            default = "" if item.default is None else f" [default: {item.default}]"
             for name in (item.name, *rule.aliases):
-                helps.setdefault(name, []).append(f"{method}: {rule.help} [default: {item.default}]")
+                helps.setdefault(name, []).append(f"{method}: {rule.help}{default}")
                 info = typer.Option(
                     _flag(name),
                     help=" ".join(helps[name]) if name == item.name else f"The same as --{item.name}.",

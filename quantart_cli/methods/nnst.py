@@ -29,7 +29,7 @@ Large pictures are computed in windows, which changes the deepest layer at their
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -59,6 +59,7 @@ _PATH, _REFINING_PATH = 0.4, 0.1  # their length times their number
 _FEW = 20  # steps from which on they are not longer
 _FIRST_DECAY, _SECOND_DECAY = 0.9, 0.99
 _SAMPLES = 64  # positions a side in step 5
+_PREPARING = 4.0  # a scale's samples and matches take as long as so many updates
 _STRENGTH = 1.0  # λ
 _HUE_SIDE = 512  # long side at which a style's hues are measured
 
@@ -90,6 +91,16 @@ class NNST(OptimisingOnVGG[NNSTSettings]):
         updates = plan(settings.steps, run.scales)
         yield from run.over(list(zip(reversed(range(run.scales)), updates, strict=False)), updates[-1])
 
+    def pixels_of_work(self, size: tuple[int, int], settings: NNSTSettings) -> float:
+        scales = scales_of(max(size))
+        *updates, final = plan(settings.steps, scales)
+        pixels = [size[0] * size[1] / 4**i for i in reversed(range(scales))]
+        taken_at = [*zip(pixels, updates, strict=True), (pixels[-1], final)]
+        return float(sum(each * (count + _PREPARING) for each, count in taken_at if count))
+
+    def sample_settings(self, settings: NNSTSettings) -> NNSTSettings:
+        return replace(settings, steps="2,1")
+
     def refine(
         self,
         painted: Tensor,
@@ -110,13 +121,14 @@ class NNST(OptimisingOnVGG[NNSTSettings]):
             content: as of :meth:`steps`.
             style: from :meth:`encode_style`.
             updates: in all, at least 1.
-            settings: ``steps`` does not count.
+            settings: ``steps`` does not count. Default: those of the class, but the colours stay as optimised, since
+                the picture has colours of the style already.
             opacity: of the content.
             tiler: as of :meth:`steps`.
             masks: regions of the content.
             seed: of all random numbers.
         """
-        settings = settings or NNSTSettings()
+        settings = settings or NNSTSettings(recolor="no")
         start = floats(painted, self.device)
         inputs = None if masks is None else OptimisationInputs(masks.masks, masks.style_masks)
         run = Optimisation(
@@ -191,7 +203,7 @@ class Optimisation:
         self.extractor = TiledExtractor(vgg, LAYERS, _windows(tiler or Tiler(), content), "max")
         self.sampler = StyleSampler(self.extractor, settings.style_rotations == "yes")
         side = max(content.shape[2:])
-        self.scales = max(1, sum(side >= _COARSEST_SIDE * 2**i for i in range(_DEPTH)))
+        self.scales = scales_of(side)
         self.c = decompose(content, _DEPTH)
         self.scales = min(self.scales, len(self.c))
         if start is None and self.inputs.start is not None:
@@ -436,6 +448,11 @@ class Optimisation:
             own = recolor(image, source, mean, torch.stack(spread).sum(0), seen)
             result = own if mask is None else result.lerp(own, mask)
         return result
+
+
+def scales_of(side: int) -> int:
+    """How many scales a picture with this long side is optimised at."""
+    return max(1, sum(1 for i in range(_DEPTH) if side >= _COARSEST_SIDE * 2**i))
 
 
 def moments_of(image: Tensor, opacity: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -50,7 +50,8 @@ def test_help_shows_every_setting_with_its_default(run, monkeypatch, method):
         rule = rule_of(item)
         for name in (item.name, *rule.aliases):
             assert f"--{name.replace('_', '-')}" in words
-        assert f"{rule.help} [default: {item.default}]" in words
+        default = "" if item.default is None else f" [default: {item.default}]"  # None: the help says what it is
+        assert f"{rule.help}{default}" in words
     for shared in ("--style-weights", "--size", "--style-size", "--preserve-color", "--device", "--precision",
                    "--seed", "--json", "--quiet", "--output", "--background", "--max-pixels"):  # fmt: skip
         assert shared in words

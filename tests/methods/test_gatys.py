@@ -321,11 +321,22 @@ def test_masks_that_do_not_go_with_the_styles(masks, style_masks, styles, said):
         ({"style_loss": "gaussian", "optimizer": "lbfgs"}, "use optimizer adam"),
         ({"pyramid": 3.5}, "must be text"),
         ({"tolerance": 2}, "between 0 and 1"),
+        ({"preset": "gentel"}, "did you mean gentle"),
+        ({"preset": "paper", "style_loss": "gaussian"}, "use optimizer adam"),
     ],
 )
 def test_mistaken_settings_are_one_line(settings, said):
     with pytest.raises(QuantArtError, match=said):
         GatysSettings(**settings)
+
+
+def test_presets_fill_in_what_is_not_given():
+    strong, gentle, paper = (GatysSettings.of({"preset": name}) for name in ("strong", "gentle", "paper"))
+    assert strong == GatysSettings()
+    assert gentle.style_weight < strong.style_weight < paper.style_weight
+    assert (paper.content_layers, paper.pooling, paper.pyramid, paper.init) == ("relu4_2", "average", "none", "noise")
+    own = GatysSettings.of({"preset": "paper", "tolerance": 0.01, "style_weight": strong.style_weight})
+    assert (own.tolerance, own.style_weight, own.tv_weight) == (0.01, strong.style_weight, paper.tv_weight)
 
 
 def noise_of(image):

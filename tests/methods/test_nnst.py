@@ -1,6 +1,7 @@
 """NNST: matching, pyramids and gradients by their definitions; resuming, determinism, regions and small pictures."""
 
 import numpy as np
+import PIL.Image
 import pytest
 import torch
 
@@ -8,7 +9,7 @@ import quantart_cli as quantart
 from quantart_cli.backends.torch_backend import load_network
 from quantart_cli.checkpoints.models import embedded_model
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods import hypercolumns
+from quantart_cli.methods import hypercolumns, nnst
 from quantart_cli.methods.hypercolumns import LAYERS, Candidates, columns, nearest
 from quantart_cli.methods.inputs import OptimisationInputs
 from quantart_cli.methods.laplacian import collapse, decompose
@@ -246,6 +247,37 @@ def test_the_plan():
     for bad in ("", "0", "1,x", "-1", "²"):
         with pytest.raises(QuantArtError):
             parse_plan(bad)
+
+
+def test_work_is_that_of_the_plan(method):
+    def work(side, steps):
+        return method.pixels_of_work((side, side), NNSTSettings(steps=steps))
+
+    preparing = nnst._PREPARING
+    assert work(96, "3,2,1") == 48**2 * (3 + preparing) + 96**2 * (2 + 1 + 2 * preparing)
+    assert work(96, "0,2,0") == 96**2 * (2 + preparing)
+    assert work(192, "5") - work(192, "4") == 48**2 + 96**2 + 2 * 192**2
+    few = method.sample_settings(NNSTSettings())
+    assert method.pixels_of_work((512, 512), few) < 0.5 * work(512, "auto")
+
+
+def test_previews_of_the_command(run, content_file, style_file, tmp_path):
+    options = (
+        "--size",
+        40,
+        "--steps",
+        "2,1",
+        "--device",
+        "cpu",
+        "--preview-every",
+        1,
+        "--preview",
+        tmp_path / "now.png",
+    )
+    status, _, err = run("nnst", content_file, style_file, "-o", tmp_path / "out.png", *options)
+    assert status == 0, err
+    last, result = (PIL.Image.open(tmp_path / name).tobytes() for name in ("now.png", "out.png"))
+    assert last == result
 
 
 def test_oklab_goes_and_returns():

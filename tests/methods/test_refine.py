@@ -69,6 +69,17 @@ def test_transparent_pixels_stay(quantart_model, style):
     assert not found.alpha[:, :20].any()
 
 
+def test_regions_are_refined_towards_their_own_styles(quantart_model):
+    left = np.zeros(CONTENT.shape[:2], np.uint8)
+    left[:, : left.shape[1] // 2] = 255
+    red, blue = (np.full((32, 32, 3), colour, np.uint8) for colour in ((220, 30, 30), (30, 30, 220)))
+    found = np.asarray(quantart_model.stylize(CONTENT, [red, blue], masks=[left, 255 - left], refine=2), int)
+    assert found[:, :16, 0].mean() > found[:, :16, 2].mean()
+    assert found[:, -16:, 2].mean() > found[:, -16:, 0].mean()
+    half = np.asarray(quantart_model.stylize(CONTENT, red, masks=[left], refine=2))
+    assert np.array_equal(half[left == 0], CONTENT[left == 0])
+
+
 def test_the_command(run, content_file, style_file, tmp_path):
     status, out, err = run(
         "stylize", content_file, style_file, "-o", tmp_path / "out.png", *QUICK, "--refine", 1, "--json"
