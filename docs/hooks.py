@@ -11,7 +11,7 @@ import typer
 from mkdocs.structure.files import File, Files
 
 from quantart_cli.cli.app import app
-from quantart_cli.registry import methods
+from quantart_cli.cli.methods import table
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -45,23 +45,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def _methods() -> str:
-    pages = {path.stem for path in (ROOT / "docs" / "methods").glob("*.md")}
-    lines = ["| command | paper | good for | weights |", "|---|---|---|---|"]
-    for method in methods().values():
-        page = next((name for name in (method.name, method.command_name) if name in pages), None)
-        command = f"`{method.command_name}`" if page is None else f"[`{method.command_name}`]({page}.md)"
-        lines.append(f"| {command} | {method.paper} | {method.good_for} | {_weights(method)} |")
-    return "\n".join(lines)
-
-
-def _weights(method: Any) -> str:
-    from quantart_cli.checkpoints.manifest import manifest
-
-    known = manifest()
-    names = dict.fromkeys(method.weights.values())
-    foreign = [name for name in names if name in known and known[name].embedded is None]
-    by_hand = [name for name in foreign if not known[name].carriers]
-    return "you bring them" if by_hand else "download" if foreign else "included"
+    return table(path.stem for path in (ROOT / "docs" / "methods").glob("*.md"))
 
 
 def _commands() -> str:

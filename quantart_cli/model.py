@@ -123,7 +123,7 @@ def load(
     check_choice("backend", backend, BACKENDS)
     file = model if isinstance(model, ModelFile) or model is None else _find(row, os.fspath(model), download)
     files, given = files_of(row, file, download)
-    target = row.target_for(None if file is None else file.kind)
+    target = row.target_for(next((each.kind for each in files.values() if row.models.get(each.kind)), None))
     if backend != "torch":
         why = _why_not_openvino(row, target, device, precision, backend, pixels)
         if why is None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from quantart_cli.errors import QuantArtError, suggest
-from quantart_cli.methods.adaattn import AdaAttNSettings, AdaAttNVideoSettings
+from quantart_cli.methods.adaattn import AdaAttNSettings
 from quantart_cli.methods.adain import AdaINSettings
 from quantart_cli.methods.gatys_settings import GatysSettings
 from quantart_cli.methods.microast import MicroASTSettings
@@ -170,29 +170,17 @@ quantart sanet photo.jpg painting.jpg -o out.png --model sanet.safetensors""",
         settings=AdaAttNSettings,
         target="quantart_cli.methods.adaattn:AdaAttN",
         weights={"vgg": "vgg19-normalised", "adaattn": "adaattn"},
-        models={"adaattn": None},
+        models={"adaattn": None, "adaattn-video": "quantart_cli.methods.adaattn:AdaAttNVideo"},
+        replaces={"adaattn-video": "adaattn"},
         help="""Any style, in one pass. The weights, 55 MB, do not come with quantart: get the authors' three files and
 convert them.
 
 quantart convert latest_net_adaattn_3.pth latest_net_transformer.pth latest_net_decoder.pth -o adaattn.safetensors
 
-quantart adaattn photo.jpg painting.jpg -o out.png --model adaattn.safetensors""",
-    ),
-    Method(
-        name="adaattn-video",
-        summary="AdaAttN with cosine attention, whose result changes little from frame to frame.",
-        paper="Liu et al. 2021",
-        good_for="films: steadier than adaattn, less of the painting",
-        settings=AdaAttNVideoSettings,
-        target="quantart_cli.methods.adaattn:AdaAttNVideo",
-        weights={"vgg": "vgg19-normalised", "adaattn": "adaattn-video"},
-        models={"adaattn-video": None},
-        help="""Time does not grow with the size of the style's picture. The weights, 11 MB, do not come with quantart:
-get the authors' two files and convert them.
+quantart adaattn photo.jpg painting.jpg -o out.png --model adaattn.safetensors
 
-quantart convert latest_net_transformer.pth latest_net_decoder.pth -o adaattn-video.safetensors
-
-quantart adaattn-video frame.png painting.jpg -o out.png --model adaattn-video.safetensors""",
+The model for video, two files of the same names, has cosine attention: less of the painting, and steady from frame to
+frame. Convert it, and give it as --model.""",
     ),
     Method(
         name="wct2",

@@ -11,6 +11,7 @@ import typer
 
 from quantart_cli.checkpoints.manifest import artefact, embedded
 from quantart_cli.cli.app import app
+from quantart_cli.cli.methods import table
 from tests.conftest import scene
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -86,3 +87,9 @@ def test_numbers_about_the_weights():
     assert f"codebook of {parts} × {entries} entries" in PAGES
     for name in embedded():
         assert f"`{name}`" in PAGES
+
+
+def test_the_table_of_methods_is_up_to_date():
+    """After a change of the registry: python benchmarks/methods.py --table."""
+    between = README.partition("<!-- methods: begin -->")[2].partition("<!-- methods: end -->")[0]
+    assert between.strip() == table().strip(), "run python benchmarks/methods.py --table"

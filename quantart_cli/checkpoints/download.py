@@ -21,7 +21,11 @@ def missing(item: Artefact) -> QuantArtError:
     if item.embedded is not None:
         return QuantArtError(f"weights {item.name} are missing ({item.path}): install quantart-cli again")
     if not item.carriers:
-        return QuantArtError(f"weights {item.name} cannot be downloaded, no repository is known: {item.how}")
+        facts = f"{item.megabytes}, licence: {item.licence}"
+        return QuantArtError(
+            f"weights {item.name} ({facts}) cannot be downloaded by quantart: {item.how}; "
+            f"quantart download-weights {item.name} --from FILE keeps it"
+        )
     return QuantArtError(
         f"weights {item.name} are not here yet ({item.megabytes}): quantart download-weights {item.name} gets them, "
         "or give --download"
@@ -57,7 +61,10 @@ def fetch(
             raise QuantArtError(f"weights {item.name} are damaged ({item.path}): install quantart-cli again")
         return item.path
     if not item.carriers:
-        raise missing(item)
+        entry = cache.find(item.key)
+        if entry is None or not cache.check(entry, progress):
+            raise missing(item)
+        return entry.path
 
     def get(folder: Path) -> cache.Entry:
         if cache.find(item.key) is not None and tell is not None:
@@ -66,6 +73,35 @@ def fetch(
         return _install(item, folder, source, {"sha256": item.sha256 or "", "carrier": str(carrier)}, progress)
 
     return _cached_or(get, item.key, progress, tell)
+
+
+def keep(item: Artefact, file: Path, tell: Tell | None = None) -> Path:
+    """Copy a converted file that a person brought into the cache: methods then find it by the artefact's name.
+
+    Args:
+        item: of the manifest, without carriers.
+        file: of its kind, as ``quantart convert`` writes it.
+        tell: called with one line of news.
+
+    Raises:
+        QuantArtError: the artefact has carriers, or the file is of another kind or cannot be read.
+    """
+    from quantart_cli.checkpoints.formats import read_header
+    from quantart_cli.checkpoints.layouts import KINDS, identify
+
+    if item.carriers:
+        raise QuantArtError(f"weights {item.name} are not brought by hand: leave out --from, they are downloaded")
+    header = read_header(file)
+    kind = header.metadata.get("kind") or identify(header.shapes)
+    if kind != item.kind:
+        what = KINDS[kind].description if kind in KINDS else "something else"
+        raise QuantArtError(f"{file} is {what}, not {KINDS[str(item.kind)].description}: {item.how}")
+    with cache.writing(item.key, tell) as folder:
+        own = cache.temporary(folder, ".safetensors")
+        shutil.copyfile(file, own)  # never a link: the person's file may be overwritten later
+        origin = {"carrier": f"the file {file.name}"}
+        name = f"{item.name}.safetensors"
+        return cache.install(item.key, own, name, sha256=sha256_of(own), kind=item.kind, source=origin).path
 
 
 def fetch_hub(

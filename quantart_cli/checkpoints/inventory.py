@@ -73,12 +73,12 @@ def _artefact(item: Artefact, verify: bool, progress: _ProgressOf | None) -> Row
         except OSError as error:
             return row("damaged", "embedded", item.path, error.strerror)
         return row("damaged", "embedded", item.path, again)
-    if not item.carriers:
-        return row("by hand", "by hand", None, item.how)
     try:
         entry = cache.find(item.key)
     except QuantArtError as error:
         return row("damaged", "cache", None, str(error))
+    if entry is None and not item.carriers:
+        return row("by hand", "by hand", None, item.how)
     if entry is None:
         return row("missing", "Hub" if isinstance(item.carriers[0], Hub) else "package index")
     return row(*_state(entry, item.name, verify, progress))

@@ -70,7 +70,8 @@ class Artefact:
         source: where it comes from, one line.
         sha256: of the file a carrier brings; None when there is no carrier.
         bytes: exact size of that file; None where it is not known.
-        about_bytes: its size as published, rounded, where the exact one is not known.
+        about_bytes: its size as published, rounded, where the exact one is not known; without carriers that of all
+            files a person brings together.
         carriers: who brings it, the first choice first; all bring the same bytes.
         kind: what the file is converted to (a key of ``layouts.KINDS``); None: it is kept as it is.
         how: for an artefact without carriers, how a person brings the file.
@@ -200,8 +201,8 @@ def _artefact(row: dict[str, Any], where: str) -> Artefact:
     item: Artefact = _filled(Artefact, row, where, carriers=tuple(carriers))
     sizes = [size for size in (item.bytes, item.about_bytes) if size is not None]
     if not carriers:
-        if item.how is None or item.sha256 is not None or sizes or item.kind is not None:
-            raise QuantArtError(f"{where} has no carrier: it needs how, and neither sha256, size nor kind")
+        if item.how is None or item.kind is None or item.sha256 is not None or item.bytes is not None:
+            raise QuantArtError(f"{where} has no carrier: it needs how and kind, and neither sha256 nor bytes")
         return item
     if item.how is not None:
         raise QuantArtError(f"{where}: how is for artefacts without carriers")

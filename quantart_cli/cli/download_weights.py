@@ -33,6 +33,10 @@ def download_weights(
         typer.Argument(metavar="NAME", help="Names of the list, or hf://owner/repo[@revision]/file.safetensors."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything that can be downloaded.")] = False,
+    brought: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="Keep this file, made by convert, as the weights of that NAME."),
+    ] = None,
     show: Annotated[
         bool, typer.Option("--list", help="Show the list: purpose, size, licence, present or missing, where.")
     ] = False,
@@ -58,11 +62,15 @@ def download_weights(
     quantart download-weights vgg19
 
     quantart download-weights hf://owner/repo@revision/model.safetensors
+
+    quantart download-weights sanet --from sanet.safetensors
     """
     from quantart_cli.checkpoints import cache
 
     with cache.using(Path(folder).expanduser() if folder is not None else None):
         wanted = _wanted(names or [], everything)
+        if brought is not None:
+            return _keep(wanted, Path(brought), as_json, quiet)
         if show or verify or not wanted:
             return _show(wanted, verify, bool(names), as_json, quiet)
         return _download(wanted, offline, as_json, quiet)
@@ -144,6 +152,22 @@ def _report(rows: list[Row], failed: dict[str, str] | None = None) -> dict[str, 
         weights.append({**fields, "for": fields.pop("purpose"), "path": path, "note": note})
     folder = cache_folder()
     return {"quantart": __version__, "cache": None if folder is None else str(folder), "weights": weights}
+
+
+def _keep(wanted: list[Artefact | HubReference], file: Path, as_json: bool, quiet: bool) -> int:
+    """Keep a file that a person brought."""
+    from quantart_cli.checkpoints.download import keep
+    from quantart_cli.checkpoints.inventory import survey
+    from quantart_cli.checkpoints.manifest import Artefact
+
+    if len(wanted) != 1 or not isinstance(wanted[0], Artefact):
+        raise QuantArtError("--from takes one NAME of the list: quantart download-weights NAME --from FILE")
+    path = keep(wanted[0], file, None if quiet else say)
+    if not quiet:
+        say(f"{wanted[0].name}: {path} (from {file})")
+    if as_json:
+        write_json(_report(survey(wanted)))
+    return 0
 
 
 def _download(wanted: list[Artefact | HubReference], offline: bool, as_json: bool, quiet: bool) -> int:

@@ -31,10 +31,6 @@ def method_names() -> tuple[str, ...]:
     return tuple(methods())
 
 
-SHEET_METHODS = ("adain",)
-"""The methods that ``compare`` shows beside QuantArt by default."""
-
-
 @dataclass(frozen=True)
 class SystemSpec:
     """A system as the user names it.

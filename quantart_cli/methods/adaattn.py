@@ -39,13 +39,8 @@ class AdaAttNSettings(StrengthSettings):
     """Settings of AdaAttN."""
 
     samples: int = setting(
-        4096, "Positions of the style that are seen at relu3_1, drawn where it has more; 0: all, slower.", low=0
+        4096, "Positions of the style that are seen at relu3_1, drawn where it has more; 0: all, slower. For video: all.", low=0
     )
-
-
-@dataclass(frozen=True)
-class AdaAttNVideoSettings(StrengthSettings):
-    """Settings of AdaAttN for video."""
 
 
 def _stages(
@@ -125,8 +120,8 @@ class AdaAttN(Attentive[AdaAttNSettings]):
         return drawn(positions, samples) if name.endswith("3") and samples else positions
 
 
-class AdaAttNVideo(Attentive[AdaAttNVideoSettings]):
-    """Style transfer by cosine attention, for video."""
+class AdaAttNVideo(Attentive[AdaAttNSettings]):
+    """Style transfer by cosine attention, for video: model files of the kind ``adaattn-video``."""
 
     multiple = 8
     by = _stages("Video", "adaattn-video", {3: (4, 448, 256)}, 16, merged=False)

@@ -247,7 +247,7 @@ def test_sigterm_leaves_no_temporary_file(hub, address, use_manifest, tmp_path):
             "vgg19",
             "weights vgg19 are not here yet (575 MB): quantart download-weights vgg19 gets them, or give --download",
         ),
-        ("quantart-landscape2art", "cannot be downloaded, no repository is known: get checkpoints/last.ckpt"),
+        ("quantart-landscape2art", "cannot be downloaded by quantart: get checkpoints/last.ckpt"),
         ("adain-decoder", "install quantart-cli again"),
     ],
 )

@@ -6,6 +6,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from quantart_cli.cli.methods import missing_weights
+from quantart_cli.evaluation import systems
+from quantart_cli.registry import methods
+from tests.conftest import scene
+
 
 def test_sheet(run, content_file, style_file, tmp_path):
     sheet = tmp_path / "sheet.png"
@@ -23,6 +28,32 @@ def test_sheet(run, content_file, style_file, tmp_path):
     assert len(rows) == 3
     assert report["fidelity"] == [0, 1]
     assert "sheet.png" in err
+
+
+def test_every_method_whose_weights_are_here_is_shown(run, style_file, tmp_path, monkeypatch):
+    """What is optimised is small, unless it is asked for. Painting is replaced here: it is tested elsewhere."""
+    sizes = {}
+    monkeypatch.setattr(
+        systems.Painting, "paint", lambda self, content, _: sizes.update({self.name: content.size}) or content
+    )
+    monkeypatch.chdir(tmp_path)
+    PIL.Image.fromarray(scene(320, 200)).save("large.png")
+    words = ("large.png", style_file, "--fidelity", "1", "--strength", "1", "--cell", "64", "--device", "cpu", "--json")
+    status, out, err = run("compare", *words)
+    assert status == 0, err
+    report = json.loads(out)
+    assert set(report["methods"]) == {name for name, row in methods().items() if not missing_weights(row)} - {
+        "quantart"
+    }
+    assert {"adaattn", "sanet"} <= set(report["left_out"])
+    assert "their weights are not here, see quantart methods" in err
+    assert (sizes["adain"], sizes["gatys"]) == ((320, 200), (256, 160))
+    assert PIL.Image.open("comparison.png").width > 4 * 64
+    assert json.loads(run("compare", *words, "--quick")[1])["methods"] == [
+        name for name in report["methods"] if not methods()[name].optimises
+    ]
+    assert run("compare", *words, "--method", "gatys")[0] == 0
+    assert sizes["gatys"] == (320, 200)
 
 
 @pytest.mark.parametrize(

@@ -13,12 +13,16 @@ import torch
 
 from quantart_cli.checkpoints import cache
 from quantart_cli.checkpoints.manifest import manifest
+from quantart_cli.checkpoints.models import find_model
 from tests.checkpoints.servers import COMMIT, HubServer, Served, entry, hub_carrier, serving, sha256
 from tests.cli.test_help import imported_by
 
 DATA = os.urandom(30_000)
 MODEL = safetensors.torch.save({"a": torch.arange(6.0)})
-BY_HAND = '[[artefact]]\nname = "by-hand"\npurpose = "a test"\nlicence = "MIT"\nsource = "a drive"\nhow = "yourself"\n'
+BY_HAND = (
+    '[[artefact]]\nname = "by-hand"\npurpose = "a test"\nkind = "sanet"\nlicence = "MIT"\nsource = "a drive"\n'
+    'how = "yourself"\n'
+)
 
 
 @pytest.fixture
@@ -101,7 +105,7 @@ def test_all_gets_what_it_can_and_tells_the_rest(run, known):
         (["owner/repo/m.safetensors"], "a file of the Hub is hf://owner/repo/file.safetensors"),
         (["hf://o/r/m.pth"], "must end in .safetensors: quantart convert"),
         (["by-hand-2"], "quantart: weights 'by-hand-2' are not known: use one of thing, gone\n"),
-        (["by-hand"], "cannot be downloaded, no repository is known: yourself"),
+        (["by-hand"], "cannot be downloaded by quantart: yourself"),
         (["thing", "--offline"], "weights thing could not be downloaded: the Hub (o/r): it is not in the Hub's cache"),
         (["gone", "--quiet"], "quantart: weights gone could not be downloaded"),
     ],
@@ -181,3 +185,27 @@ def test_the_list_needs_neither_torch_nor_the_hub_client(arguments, cache_root):
     modules = imported_by(f"from quantart_cli.cli import main; main({['download-weights', *arguments]})")
     assert "typer" in modules
     assert not modules & {"torch", "huggingface_hub", "filelock"}
+
+
+def test_a_file_that_a_person_brought_is_kept(run, tmp_path):
+    """By its name it is then found as if it had been downloaded."""
+    for kind in ("sanet", "adaattn"):
+        safetensors.torch.save_file({"a": torch.zeros(3)}, tmp_path / f"{kind}.safetensors", {"kind": kind})
+    for words, said in (
+        (("sanet",), "weights sanet (32 MB, licence: not stated where they are published) cannot be downloaded"),
+        (("sanet",), "quantart convert transformer_iter_500000.pth decoder_iter_500000.pth -o sanet.safetensors"),
+        (("sanet", "--from", tmp_path / "adaattn.safetensors"), "is AdaAttN, not SANet: get transformer_iter"),
+        (("vgg19", "--from", tmp_path / "sanet.safetensors"), "not brought by hand"),
+        (("sanet", "adaattn", "--from", tmp_path / "sanet.safetensors"), "--from takes one NAME"),
+    ):
+        status, _, err = run("download-weights", *words)
+        assert (status, err.count("\n")) == (2, 1)
+        assert said in err
+    status, out, err = run("download-weights", "sanet", "--from", tmp_path / "sanet.safetensors", "--json")
+    assert (status, states(out)) == (0, {"sanet": "present"})
+    (tmp_path / "sanet.safetensors").unlink()
+    assert find_model("sanet", ("sanet",)).path.read_bytes()
+    assert run("download-weights", "sanet")[0] == 0
+    assert states(run("download-weights", "sanet", "--verify", "--json")[1]) == {"sanet": "verified"}
+    rows = {row["name"]: row for row in json.loads(run("methods", "--json")[1])["methods"]}
+    assert (rows["sanet"]["missing"], rows["adaattn"]["missing"]) == ([], ["adaattn"])

@@ -87,6 +87,7 @@ def test_methods_are_listed(run):
     assert rows["adain"]["missing"] == []
     assert rows["gatys"]["optimises"] is True
     text = run("methods")[1].decode()
+    assert "quantart convert latest_net_adaattn_3.pth" in " ".join(text.split())  # those a person brings
     for method in registry.methods().values():
         assert method.command_name in text
         assert method.paper in text

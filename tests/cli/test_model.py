@@ -94,7 +94,7 @@ def test_an_embedded_name_is_the_default(run, content_file, style_file, tmp_path
     ("command", "model", "sentence"),
     [
         ("stylize", "quantart-landscap2art", "did you mean quantart-landscape2art?"),
-        ("stylize", "quantart-landscape2art", "no repository is known"),
+        ("stylize", "quantart-landscape2art", "cannot be downloaded by quantart"),
         ("stylize", "adain-decoder", "adain-decoder is a model of another kind, AdaIN decoder"),
         ("stylize", "vqgan-f16-1024", "vqgan-f16-1024 is a model of another kind"),
         ("adain", "adain-decoder-fp32", "are not here yet (14 MB): quantart download-weights adain-decoder-fp32"),

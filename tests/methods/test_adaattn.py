@@ -12,7 +12,7 @@ from quantart_cli.checkpoints.layouts import vgg19_from_published
 from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.errors import QuantArtError
-from quantart_cli.methods.adaattn import AdaAttN, AdaAttNSettings, AdaAttNVideo, AdaAttNVideoSettings, drawn
+from quantart_cli.methods.adaattn import AdaAttN, AdaAttNSettings, AdaAttNVideo, drawn
 from quantart_cli.nets.adaattn import (
     AdaAttNNetworks,
     VideoNetworks,
@@ -33,7 +33,7 @@ FORMS = {
     "adaattn": (AdaAttN, AdaAttNSettings, AdaAttNNetworks, ("adaattn_3", "adaattn_transformer", "adaattn_decoder")),
     "adaattn-video": (
         AdaAttNVideo,
-        AdaAttNVideoSettings,
+        AdaAttNSettings,
         VideoNetworks,
         ("adaattn_video_transformer", "adaattn_video_decoder"),
     ),
@@ -254,13 +254,12 @@ def test_one_published_file_of_several_is_refused(model_files, tmp_path):
 
 @pytest.mark.parametrize(("kind", "size"), [("adaattn", (1, 1)), ("adaattn", (47, 70)), ("adaattn-video", (33, 31))])
 def test_any_size_through_the_api(model_files, kind, size):
-    model = quantart.load(kind, model=model_files[kind], device="cpu", precision="fp32")
+    model = quantart.load("adaattn", model=model_files[kind], device="cpu", precision="fp32")
+    assert type(model.program) is FORMS[kind][0]
     assert model.stylize(scene(*size), scene(5, 3), alpha=0.5).size == size
 
 
-def test_weights_of_the_other_form_and_weights_that_are_not_here(model_files):
-    with pytest.raises(QuantArtError, match="another kind, AdaAttN for video: this method takes AdaAttN"):
-        quantart.load("adaattn", model=model_files["adaattn-video"], device="cpu")
+def test_weights_that_are_not_here():
     with pytest.raises(QuantArtError, match=r"latest_net_adaattn_3\.pth") as caught:
         quantart.load("adaattn", device="cpu", precision="fp32")
     assert "\n" not in str(caught.value)
