@@ -39,7 +39,9 @@ class AdaAttNSettings(StrengthSettings):
     """Settings of AdaAttN."""
 
     samples: int = setting(
-        4096, "Positions of the style that are seen at relu3_1, drawn where it has more; 0: all, slower. For video: all.", low=0
+        4096,
+        "Positions of the style that are seen at relu3_1, drawn where it has more; 0: all, slower. For video: all.",
+        low=0,
     )
 
 
