@@ -126,11 +126,13 @@ More of the style's distribution than means and deviations: --transfer efdm or -
         settings=WCTSettings,
         target="quantart_cli.methods.wct:WCT",
         weights={"vgg": "vgg19-normalised", "decoder": "adain-decoder"},
-        models={"adain-decoder": None},
+        models={"adain-decoder": None, "wct-levels": "quantart_cli.methods.wct_levels:WCTLevels"},
         backends=("torch", "openvino"),
         help="""Fast, any style. Colours and textures are closer to the style than with adain, shapes less clear.
 
-quantart wct photo.jpg painting.jpg -o out.png --alpha 0.7""",
+quantart wct photo.jpg painting.jpg -o out.png --alpha 0.7
+
+At five levels, as in the paper: --model wct-levels.""",
     ),
     Method(
         name="swap",

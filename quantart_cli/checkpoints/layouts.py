@@ -297,6 +297,19 @@ KINDS: dict[str, Layout] = {
             published=(Published(has("sanet4_1.f.weight"), imported("quantart_cli.nets.sanet:from_published")),),
         ),
         Layout(
+            "wct-levels",
+            "WCT of five levels",
+            has("encoder5.conv51.weight"),
+            network="quantart_cli.nets.wct_levels:LevelNetworks",
+            published=(
+                Published(
+                    lambda shapes: any(re.search(r"(^|:)conv(11|51)\.weight$", name) for name in shapes),
+                    imported("quantart_cli.nets.wct_levels:from_published"),
+                    drop=r".*_aux\.",
+                ),
+            ),
+        ),
+        Layout(
             "microast",
             "MicroAST",
             has("modulator.weight1.0.conv_layer.weight"),

@@ -10,7 +10,8 @@ matrices.
 
 Departures from the paper:
 
-* One level, relu4_1, with the decoder of AdaIN; the paper goes through five, each with a decoder of its own.
+* One level, relu4_1, with the decoder of AdaIN; the paper goes through five, each with a decoder of its own. See
+  methods/wct_levels.py for these.
 * As in the authors' program, the identity is added to the content's covariance, and eigenvalues of the style below 1e-5
   are dropped. So constant pictures are no special case.
 * Transparent pixels do not count in means and covariances.
@@ -24,17 +25,38 @@ from typing import Any
 
 import numpy as np
 
+from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.base import FeedForward
 from quantart_cli.runner import Image, Runner
-from quantart_cli.settings import StrengthSettings
+from quantart_cli.settings import StrengthSettings, setting
 from quantart_cli.stages import Covariance, Map, Pixels, Stage, Summed
 
 _SMALLEST = 1e-5  # eigenvalues of the style that are kept
 
 
+def parse_levels(given: str) -> tuple[int, ...]:
+    """Levels of a text such as ``4,3,2``, from the deepest; "auto" is all five.
+
+    Raises:
+        QuantArtError: not numbers from 1 to 5, or one twice.
+    """
+    found = ["5", "4", "3", "2", "1"] if given == "auto" else [part.strip() for part in given.split(",")]
+    if not set(found) <= set("12345") or len(set(found)) < len(found):
+        raise QuantArtError(f"levels must be auto, or numbers from 5 to 1 with commas, each once, not {given!r}")
+    return tuple(sorted(map(int, found), reverse=True))
+
+
 @dataclass(frozen=True)
 class WCTSettings(StrengthSettings):
     """Settings of WCT."""
+
+    levels: str = setting(
+        "auto",
+        "Levels at which features are changed, such as 5,4,3: each from relu{level}_1 to the picture and back. auto: 4 "
+        "with the default weights, which have no other, and all five with a model of several levels.",
+        parse=parse_levels,
+        metavar="LEVELS",
+    )
 
 
 ENCODE_COVARIANCE = Stage(
@@ -78,6 +100,8 @@ class WCT(FeedForward[Any]):
         return ENCODE_COVARIANCE, DECODE_LINEAR
 
     def style_kind(self, settings: Any) -> str:
+        if getattr(settings, "levels", "auto") not in ("auto", "4"):  # AdaIN's settings have no levels
+            raise QuantArtError(f"levels {settings.levels}: these weights have level 4 only, give model wct-levels")
         return "colouring"
 
     def encode_style(self, run: Runner, style: Image, kind: str = "colouring") -> Colouring:
