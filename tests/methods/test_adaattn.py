@@ -150,7 +150,7 @@ def test_stages_paint_what_the_networks_do(backends, kind):
     close(paint(backends[kind], method(), content, encoded, settings()), expected)
 
 
-@pytest.mark.parametrize("kind", FORMS)
+@pytest.mark.parametrize("kind", ["adaattn-video"])  # the other form: tests/methods/test_every_method.py
 def test_tiles_do_not_change_the_picture(backends, kind):
     method, settings = FORMS[kind][0](), FORMS[kind][1]()
     pictures = [
@@ -252,7 +252,7 @@ def test_one_published_file_of_several_is_refused(model_files, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize(("kind", "size"), [("adaattn", (1, 1)), ("adaattn", (47, 70)), ("adaattn-video", (33, 31))])
+@pytest.mark.parametrize(("kind", "size"), [("adaattn", (1, 1)), ("adaattn-video", (33, 31))])
 def test_any_size_through_the_api(model_files, kind, size):
     model = quantart.load("adaattn", model=model_files[kind], device="cpu", precision="fp32")
     assert type(model.program) is FORMS[kind][0]
