@@ -386,12 +386,14 @@ class Model:
         seed: int = 0,
         progress: Progress | None = None,
         inputs: Masks | None = None,
+        runner: Callable[..., Runner] = Runner,
     ) -> Result:
         """Paint a picture with settings that were checked; arguments as of :meth:`stylize`.
 
         Args:
             settings: of the method.
             inputs: masks; of optimising methods ``OptimisationInputs``, with a start and a state to continue from.
+            runner: makes the runner of a feed-forward method, arguments as of :class:`~quantart_cli.runner.Runner`.
 
         Raises:
             QuantArtError: a style of another model, or a picture that does not fit into memory.
@@ -408,7 +410,9 @@ class Model:
             if self.optimises and not isinstance(inputs, OptimisationInputs):
                 inputs = OptimisationInputs(inputs.masks, inputs.style_masks)
         with self._lock:
-            return self._paint(content, style, settings, preserve_color, parse_tile(tile), int(seed), progress, inputs)
+            return self._paint(
+                content, style, settings, preserve_color, parse_tile(tile), int(seed), progress, inputs, runner
+            )
 
     def _paint(
         self,
@@ -420,11 +424,14 @@ class Model:
         seed: int,
         progress: Progress | None,
         inputs: Masks | None,
+        runner: Callable[..., Runner],
     ) -> Result:
         notes: list[str] = []
         tiler = self.tiler(content, tile, notes.append)
         reference = content if preserve_color == "match" else None
-        work = _Work(content, content.alpha, settings, tiler, seed, progress or (lambda _: None), inputs, reference)
+        work = _Work(
+            content, content.alpha, settings, tiler, seed, progress or (lambda _: None), inputs, reference, runner
+        )
         precision = self.spec.precision
         run = Model._run if inputs is None or not inputs.masks or self.optimises else Model._run_by_region
         updates = refines(settings)
@@ -467,7 +474,7 @@ class Model:
             pixels = self._pixels(work.content)
             if isinstance(self.program, FeedForward):
                 content, tiled = work.content, work.tiler
-                run = Runner(self.backend, tiled, lambda stage, n, of: work.progress(Step(n, of, stage=stage)))
+                run = work.runner(self.backend, tiled, lambda stage, n, of: work.progress(Step(n, of, stage=stage)))
                 image = Image.of(pixels, work.opacity, self.program.smallest, self.program.multiple)
                 painted = self.program.paint(run, image, encoded, work.settings)
                 return painted[: content.height, : content.width], None
@@ -592,6 +599,7 @@ class _Work:
     progress: Progress
     inputs: Masks | None
     reference: Picture | None
+    runner: Callable[..., Runner]
 
 
 def refines(settings: Settings) -> int:

@@ -143,7 +143,9 @@ CLI, MANY, PAINTING = ("cli",), ("batch", "web", "video", "training", "evaluatio
         (("settings", "device", "scratch", "files"), (*CLI, *MANY, *PAINTING, "methods", "backends", "runner")),
         (("registry",), (*CLI, *MANY, *PAINTING, "backends", "nets", "images")),
         (PAINTING, (*CLI, *MANY, "nets")),
-        (("batch",), (*CLI, "web", "training", "evaluation", "nets", "methods.gatys")),
+        (("batch",), (*CLI, "web", "video", "training", "evaluation", "nets", "methods.gatys")),
+        (("video",), (*CLI, "batch", "web", "training", "evaluation", "nets", "backends", "registry")),
+        (("flow",), (*CLI, *MANY, *PAINTING, "nets", "methods", "backends", "registry", "runner", "checkpoints")),
         (("training", "evaluation"), (*CLI, "batch", "web", "video")),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and value else None,
@@ -165,7 +167,7 @@ def test_only_the_command_line_imports_the_command_line():
 
 @pytest.mark.parametrize("library", ["torch", "torchvision", "safetensors.torch"])
 def test_pictures_import_no_torch(library):
-    assert violations(q("images", "files", "color"), (library,)) == []
+    assert violations(q("images", "files", "color", "flow", "video"), (library,)) == []
 
 
 def test_torchvision_serves_trainings_and_metrics_alone():

@@ -38,6 +38,7 @@ class _Command:
 _PAINT, _MANY, _MODELS, _ABOUT = "Paint a picture", "Paint and measure many", "Models", "About this installation"
 _COMMANDS = {
     "batch": _Command("batch", "Paint many pictures: folders, globs, a list.", _MANY),
+    "video": _Command("video", "Paint films, GIFs and folders of frames, without flicker.", _MANY),
     "compare": _Command("compare", "Lay methods and settings side by side in one picture.", _MANY),
     "evaluate": _Command("evaluate", "Measure methods: style, content, distance to real artworks.", _MANY),
     "study": _Command("study", "Make a blind study as one HTML file, and score its votes.", _MANY),

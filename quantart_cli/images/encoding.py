@@ -68,7 +68,7 @@ def write_picture(
     check_transparency(picture.name, format, picture.alpha is not None, background)
     check_size(format, picture.size)
     if colour is not None and picture.alpha is not None:
-        picture = _flattened(picture, colour)
+        picture = flattened(picture, colour)
     if strip_metadata:
         picture = replace(picture, metadata=Metadata())
     if format == "tiff":
@@ -123,7 +123,7 @@ def check_transparency(name: str, format: str, has_alpha: bool, background: str 
         )
 
 
-def _flattened(picture: Picture, colour: tuple[int, int, int]) -> Picture:
+def flattened(picture: Picture, colour: tuple[int, int, int]) -> Picture:
     """Without alpha, over ``colour``, mixed in sRGB as browsers do."""
     assert picture.alpha is not None
     rgb = alloc_scratch(picture.rgb.shape, np.uint8)

@@ -31,12 +31,12 @@ _READ_ONLY = frozenset({".mpo", ".apng", ".avifs", ".heic", ".heif", ".hif"})  #
 
 _HEIC = "a HEIC picture"
 _RAW = "a camera raw file"
-_FILM = "a film"
+FILM = "a film"
 # What to do with pictures and films that are not read.
 _HINTS = {
     _HEIC: "install pillow-heif or save it as JPEG",
     _RAW: "develop it to JPEG or TIFF",
-    _FILM: "save its frames as pictures",
+    FILM: "quantart video paints it",
 }
 _SAVE_AS = "save it as PNG or JPEG"
 # First bytes of files that are not read, and whether they are pictures.
@@ -61,14 +61,14 @@ _FOREIGN = (
     (b"qoif", "a QOI picture", True),
     (b"DDS ", "a DDS texture", True),
     (b"PK\x03\x04", "a ZIP archive or a document", False),
-    (b"\x1a\x45\xdf\xa3", _FILM, True),
+    (b"\x1a\x45\xdf\xa3", FILM, True),
     (b"version https://git-lfs", "a Git LFS pointer, not the picture itself (run git lfs pull)", False),
 )
 _RAW_ON_TIFF = (".dng", ".nef", ".nrw", ".cr2", ".arw", ".srf", ".sr2", ".pef", ".srw", ".3fr", ".iiq", ".erf", ".kdc")
 _FOREIGN_SUFFIXES = {
     _HEIC: (".heic", ".heif", ".hif"),
     _RAW: (*_RAW_ON_TIFF, ".cr3", ".crw", ".raf", ".orf", ".rw2", ".x3f", ".raw"),
-    _FILM: (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mts", ".mpg", ".wmv"),
+    FILM: (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mts", ".mpg", ".wmv"),
     "a Photoshop document": (".psd", ".psb"),
     "a JPEG XL picture": (".jxl",),
     "a JPEG 2000 picture": (".jp2", ".j2k", ".jpx"),
@@ -209,7 +209,7 @@ def _foreign(head: bytes) -> tuple[str, bool] | None:
     if brands:
         if brands & {b"avif", b"avis"}:
             return "an AVIF picture, which this Pillow does not read,", True
-        return (_HEIC if brands & _HEIC_BRANDS else _RAW if b"crx " in brands else _FILM), True
+        return (_HEIC if brands & _HEIC_BRANDS else _RAW if b"crx " in brands else FILM), True
     if head[8:10] == b"CR" and head[:4] == b"II*\0":
         return _RAW, True
     if head[:4] == b"RIFF":

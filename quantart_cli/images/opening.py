@@ -63,6 +63,8 @@ def format_of(head: bytes, origin: Origin) -> str:
     if not head:
         raise QuantArtError(f"{origin.shown} is empty (0 bytes): get the file again")
     what = "a camera raw file" if format else formats.describe_foreign(head)
+    if what == formats.FILM:
+        raise QuantArtError(f"{origin.shown} is a film: quantart video paints films")
     listing = ", ".join(formats.readable_formats())
     is_what = f"is {what} and cannot be read" if what else "is no picture that can be read"
     raise QuantArtError(f"{origin.shown} {is_what}: convert it to one of {listing}")
@@ -144,8 +146,7 @@ def choose_frame(image: Image.Image, frame: int | None, origin: Origin) -> list[
         return []
     if count > 1 and image.format != "TIFF":
         raise QuantArtError(
-            f"{origin.shown} is animated ({count} frames): frame=0 takes the first; to paint all of them, save them as "
-            "pictures and use the batch command"
+            f"{origin.shown} is animated ({count} frames): frame=0 takes the first, quantart video paints all of them"
         )
     return [f"{count} pages: the first is used"] if count > 1 else []
 

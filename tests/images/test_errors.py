@@ -129,7 +129,7 @@ def test_permission_denied(tmp_path, monkeypatch):
         ("a.jpg", b"<!DOCTYPE html><html>", "is a web page"),
         ("a.svg", b'<?xml version="1.0"?>\n<svg/>', "is an SVG drawing"),
         ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "is a camera raw file"),
-        ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "is a film"),
+        ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "is a film: quantart video paints films"),
         ("a.psd", b"8BPS\0\1", "is a Photoshop document"),
         ("a.pdf", b"%PDF-1.7", "is a PDF"),
         ("a.jxl", b"\xff\x0a\xfa", "is a JPEG XL picture"),
@@ -328,7 +328,7 @@ def test_describe_unreadable(tmp_path):
     for name, data, words in [
         ("a.jxl", b"\xff\x0a\xfa", "a JPEG XL picture: save it as PNG or JPEG"),
         ("a.psd", b"8BPS\0\1", "a Photoshop document: save it as"),
-        ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a film: save its frames as pictures"),
+        ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a film: quantart video paints it"),
         ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "a camera raw file: develop it"),
         ("a.nef", tiff_data, "a camera raw file: develop it"),
         ("a.rw2", b"\x07\x80\x00", "a camera raw file: develop it"),  # by its suffix alone

@@ -1,0 +1,1 @@
+"""Moving pictures: clips in and out, painted so that their frames belong together."""

@@ -1,0 +1,285 @@
+"""Painting without flicker: each frame goes on from the last one, moved by the optical flow.
+
+A frame painted alone differs from the next for three reasons. Each has its remedy, for feed-forward methods all three:
+
+* The grid of the network: a position is 8 pixels, and a picture that moves by 5 meets another part of the grid. Where
+  the whole picture moves, as in a pan, the grid moves with it: the picture is padded on the left and on top by as many
+  pixels as it has moved, modulo 8. A pan is then painted as a still.
+* The statistics of the frame: the moments of stages are smoothed over time.
+* The features and the entries of the style that each position gets: the features that the decoder gets are blended with
+  the last ones where the flow holds, and a position keeps the last entries as long as the features of the content there
+  are nearly those for which they were chosen.
+
+What remains is blended in pixels, as in Ruder, Dosovitskiy and Brox 2016 (Artistic style transfer for videos), whose
+initialisation, the warped last frame, methods that optimise get. At a cut nothing is kept.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from quantart_cli import flow
+from quantart_cli.color import match_color
+from quantart_cli.flow import Array, Motion
+from quantart_cli.images import Picture, fill_transparent
+from quantart_cli.methods.base import FeedForward
+from quantart_cli.methods.inputs import OptimisationInputs
+from quantart_cli.model import Model, Result, Style
+from quantart_cli.runner import Image, MapOf, Runner
+from quantart_cli.settings import Settings
+from quantart_cli.stages import Pixels, Stage, Summed
+
+_CUT = 0.3  # the flow holds for less than this share of a frame: it is another scene
+_FAST = 1.0  # pixels a frame from which the grid follows the picture: half a pixel is lost by rounding
+_MOST_FEATURES, _MOST_PIXELS = 0.95, 0.9  # shares of the last frame at --steady 1
+_CHANGED = 0.3  # squared difference of features, relative, at which a position gets new entries
+_FAR = 1.0  # positions between an entry and the place it belongs to at which it is given up
+
+Kept = dict[str, dict[str, Array]]
+"""Call of a stage -> its inputs or moments by name."""
+
+
+class Steady:
+    """Paints the frames of a clip one after the other.
+
+    Args:
+        model: any method.
+        style: encoded by the model.
+        settings: of the method.
+        steady: 0 paints each frame alone, 1 changes as little as possible.
+        **how: preserve_color, tile and seed, as of ``Model.paint``.
+    """
+
+    def __init__(self, model: Model, style: Style, settings: Settings, steady: float, **how: Any) -> None:
+        self.model, self.style, self.settings, self.steady, self.how = model, style, settings, steady, how
+        period = 0
+        if isinstance(model.program, FeedForward):
+            period = math.lcm(model.program.multiple, *(stage.grain for stage in model.program.stages(settings)))
+        self.memory = Memory(min(steady, _MOST_FEATURES), period)
+        self.content: Array | None = None  # the last frame, (H, W, 3) uint8
+        self.last: Array | None = None  # as painted
+
+    def paint(self, content: Picture, motion: Motion | None) -> Result:
+        """Paint the next frame; arguments and errors as of ``Model.paint``.
+
+        Args:
+            content: of the same size as the frames before.
+            motion: since the last frame; None: there is none.
+        """
+        if self.steady == 0:
+            result = self.model.paint(content, self.style, self.settings, **self.how)
+            self.content, self.last = content.rgb, result.picture.rgb
+            return result
+        if motion is None or self.last is None or motion.holds.mean() < _CUT:
+            motion = None
+        moved = None if motion is None or self.last is None else flow.warp(self.last.astype(np.float32), motion.flow)
+        self.memory.begin(motion, content)
+        start = None
+        if moved is not None and motion is not None and self.model.optimises:
+            holds = motion.holds[..., None]
+            start = OptimisationInputs(start=_bytes(content.rgb + holds * (moved - content.rgb)))
+        painted = self.model.paint(
+            content, self.style, self.settings, inputs=start, runner=self.memory.runner, **self.how
+        )
+        picture = painted.picture
+        if moved is not None and motion is not None:
+            share = (min(self.steady**2, _MOST_PIXELS) * motion.holds)[..., None]
+            picture = picture.with_rgb(_bytes(picture.rgb + share * (moved - picture.rgb)))
+        self.content, self.last = content.rgb, picture.rgb
+        return Result(picture, painted.precision, painted.notes, painted.stopped)
+
+    def state(self) -> dict[str, Array]:
+        """Everything that the next frame depends on."""
+        found = self.memory.state()
+        if self.content is not None and self.last is not None:
+            found |= {"content": self.content, "last": self.last}
+        return found
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Continue from a state."""
+        self.memory.restore(state)
+        self.content, self.last = state.get("content"), state.get("last")
+
+
+class Memory:
+    """What is kept of the last frame by the runner of a feed-forward method.
+
+    Args:
+        share: of the last frame in features and moments, 0 to 1.
+        period: of the grid in pixels.
+    """
+
+    def __init__(self, share: float, period: int) -> None:
+        self.share, self.period = share, period
+        self.motion: Motion | None = None
+        self.width = 0  # of the frames
+        self.shift = self.last_shift = np.zeros(2)  # x, y in pixels: how far the grid has followed the picture
+        self.kept: Kept = {}
+        self.new: Kept = {}
+
+    def begin(self, motion: Motion | None, content: Picture) -> None:
+        """A new frame. ``motion`` is since the last one; None: nothing is kept."""
+        self.kept, self.new = ({} if motion is None else self.new), {}
+        self.motion, self.width, self.last_shift = motion, content.width, self.shift
+        if content.alpha is not None:  # opacities are at whole positions of the grid: it stays
+            self.shift = np.zeros(2)
+        elif motion is not None and (holds := motion.holds > 0.5).any():
+            common = np.median(motion.flow[holds], axis=0)
+            if np.abs(common).max() >= _FAST:
+                self.shift = self.shift + common
+
+    def runner(self, *arguments: Any) -> Runner:
+        """A runner of this frame; arguments as of :class:`Runner`."""
+        return _SteadyRunner(self, *arguments)
+
+    def state(self) -> dict[str, Array]:
+        """As arrays by name."""
+        found = {f"{call}/{name}": values for call, own in self.new.items() for name, values in own.items()}
+        return {**found, "shift": self.shift}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Continue from :meth:`state`."""
+        self.shift, self.new = state["shift"], {}
+        for name, values in state.items():
+            call, slash, own = name.partition("/")
+            if slash:
+                self.new.setdefault(call, {})[own] = values
+
+
+class _SteadyRunner(Runner):
+    """Runs the stages of one frame, and brings in what the memory holds."""
+
+    def __init__(self, memory: Memory, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._memory = memory
+        self._calls: dict[str, int] = {}
+        self._scale, self._size = 1.0, (0, 0)  # of the picture that was encoded last, relative to the frame; in pixels
+
+    def __call__(self, stage: Stage, image: Image | None = None, **inputs: Any) -> dict[str, Any]:
+        number = self._calls[stage.name] = self._calls.get(stage.name, 0) + 1
+        call = f"{stage.name} {number}"
+        if image is not None:
+            self._scale, self._size = image.size[1] / self._memory.width, image.pixels.shape[:2]
+            image = self._on_moved_grid(image)
+        paints = [name for name, output in stage.outputs.items() if isinstance(output, Pixels)]
+        if paints:
+            inputs = self._blended(call, stage, inputs)
+        found = super().__call__(stage, image, **inputs)
+        left, top = self._offset(self._memory.shift)
+        for name, output in stage.outputs.items():
+            if isinstance(output, Summed):
+                found[name] = self._smoothed(f"{call} {name}", found[name])
+        for name in paints:
+            if self._memory.shift.any():
+                found[name] = found[name][top : top + self._size[0], left : left + self._size[1]]
+        return found
+
+    def _offset(self, shift: Array) -> tuple[int, int]:
+        """Pixels by which the picture is padded on the left and on top."""
+        x, y = np.rint(shift * self._scale).astype(int) % self._memory.period
+        return int(x), int(y)
+
+    def _on_moved_grid(self, image: Image) -> Image:
+        """The picture, padded by mirroring. Its size is the same for all offsets: networks may be compiled for it."""
+        if not self._memory.shift.any():
+            return image
+        (left, top), period = self._offset(self._memory.shift), self._memory.period
+        around = ((top, period - top), (left, period - left), (0, 0))
+        return Image(np.pad(image.pixels, around, mode="symmetric"), image.size)
+
+    def _smoothed(self, call: str, now: Any) -> Any:
+        """Moments or covariances between those of the last frame and those of this one."""
+        last = self._memory.kept.get(call)
+        if last is not None:
+            now = type(now)(
+                **{name: old + (1 - self._memory.share) * (vars(now)[name] - old) for name, old in last.items()}
+            )
+        self._memory.new[call] = dict(vars(now))
+        return now
+
+    def _blended(self, call: str, stage: Stage, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs of a decoder with those of the last frame: entries are kept, features blended."""
+        names = [name for name in stage.maps if name not in ("image", "weight")]
+        now = {
+            name: np.ascontiguousarray(self.backend.numpy(inputs[name].values)[0].transpose(1, 2, 0)) for name in names
+        }
+        entries = [name for name in names if name in stage.integers]
+        # Maps with one number for each entry, such as their weights, go with them.
+        counts = {now[name].shape[2] for name in entries}
+        entries += [name for name in names if name not in entries and now[name].shape[2] in counts]
+        features = [name for name in names if name not in entries]
+        last = self._memory.kept.get(call)
+        if entries and features:
+            chosen_for = now[features[0]]
+            own = {"chosen for": chosen_for, "drift": np.zeros((*chosen_for.shape[:2], 2), np.float32)}
+            if last is not None:
+                places, holds = self._places(stage.maps[entries[0]][0], chosen_for.shape[:2])
+                self._keep(own, {name: now[name] for name in entries}, last, places, holds, now)
+            now |= own
+        for name in features:
+            if last is not None:
+                places, holds = self._places(stage.maps[name][0], now[name].shape[:2])
+                share = (self._memory.share * holds)[..., None]
+                now[name] = now[name] + share * (flow.sample(last[name], places) - now[name])
+        self._memory.new[call] = now
+        maps = {name: self.backend.to_map(np.ascontiguousarray(now[name].transpose(2, 0, 1)[None])) for name in names}
+        return {**inputs, **{name: MapOf(values, inputs[name].stride) for name, values in maps.items()}}
+
+    def _keep(
+        self,
+        own: dict[str, Array],
+        entries: dict[str, Array],
+        last: dict[str, Array],
+        places: Array,
+        holds: Array,
+        now: dict[str, Array],
+    ) -> None:
+        """Give positions their last entries.
+
+        Positions are whole, motions are not: ``drift`` is how far, in positions, the entry is from where it belongs.
+        The entry that comes nearest to a position is the one it keeps.
+        """
+        height, width = last["drift"].shape[:2]
+        limit = np.array([width - 1, height - 1])
+        near = np.rint(places).astype(np.intp).clip(0, limit)
+        nearest = np.rint(places - last["drift"][near[..., 1], near[..., 0]]).astype(np.intp).clip(0, limit)
+        source = nearest[..., 1], nearest[..., 0]
+        drift = nearest + last["drift"][source] - places
+        before = last["chosen for"][source]
+        changed = ((own["chosen for"] - before) ** 2).sum(2) / ((before**2).sum(2) + 1e-6)
+        keeps = ((holds > 0.5) & (np.abs(drift).max(2) < _FAR) & (changed < _CHANGED))[..., None]
+        own["drift"] = np.where(keeps, drift, 0).astype(np.float32)
+        own["chosen for"] = np.where(keeps, before, own["chosen for"])
+        for name, values in entries.items():
+            now[name] = np.where(keeps, last[name][source], values)
+
+    def _places(self, stride: int, size: tuple[int, int]) -> tuple[Array, Array]:
+        """Where the positions of a map were in that of the last frame (h, w, 2), and if the flow holds (h, w)."""
+        motion, scale = self._memory.motion, self._scale
+        assert motion is not None
+        rows, columns = np.mgrid[: size[0], : size[1]].astype(np.float32)
+        now, last = (np.array(self._offset(shift)) for shift in (self._memory.shift, self._memory.last_shift))
+        at = ((np.stack([columns, rows], 2) + 0.5) * stride - now) / scale - 0.5  # in the frame
+        side = max(1, round(stride / scale))
+        known = np.dstack(
+            [*(flow.blurred(motion.flow[..., i], side) for i in (0, 1)), flow.blurred(motion.holds, side)]
+        )
+        found = flow.sample(known, at.astype(np.float32))
+        places = ((at + found[..., :2] + 0.5) * scale + last) / stride - 0.5
+        return places.astype(np.float32), found[..., 2]
+
+
+def recolored(style: Picture, reference: Picture) -> Picture:
+    """A style picture in the colours of a frame: for all frames the same."""
+    floats = (fill_transparent(each).astype(np.float32) / 255 for each in (style, reference))
+    opacities = (None if each.alpha is None else each.alpha.astype(np.float32) / 255 for each in (style, reference))
+    return style.with_rgb(_bytes(match_color(*floats, *opacities) * 255))
+
+
+def _bytes(values: Array) -> Array:
+    rounded: Array = np.rint(values).clip(0, 255).astype(np.uint8)
+    return rounded

@@ -1,0 +1,102 @@
+"""The command ``video``, with a network; clips and threads are tested in tests/video."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from quantart_cli.cli.video import seconds_of
+from quantart_cli.errors import QuantArtError
+from tests.conftest import scene
+from tests.video.clips import square, write_gif
+from tests.video.test_animations import read
+
+FAST = ("--method", "adain", "--backend", "torch", "--precision", "fp32")
+
+
+@pytest.fixture
+def gif(tmp_path):
+    path = tmp_path / "clip.gif"
+    write_gif(path, square(3), [40, 40, 200], loop=0)
+    return path
+
+
+def test_a_clip_is_painted(run, gif, style_file, tmp_path):
+    status, stdout, stderr = run("video", gif, style_file, "-o", tmp_path / "out.gif", *FAST, "--json")
+    assert status == 0, stderr
+    facts = json.loads(stdout)
+    assert (facts["frames"], facts["broken"], facts["method"]) == (3, [], "adain")
+    assert "out.gif: 3 frames, adain in" in stderr
+    frames, durations, loops = read(tmp_path / "out.gif")
+    assert (durations, loops, frames[0].shape) == ([40, 40, 200], 0, (48, 64, 4))
+    # The rest of the picture stands still, and is painted as one.
+    assert np.abs(frames[0][24:, 32:].astype(int) - frames[2][24:, 32:]).mean() < 6
+
+
+def test_options_of_other_methods_and_sizes(run, gif, style_file, tmp_path):
+    status, _, stderr = run(
+        "video",
+        gif,
+        style_file,
+        "-o",
+        tmp_path / "out",
+        *FAST,
+        "--alpha",
+        "0.5",
+        "--size",
+        "32",
+        "--preserve-color",
+        "match",
+    )
+    assert status == 0, stderr
+    assert PIL.Image.open(tmp_path / "out" / "000002.png").size == (32, 24)
+
+
+def test_a_dry_run_writes_nothing(run, gif, style_file, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    status, stdout, stderr = run("video", gif, style_file, "-o", tmp_path / "out.webp", *FAST, "--dry-run", "--json")
+    assert status == 0, stderr
+    assert "would be 3 frames of 64 × 48, adain: about" in stderr
+    assert json.loads(stdout)["frames"] == 3
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--end", "1", "--start", "2"], "--end must be after --start"),
+        (["--start", "soon"], "--start takes a time, such as 12.5 or 1:02:03, not 'soon'"),
+        (["--steady", "2"], "--steady must be between 0 and 1, not 2"),
+        (["--method", "nobody"], "--method"),
+        (["--fidelity", "0.5", *FAST], "fidelity"),
+    ],
+)
+def test_mistakes(run, gif, style_file, tmp_path, arguments, words):
+    status, _, stderr = run("video", gif, style_file, "-o", tmp_path / "out.gif", *arguments)
+    assert status == 2
+    assert words in stderr
+    assert stderr.count("\n") == 1
+
+
+def test_other_commands_name_this_one(run, gif, style_file, tmp_path):
+    status, _, stderr = run("stylize", gif, style_file, "-o", tmp_path / "out.png")
+    assert status == 2
+    assert "is animated (3 frames): --frame 0 takes the first, quantart video paints all of them" in stderr
+
+
+def test_a_still_picture_is_refused(run, style_file, tmp_path):
+    PIL.Image.fromarray(scene(20, 20)).save(tmp_path / "still.jpg")
+    status, _, stderr = run("video", tmp_path / "still.jpg", style_file, "-o", tmp_path / "out.mp4")
+    assert (status, "quantart stylize paints it" in stderr) == (2, True)
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("12.5", 12.5), ("1:02", 62), ("1:02:03.5", 3723.5), (None, None)])
+def test_times(text, seconds):
+    assert seconds_of("start", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1:2:3:4", "-1", "1/2", "x"])
+def test_no_times(text):
+    with pytest.raises(QuantArtError, match="start takes a time"):
+        seconds_of("start", text)

@@ -1,0 +1,171 @@
+"""Painting without flicker, on clips of known motion."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+import quantart_cli as quantart
+from quantart_cli import flow
+from quantart_cli.flow import Motion
+from quantart_cli.images import Picture
+from quantart_cli.video.steady import Steady
+from tests.conftest import scene
+from tests.video.clips import panned
+
+WIDTH, HEIGHT, STEP = 96, 64, 5
+CUT = Motion(np.zeros((HEIGHT, WIDTH, 2), np.float32), np.zeros((HEIGHT, WIDTH), np.float32))
+STILL = Motion(CUT.flow, np.ones((HEIGHT, WIDTH), np.float32))
+
+
+def pan_motion() -> Motion:
+    """The motion of ``panned``: a pixel was further to the right; the last columns are new."""
+    holds = np.ones((HEIGHT, WIDTH), np.float32)
+    holds[:, WIDTH - STEP :] = 0
+    return Motion(np.full((HEIGHT, WIDTH, 2), (STEP, 0), np.float32), holds)
+
+
+def noisy(count: int) -> list[np.ndarray]:
+    still, draw = scene(WIDTH, HEIGHT, 5).astype(float), np.random.default_rng(0)
+    return [np.uint8((still + draw.normal(0, 4, still.shape)).clip(0, 255)) for _ in range(count)]
+
+
+def paint(model, frames, motions, steady, **settings):
+    style = model.encode_style(scene(64, 48, 2))
+    painter = Steady(model, style, model.method.settings(**settings), steady)
+    return [painter.paint(Picture(frame), motion).picture.rgb for frame, motion in zip(frames, motions, strict=True)]
+
+
+def warping_error(painted, motion):
+    """Root of the mean squared difference between each frame and the last one moved, where the flow holds."""
+    errors = []
+    for last, now in pairwise(painted):
+        moved = flow.warp(last.astype(np.float32), motion.flow)
+        errors.append(((now - moved) ** 2)[motion.holds == 1].mean())
+    return np.mean(errors) ** 0.5
+
+
+@pytest.fixture(scope="module", params=["adain", "quantart"])
+def model(request):
+    return request.getfixturevalue(f"{request.param}_model")
+
+
+@pytest.fixture(scope="module")
+def pan(model):
+    """Frames of a pan painted alone, and painted steadily."""
+    frames, motion = panned(3, STEP, WIDTH, HEIGHT), pan_motion()
+    return paint(model, frames, [None] * 3, 0), paint(model, frames, [None, motion, motion], 0.7)
+
+
+def test_a_pan_flickers_less(pan):
+    """Of a frame this small most is within reach of the border; benchmarks/video.py measures whole clips."""
+    alone, steady = (warping_error(each[-2:], pan_motion()) for each in pan)
+    assert steady < 0.65 * alone
+
+
+def test_a_pan_is_sharp(pan):
+    """The steadied frame has the contrast of the frame painted alone: it is no blur."""
+    alone, steady = (np.abs(np.diff(each[-1].astype(float), axis=1)).mean() for each in pan)
+    assert steady > 0.8 * alone
+
+
+def test_a_still_with_noise_does_not_boil(model):
+    frames = noisy(3)
+    assert warping_error(paint(model, frames, [None, STILL, STILL], 0.7), STILL) < warping_error(frames, STILL)
+
+
+def test_steady_0_paints_each_frame_alone(adain_model):
+    frames = panned(2, STEP, WIDTH, HEIGHT)
+    painted = paint(adain_model, frames, [None, pan_motion()], 0)
+    style = adain_model.encode_style(scene(64, 48, 2))
+    expected = [np.asarray(adain_model.stylize(frame, style)) for frame in frames]
+    assert np.array_equal(painted, expected)
+
+
+@pytest.mark.parametrize("motion", [None, CUT])
+def test_after_a_cut_nothing_is_kept(adain_model, motion):
+    frames = panned(2, STEP, WIDTH, HEIGHT)
+    painted = paint(adain_model, frames, [None, motion], 0.7)
+    assert np.array_equal(painted[1], paint(adain_model, frames[1:], [None], 0.7)[0])
+
+
+def test_entries_change_with_the_content(quantart_model):
+    """A slow dissolve holds between frames; positions must not keep the entries of the first picture for ever."""
+    one, other = (scene(WIDTH, HEIGHT, seed).astype(float) for seed in (5, 9))
+    frames = [np.uint8(one + (other - one) * min(1, i / 2)) for i in range(5)]
+    first, *_, painted = paint(quantart_model, frames, [None, *[STILL] * 4], 0.7)
+    alone = paint(quantart_model, frames[-1:], [None], 0)[0]
+    to_own, to_first = (np.abs(painted.astype(float) - each).mean() for each in (alone, first))
+    assert to_own < 0.7 * to_first
+
+
+def test_a_state_continues_where_it_was(quantart_model):
+    frames, motion = panned(3, STEP, WIDTH, HEIGHT), pan_motion()
+    style = quantart_model.encode_style(scene(64, 48, 2))
+    one, other = (Steady(quantart_model, style, quantart_model.method.settings(), 0.7) for _ in range(2))
+    one.paint(Picture(frames[0]), None)
+    one.paint(Picture(frames[1]), motion)
+    other.restore(one.state())
+    expected, found = (each.paint(Picture(frames[2]), motion).picture.rgb for each in (one, other))
+    assert np.array_equal(found, expected)
+
+
+def test_transparent_frames(adain_model):
+    alpha = np.full((HEIGHT, WIDTH, 1), 255, np.uint8)
+    alpha[:, :20] = 0
+    frames = [np.dstack([frame, alpha]) for frame in panned(2, STEP, WIDTH, HEIGHT)]
+    painter = Steady(adain_model, adain_model.encode_style(scene(64, 48, 2)), adain_model.method.settings(), 0.7)
+    pictures = [Picture(np.ascontiguousarray(each[..., :3]), np.ascontiguousarray(each[..., 3])) for each in frames]
+    painted = [
+        painter.paint(picture, motion).picture for picture, motion in zip(pictures, [None, pan_motion()], strict=True)
+    ]
+    assert all(np.array_equal(each.alpha, alpha[..., 0]) for each in painted)
+    assert painter.memory.shift.tolist() == [0, 0]
+
+
+def test_methods_that_optimise_start_from_the_last_frame():
+    model = quantart.load("gatys", device="cpu", precision="fp32")
+    frames = [scene(24, 24, 5)] * 2
+    still = Motion(np.zeros((24, 24, 2), np.float32), np.ones((24, 24), np.float32))
+    starts = []
+    whole = model.paint
+
+    def record(*arguments, inputs, **how):
+        starts.append(inputs)
+        return whole(*arguments, inputs=inputs, **how)
+
+    model.paint = record
+    painter = Steady(model, model.encode_style(scene(24, 24, 2)), model.method.settings(steps=1, pyramid="none"), 0.7)
+    first = painter.paint(Picture(frames[0]), None).picture.rgb
+    painter.paint(Picture(frames[1]), still)
+    assert starts[0] is None
+    assert np.array_equal(starts[1].start, first)
+
+
+def test_flow_of_a_pan():
+    pytest.importorskip("cv2")
+    motion = flow.estimate(*panned(2, STEP, 192, 128))
+    assert np.abs(np.median(motion.flow, axis=(0, 1)) - (STEP, 0)).max() < 0.2
+    assert motion.holds[:, :-16].mean() > 0.9
+    assert motion.holds[:, -STEP:].mean() < 0.5  # not seen before
+
+
+def test_flow_does_not_hold_at_a_cut():
+    assert flow.estimate(scene(96, 64, 1), 255 - scene(96, 64, 1)).holds.mean() < 0.3
+
+
+def test_without_opencv_still_pictures_hold(monkeypatch):
+    monkeypatch.setattr(flow, "available", lambda: False)
+    frames = noisy(2)
+    motion = flow.estimate(*frames)
+    assert not motion.flow.any()
+    assert motion.holds.mean() > 0.95
+    assert flow.estimate(frames[0], 255 - frames[0]).holds.mean() < 0.5
+
+
+@pytest.mark.parametrize("side", [1, 4, 7])
+def test_blurred_is_the_mean_of_squares(side):
+    values = np.random.default_rng(0).random((9, 11), np.float32)
+    padded = np.pad(values, ((side // 2, side - 1 - side // 2),) * 2, mode="edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (side, side))
+    assert np.allclose(flow.blurred(values, side), windows.mean((2, 3)), atol=1e-6)
