@@ -22,6 +22,7 @@ from quantart_cli.scratch import resident_bytes
 _FORWARD = {
     ("torch", "vgg19"): {2: 260, 4: 540},
     ("torch", "wct2"): {2: 500, 4: 900},
+    ("torch", "fast"): {2: 260, 4: 540},
     ("torch", "vqgan"): {2: 1150, 4: 1800},
     ("openvino", "vgg19"): {2: 650, 4: 1200},
 }
@@ -29,9 +30,10 @@ _GRADIENTS = {2: 1800, 4: 3200}
 _OPTIMISED = 105
 _LIBRARY = {"torch": 300_000_000, "openvino": 60_000_000}  # working memory of the library at any size
 # Numbers a pixel of the maps that are stored for the whole picture. VGG-19: relu4_1, 512 channels at stride 8. WCT2: 64
-# channels at stride 1, before and after they are changed, and the high bands of three levels.
-_STORED = {"vgg19": 8, "wct2": 240}
-HALO = {"vgg19": 32, "vqgan": 64, "wct2": 24}
+# channels at stride 1, before and after they are changed, and the high bands of three levels. Networks of fast: two maps
+# of 128 channels at stride 4, before and after a layer.
+_STORED = {"vgg19": 8, "wct2": 240, "fast": 32}
+HALO = {"vgg19": 32, "vqgan": 64, "wct2": 24, "fast": 8}
 """Pixels around each tile of a forward pass, by network."""
 WIDE_HALO = 80
 """Pixels around each tile of a picture that is optimised: relu5_1 depends on them."""

@@ -244,7 +244,9 @@ class Model:
 
     def _program(self, given: tuple[str, ...]) -> Any:
         if issubclass(self._kind, FeedForward):
-            return self._kind(given)
+            program = self._kind(given)
+            program.open(self._files)
+            return program
         return self.backend.build(self._target)
 
     @property
@@ -280,7 +282,7 @@ class Model:
 
     def encode_style(
         self,
-        styles: Source | Sequence[Source],
+        styles: Source | Sequence[Source] = (),
         *,
         weights: Sequence[float] | None = None,
         size: int | None = None,
@@ -290,7 +292,8 @@ class Model:
         """Encode one or several styles, once for any number of contents.
 
         Args:
-            styles: a path, PIL image, array or bytes of a file, or a list of these.
+            styles: a path, PIL image, array or bytes of a file, or a list of these; none for a method whose styles are
+                in its weights.
             weights: one for each style, not negative; they are normalised to sum to 1. Default: equal.
             size: long side in pixels to which larger styles are reduced, default 1024; they are never enlarged.
             settings: the settings to paint with, if known. The encoding that they need is then computed now.
@@ -300,8 +303,10 @@ class Model:
             QuantArtError: a picture that cannot be read, no style, or weights that do not fit the styles.
         """
         many: list[Any] = list(styles) if isinstance(styles, (list, tuple)) else [styles]
-        if not many:
+        if self.method.needs_style and not many:
             raise QuantArtError("no style was given: give at least one picture")
+        if many and not self.method.needs_style:
+            raise QuantArtError(f"{self.method.name} takes no pictures of styles: its styles are in its weights")
         limit = STYLE_SIZE if size is None else _positive("size", size)
         pictures = tuple(resize(self._read(style), limit, enlarge=False) for style in many)
         style = Style(self.identity, pictures, normalise_weights(weights, len(pictures)), {})
@@ -312,7 +317,7 @@ class Model:
     def stylize(
         self,
         content: Source,
-        style: Style | Source | Sequence[Source],
+        style: Style | Source | Sequence[Source] = (),
         *,
         size: int | None = None,
         preserve_color: str = "none",
@@ -328,7 +333,8 @@ class Model:
 
         Args:
             content: a path, PIL image, array (H, W[, 1, 3 or 4]) or bytes of a file.
-            style: from :meth:`encode_style`, or pictures to encode with equal weights.
+            style: from :meth:`encode_style`, or pictures to encode with equal weights; none for a method whose styles
+                are in its weights.
             size: long side of the result in pixels; default the content's own.
             preserve_color: "none"; "luma": the result's luminance with the content's chroma; "match": the style is
                 recoloured to the content's colour mean and covariance before it is encoded.
@@ -403,10 +409,12 @@ class Model:
             raise QuantArtError(f"seed must be an integer of at least 0, not {seed!r}")
         if style.identity != self.identity:
             raise QuantArtError("the style was encoded by another model: encode it with this one")
+        if preserve_color == "match" and not self.method.needs_style:
+            raise QuantArtError(f"preserve_color match recolours pictures of styles, and {self.method.name} takes none")
         if isinstance(inputs, OptimisationInputs) and not self.optimises:
             raise QuantArtError(f"{self.method.name} starts from nothing: an optimising method such as gatys does")
         if inputs is not None:
-            inputs.styles_of_regions(len(style.pictures))
+            inputs.styles_of_regions(max(1, len(style.pictures)))  # without pictures, that of the weights
             if self.optimises and not isinstance(inputs, OptimisationInputs):
                 inputs = OptimisationInputs(inputs.masks, inputs.style_masks)
         with self._lock:
@@ -518,6 +526,8 @@ class Model:
     def _encoded(self, style: Style, settings: Settings, reference: Picture | None = None) -> Any:
         """A style as these settings need it, recoloured to ``reference`` if there is one."""
         kind = self.program.style_kind(settings) if isinstance(self.program, FeedForward) else "style"
+        if not style.pictures:
+            return None
         if reference is None and kind in style.encoded:
             return style.encoded[kind]
         if isinstance(self.program, FeedForward):
@@ -613,7 +623,7 @@ def _style_of_region(style: Style, masks: Masks, number: int) -> Style:
     Raises:
         QuantArtError: the mask leaves nothing of the style.
     """
-    if len(style.pictures) == 1 and not masks.style_masks:
+    if len(style.pictures) <= 1 and not masks.style_masks:
         return style
     picture = style.pictures[number if len(style.pictures) > 1 else 0]
     if masks.style_masks:

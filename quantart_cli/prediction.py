@@ -64,7 +64,7 @@ def predict(
     parsed = parse_tile(tile)
     side, peak = _tile_and_bytes(model, content, parsed)
     if not model.caches() or preserve_color == "match":  # the style is encoded when painting
-        peak = max(peak, *(_bytes_to_encode(model, picture) for picture in style.pictures))
+        peak = max([peak, *(_bytes_to_encode(model, picture) for picture in style.pictures)])
     if refines(settings):
         width, height = content.size
         refining_side = choose_tile_to_optimise(width, height, parsed, model.spec)

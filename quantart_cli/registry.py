@@ -13,7 +13,9 @@ from functools import cache
 from quantart_cli.errors import QuantArtError, suggest
 from quantart_cli.methods.adaattn import AdaAttNSettings
 from quantart_cli.methods.adain import AdaINSettings
+from quantart_cli.methods.fast import FastSettings
 from quantart_cli.methods.gatys_settings import GatysSettings
+from quantart_cli.methods.magenta import MagentaSettings
 from quantart_cli.methods.microast import MicroASTSettings
 from quantart_cli.methods.nnst_settings import NNSTSettings
 from quantart_cli.methods.quantart import QuantArtSettings
@@ -40,7 +42,7 @@ class Method:
         replaces: kind of a model file -> the part it replaces, where default weights are of another kind.
         command: name of the command; None: ``name``.
         backends: backends that can compute it, of "torch" and "openvino".
-        needs_style: whether it takes style pictures.
+        needs_style: whether it takes pictures of styles. False: its styles are in its weights.
         optimises: whether ``target`` is a subclass of ``Optimising``. It is stored here so that the class need not be
             imported to know it.
         good_for: a few words for the table of ``quantart methods``.
@@ -233,6 +235,38 @@ quantart vqvae photo.jpg painting.jpg -o out.png --model vqvae.safetensors
 quantart vqvae photo.jpg painting.jpg -o out.png --model vqvae.safetensors --mix after --alpha 0.5
 
 quantart vqvae photo.jpg painting.jpg -o out.png --model vqgan-f16-1024 --download --alpha 0.5""",
+    ),
+    Method(
+        name="fast",
+        summary="Paint a picture with a network that was trained for its styles.",
+        paper="Johnson et al. 2016; Dumoulin et al. 2017",
+        good_for="the styles of one network, and mixtures of them, quickly",
+        settings=FastSettings,
+        target="quantart_cli.methods.fast:Fast",
+        weights={"model": "fast"},
+        models={"fast": None},
+        needs_style=False,
+        help="""No picture of a style is needed: --style names those of the network, and mixes them.
+
+quantart train fast photos/ wave.jpg ink.jpg -o network.safetensors
+
+quantart fast photo.jpg -o out.png --model network.safetensors --style wave:2,ink""",
+    ),
+    Method(
+        name="magenta",
+        summary="Paint a picture with the network of Magenta, which predicts the norms of any style.",
+        paper="Ghiasi et al. 2017",
+        good_for="colours and broad patterns of any style, quickly",
+        settings=MagentaSettings,
+        target="quantart_cli.methods.magenta:Magenta",
+        weights={"model": "magenta"},
+        models={"magenta": None},
+        help="""Any style. The weights do not come with quantart: convert those of Magenta, by the names of its
+variables.
+
+quantart convert arbitrary_style.pth -o magenta.safetensors
+
+quantart magenta photo.jpg painting.jpg -o out.png --model magenta.safetensors --strength 0.7""",
     ),
     Method(
         name="gatys",

@@ -272,7 +272,9 @@ class _Run:
             else:
                 self._put_map(name, output, values, tile, outer)
         for name, part in sums.items():  # last: after running out of memory the tile is computed again
-            self.stored.setdefault(name, Sums()).add(part)
+            output = self.stage.outputs[name]
+            assert isinstance(output, Summed)
+            self.stored.setdefault(name, Sums(output.unbiased)).add(part)
 
     def _cut(self, name: str, stride: int, tile: Tile, outer: Tile) -> Any:
         rows, columns = outer.shrunk(stride).slices

@@ -160,9 +160,11 @@ def normalise_weights(weights: Sequence[float] | None, count: int) -> tuple[floa
             are 0.
     """
     if weights is None:
-        return (1 / count,) * count
+        weights = (1.0,) * count
     if len(weights) != count:
         raise QuantArtError(f"{len(weights)} style weights for {count} styles: give one weight for each style")
+    if not count:
+        return ()
     if any(not math.isfinite(weight) or weight < 0 for weight in weights) or sum(weights) == 0:
         raise QuantArtError("style weights must be numbers of at least 0, and not all of them 0")
     return tuple(float(weight) / sum(weights) for weight in weights)

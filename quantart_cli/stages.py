@@ -48,9 +48,12 @@ class Summed:
 
     Attributes:
         products: the network returns (2 + C, C) instead: the sums of products of the deviations of each two channels.
+        unbiased: whether variances are divided by the weight minus 1, as in AdaIN, or by the weight, as in instance
+            norm.
     """
 
     products: bool = False
+    unbiased: bool = True
 
 
 Output = Map | Pixels | Summed
@@ -139,7 +142,8 @@ class Covariance:
 class Sums:
     """Merges the moments of tiles into those of the picture, in float64 (Chan, Golub and LeVeque 1979)."""
 
-    def __init__(self) -> None:
+    def __init__(self, unbiased: bool = True) -> None:
+        self.unbiased = unbiased
         self.weight = 0.0
         self.mean = np.zeros(1)  # becomes (C,)
         self.squares = np.zeros((1, 1))  # becomes (1, C), or (C, C) with products
@@ -159,7 +163,7 @@ class Sums:
 
     def result(self) -> Moments | Covariance:
         """The moments of all tiles added."""
-        variance = self.squares / max(self.weight - 1, 0.5)
+        variance = self.squares / max(self.weight - self.unbiased, 0.5)
         if len(variance) == 1:
             return Moments.of(self.mean, variance[0])
         return Covariance(self.mean, variance)

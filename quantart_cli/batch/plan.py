@@ -30,6 +30,7 @@ class Request:
         lists: text files of one path a line; ``"-"`` is stdin.
         recursive: whether subfolders are walked.
         each_style: whether every picture is painted in every style.
+        needs_style: whether the method takes pictures of styles; False: there are none.
         name: the template for names of outputs, see ``naming.parse_template``.
         format: of all outputs; None: the source's own.
         shard: (k, n), k from 1: the k-th of n parts of the plan.
@@ -41,6 +42,7 @@ class Request:
     lists: Sequence[str] = ()
     recursive: bool = True
     each_style: bool = False
+    needs_style: bool = True
     name: str | None = None
     format: str | None = None
     shard: tuple[int, int] | None = None
@@ -140,6 +142,8 @@ def in_shard(output: str, k: int, n: int) -> bool:
 
 
 def _find_styles(request: Request, own: Container[str]) -> tuple[list[tuple[str, ...]], Findings]:
+    if not request.needs_style:
+        return [()], Findings()
     if not request.styles:
         raise QuantArtError("there is no style: give a picture to paint like")
     if request.each_style:

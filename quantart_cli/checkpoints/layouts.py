@@ -346,6 +346,35 @@ KINDS: dict[str, Layout] = {
             published=(Published(_adaattn("decoder.24.weight"), _ADAATTN),),
         ),
         Layout(
+            "magenta",
+            "Magenta's network for any style",
+            has("contract1.weight", "predictor.bottleneck.weight"),
+            network="quantart_cli.nets.fast:StyleNetwork",
+            published=(
+                Published(
+                    has("transformer/contract/conv1/weights", "Conv/weights"),
+                    imported("quantart_cli.nets.magenta:from_magenta"),
+                ),
+            ),
+        ),
+        Layout(
+            "fast",
+            "network for its own styles",
+            has("contract1.weight", "expand3.weight"),
+            network="quantart_cli.nets.fast:StyleNetwork",
+            published=(
+                Published(
+                    has("conv1.conv2d.weight", "deconv3.conv2d.weight"),
+                    imported("quantart_cli.nets.fast:from_johnson"),
+                    drop=r".*in\d\.(running_mean|running_var|num_batches_tracked)$",
+                ),
+                Published(
+                    has("transformer/contract/conv1/weights", "transformer/contract/conv1/InstanceNorm/gamma"),
+                    imported("quantart_cli.nets.fast:from_conditional"),
+                ),
+            ),
+        ),
+        Layout(
             "adain-decoder",
             "AdaIN decoder",
             _conv4_1(256),

@@ -116,6 +116,7 @@ class BatchOptions(SharedOptions):
             output=str(self.folder),
             recursive=self.recursive,
             each_style=self.each_style,
+            needs_style=find(self.method).needs_style,
             name=self.name,
             format=self.format,
             shard=None if self.shard is None else parse_shard(self.shard),
@@ -151,6 +152,10 @@ class BatchOptions(SharedOptions):
             contents, styles = paths[:-1] or paths, paths[1:] and paths[-1:]
         if not contents and not self.from_file:
             raise QuantArtError("there is nothing to paint: give folders, globs or files, and then a style")
+        if not find(self.method).needs_style:
+            if self.style:
+                raise QuantArtError(f"{self.method} takes no pictures of styles: leave --style out")
+            return [*contents, *styles], []
         if not styles:
             raise QuantArtError("there is no style: give a picture in the style to take, after the photographs")
         return contents, styles

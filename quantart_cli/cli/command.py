@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
@@ -49,7 +49,7 @@ def add_command(
         help: default: the docstring of ``options``.
     """
     if isinstance(settings, Mapping):
-        own = parameters_of_all(settings)
+        own = parameters_of_all(settings, taken=parameters_of(options))
     else:
         own = {} if settings is None else parameters_of_settings(settings)
     shared = parameters_of(options)
@@ -73,7 +73,7 @@ def parameters_of(options: type[Any]) -> Parameters:
     hints = get_type_hints(options, include_extras=True)
     found: Parameters = {}
     for item in fields(options):
-        if item.name == "settings":
+        if item.name == "settings" or not item.init:
             continue
         default = inspect.Parameter.empty if item.default is MISSING else item.default
         if item.default_factory is not MISSING:
@@ -122,11 +122,12 @@ def _metavar(rule: Rule, kind: Any) -> str:
     return "N" if kind is int else "X"
 
 
-def parameters_of_all(methods: Mapping[str, type[Settings]]) -> Parameters:
+def parameters_of_all(methods: Mapping[str, type[Settings]], taken: Container[str] = ()) -> Parameters:
     """The settings of several methods as one set of parameters, under every name; None is not given.
 
     Args:
         methods: name -> settings. ``settings.of`` takes those that were given.
+        taken: names of other parameters: no alias of a setting.
     """
     found: Parameters = {}
     helps: dict[str, list[str]] = {}
@@ -135,7 +136,7 @@ def parameters_of_all(methods: Mapping[str, type[Settings]]) -> Parameters:
         for item in fields(settings):
             rule, kind = rule_of(item), hints[item.name]
             default = "" if item.default is None else f" [default: {item.default}]"
-            for name in (item.name, *rule.aliases):
+            for name in (item.name, *(alias for alias in rule.aliases if alias not in taken)):
                 helps.setdefault(name, []).append(f"{method}: {rule.help}{default}")
                 info = typer.Option(
                     _flag(name),

@@ -114,8 +114,8 @@ def _methods(options: CompareOptions) -> tuple[list[SystemSpec], list[str]]:
         return [parse_system(text) for text in options.method], []
     chosen, left_out = [], []
     for row in registry.methods().values():
-        if row.name == "quantart" or (row.optimises and options.quick):
-            continue
+        if row.name == "quantart" or not row.needs_style or (row.optimises and options.quick):
+            continue  # without pictures of styles, the style of the sheet cannot be painted
         if all(options.download and artefact(name).carriers for name in missing_weights(row)):
             chosen.append(parse_system(row.name))
         else:
@@ -151,7 +151,7 @@ def _page(
     for done, system in enumerate(options.load(specs), 1):
         assert isinstance(system, Painting)
         if id(system.model) not in encoded:
-            encoded[id(system.model)] = system.model.encode_style(style)
+            encoded[id(system.model)] = system.encode(style)
         small = _is_small(specs[done - 1], options)
         picture = resize(content, _SMALL, enlarge=False) if small else content
         cells.append(system.paint(picture, encoded[id(system.model)]).to_pil())

@@ -277,6 +277,18 @@ class PaintingOptions(SharedOptions, RegionOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedStyleOptions(PaintingOptions):
+    """Options of a command whose method takes no pictures of styles: its styles are in its weights."""
+
+    PANEL: ClassVar = "Options"
+
+    styles: list[str] = field(default_factory=list, init=False)
+    style_weights: str | None = field(default=None, init=False)
+    style_size: int | None = field(default=None, init=False)
+    style_mask: list[str] = field(default_factory=list, init=False)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProgressOptions:
     """What is written while a picture is optimised."""
 

@@ -19,7 +19,7 @@ from quantart_cli.checkpoints.location import cache_folder
 from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import INTERRUPTED, progress_bar, say, waiting, write_json
 from quantart_cli.cli.optimising import Session
-from quantart_cli.cli.options import OptimisingOptions, PaintingOptions
+from quantart_cli.cli.options import OptimisingOptions, PaintingOptions, TrainedStyleOptions
 from quantart_cli.cli.startup import keep_memory, lean_torch
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import is_stream, printable
@@ -36,7 +36,7 @@ _HANDFUL = 5
 
 def register(app: typer.Typer, method: Method) -> None:
     """Add the command of a method."""
-    kind = OptimisingOptions if method.optimises else PaintingOptions
+    kind = OptimisingOptions if method.optimises else PaintingOptions if method.needs_style else TrainedStyleOptions
     paper = f" {method.paper}." if method.paper else ""
     add_command(
         app,
@@ -108,7 +108,7 @@ def _read_masks(options: PaintingOptions, content: Picture, styles: list[Picture
     content, regions, notes = read_masks(options.mask, content, read)
     parts, more = read_style_masks(options.style_mask, styles, read)
     masks = Masks(regions, parts)
-    masks.styles_of_regions(len(styles))
+    masks.styles_of_regions(max(1, len(styles)))
     return content, masks, notes + more
 
 

@@ -18,6 +18,7 @@ from quantart_cli.training.options import (
     AdaINOptions,
     AutoencoderOptions,
     CodebookOptions,
+    FastOptions,
     PackOptions,
     PainterOptions,
     SANetOptions,
@@ -55,6 +56,7 @@ def register(app: typer.Typer) -> None:
     add_command(group, "adain", AdaINOptions, {**p.PHOTOS, **p.ART}, _adain)
     add_command(group, "sanet", SANetOptions, {**p.PHOTOS, **p.ART}, _sanet)
     add_command(group, "adaattn", AdaAttNOptions, {**p.PHOTOS, **p.ART}, _adaattn)
+    add_command(group, "fast", FastOptions, {**p.PHOTOS, **p.STYLES}, _fast)
     start = model_option("A VQGAN to start from; it sets the sizes. Default: none.")
     add_command(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
     start = model_option("The VQGAN.", required=True)
@@ -219,6 +221,21 @@ def _attention(request: Request[Any], losses: tuple[str, ...]) -> int:
 
     training = attention_training(request.options, _vgg(machine))
     return run_training(request, request.options, training, request.both(), losses)
+
+
+def _fast(request: Request[FastOptions]) -> int:
+    """Train a network that paints in the styles of given pictures.
+
+    With several pictures one network paints in all of them, and in mixtures. A style is named after its file.
+
+    quantart train fast photos/ starry-oil.jpg woodcut-wave.jpg -o network.safetensors
+    """
+    machine, options = request.machine(), request.options
+    from quantart_cli.training.fast import fast_training, read_styles
+
+    styles = read_styles([Path(style) for style in request.styles], options.style_size)
+    training = fast_training(options, _vgg(machine), styles)
+    return run_training(request, options, training, {"photographs": Path(request.photos or "")}, ("content", "style"))
 
 
 def _vqgan(request: Request[VQGANOptions]) -> int:

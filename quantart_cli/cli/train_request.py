@@ -46,6 +46,9 @@ OPTIONAL_ART = _folder("art", "ART_FOLDER", "Pictures of artworks", None)
 FOLDERS: Parameters = {
     "folders": (Annotated[list[str], typer.Argument(metavar="FOLDER", help="Two or three folders.")], ...)
 }
+STYLES: Parameters = {
+    "styles": (Annotated[list[str], typer.Argument(metavar="STYLE", help="Pictures of styles.")], ...)
+}
 DETAILS = _option("detail_paintings", str | None, "FOLDER", "Large pictures of paintings, brush strokes visible.")
 SHARDS = _option("shards", str | None, "FOLDER", "Shards of train pack, instead of the folders.")
 DOWNLOAD = _option("download", bool, None, "Download LPIPS if it is wanted and not installed.", False)
@@ -76,6 +79,7 @@ class Request(Generic[Options]):
     photos: str | None = None
     art: str | None = None
     folders: tuple[str, ...] = ()
+    styles: tuple[str, ...] = ()
     detail_paintings: str | None = None
     shards: str | None = None
     model: str | None = None
@@ -133,8 +137,8 @@ def add_command(
         names = [item.name for item in fields(options)]
         given = {key: values.pop(key) for key in names}
         missing = tuple(key for key in unset if given[key] is None)
-        if "folders" in values:
-            values["folders"] = tuple(values["folders"])
+        for key in values.keys() & {"folders", "styles"}:
+            values[key] = tuple(values[key])
         chosen = options.of({key: value for key, value in given.items() if key not in missing})
         return run(Request(chosen, missing, **values))
 

@@ -106,7 +106,11 @@ class Painting:
 
     def output(self, pair: Pair, content: np.ndarray, style: np.ndarray) -> np.ndarray:
         picture = Picture(np.ascontiguousarray(content), name=pair.name)
-        return self.paint(picture, self.model.encode_style(style, settings=self.settings)).rgb
+        return self.paint(picture, self.encode(style)).rgb
+
+    def encode(self, style: Picture | np.ndarray) -> Style:
+        """A style for :meth:`paint`; a method whose styles are in its weights takes none."""
+        return self.model.encode_style(style if self.model.method.needs_style else (), settings=self.settings)
 
     def paint(self, content: Picture, style: Style) -> Picture:
         """Paint a picture in a style that :attr:`model` encoded."""

@@ -6,7 +6,7 @@ CONTRIBUTING.md, "Add a method in one file".
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
@@ -17,6 +17,7 @@ from quantart_cli.settings import Settings
 from quantart_cli.stages import Moments, Stage
 
 if TYPE_CHECKING:
+    from quantart_cli.checkpoints.models import ModelFile
     from quantart_cli.methods.inputs import OptimisationInputs
 
 S = TypeVar("S", bound=Settings)
@@ -40,6 +41,9 @@ class FeedForward(Generic[S]):
 
     def __init__(self, given: Sequence[str] = ()) -> None:
         self.given = tuple(given)
+
+    def open(self, files: Mapping[str, ModelFile]) -> None:
+        """Read what the method itself needs to know of the weights; called once, with the files by part."""
 
     def stages(self, settings: S | None = None) -> Sequence[Stage]:
         """All stages that painting with these settings may run; None: those for any settings."""

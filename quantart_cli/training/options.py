@@ -125,6 +125,22 @@ class AdaAttNOptions(AttentionOptions):
 
 
 @dataclass(frozen=True)
+class FastOptions(GradientOptions):
+    """Training of a network for given styles; fast.py has the losses."""
+
+    steps: int = setting(20_000, "Updates in all, over which the learning rate falls.", low=1)
+    batch: int = setting(4, "Crops per update.", low=1)
+    crop: int = setting(256, "Side of a crop in pixels, a multiple of 4.", low=32)
+    smallest_crop: float = _smallest_crop(0.4)
+    style_size: int = setting(512, "Long side to which larger styles are reduced: sets how large strokes are.", low=16)
+    rate: float = setting(1e-3, "Largest learning rate; it falls to 0.", low=0)
+    content_weight: float = _weight(1.0, "the content loss")
+    style_weight: float = _weight(60.0, "the style loss (Gram matrices)")
+    tv_weight: float = _weight(1.0, "the total variation")
+    average: float = _share(0.998, "Decay of the moving average of the weights, which is written.")
+
+
+@dataclass(frozen=True)
 class AutoencoderOptions(GradientOptions):
     """Training of the art autoencoder: a decoder of quantized features, and its codebook."""
 

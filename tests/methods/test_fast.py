@@ -1,0 +1,200 @@
+"""Networks for given styles: recorded parity with filled weights, published layouts, statistics, tiles and commands."""
+
+import json
+
+import numpy as np
+import PIL.Image
+import pytest
+import safetensors.torch
+import torch
+
+import quantart_cli as quantart
+from quantart_cli.backends.torch_backend import TorchBackend
+from quantart_cli.checkpoints.convert import convert
+from quantart_cli.checkpoints.models import ModelFile
+from quantart_cli.errors import QuantArtError
+from quantart_cli.methods.fast import BLOCK_START, Fast, FastSettings, parse_styles
+from quantart_cli.nets.fast import StyleNetwork
+from quantart_cli.runner import Image, Runner
+from quantart_cli.tiling import Tiler
+from tests import exact
+from tests.conftest import EXACT, scene
+from tests.methods.recorded import close, filled, numbers
+
+
+@pytest.fixture(scope="module")
+def converted(tmp_path_factory):
+    """A recorded network, converted from its published layout."""
+    folder, done = tmp_path_factory.mktemp("fast"), {}
+
+    def get(case):
+        if case not in done:
+            torch.save(filled(case), folder / f"{case}.pth")
+            done[case] = folder / f"{case}.safetensors"
+            assert convert(folder / f"{case}.pth", done[case]).kind == "fast"
+        return done[case]
+
+    return get
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A small network with the styles "ink" and "waves", which differ."""
+    torch.manual_seed(1)
+    network = StyleNetwork((4, 6, 8, 6, 4), 2, ("ink", "waves"))
+    for style in network.styles.values():
+        style.data += 0.5 * torch.randn_like(style)
+    path = tmp_path / "small.safetensors"
+    safetensors.torch.save_file(network.state_dict(), path)
+    return path
+
+
+def opened(path):
+    """The method and its backend."""
+    file, method = ModelFile(str(path), path, "fast"), Fast()
+    method.open({"model": file})
+    return method, TorchBackend(EXACT, {"model": file})
+
+
+def painted(path, content, styles="auto", tiler=None):
+    """(1, 3, H, W) float32, not clipped, and what enters each block."""
+    method, backend = opened(path)
+    entering = []
+
+    class Recording(Runner):
+        def __call__(self, stage, *inputs, **more):
+            found = super().__call__(stage, *inputs, **more)
+            if stage is BLOCK_START:
+                entering.append(found["x"].values)
+            return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exact, "Runner", Recording)
+        return exact.paint(backend, method, content, None, FastSettings(style_names=styles), tiler), entering
+
+
+def test_parity_with_johnson(converted):
+    recorded = numbers("johnson")
+    found, entering = painted(converted("johnson"), recorded["content"])
+    close(255 * found, recorded["output"])
+    close(entering[0][:, ::8], recorded["relu_in3"])
+    close(entering[1][:, ::8], recorded["res1"])
+    network = opened(converted("johnson"))[1].network("model", StyleNetwork)
+    with torch.inference_mode():
+        odd = network(recorded["content_odd"], network.styles["style"][None])
+    close(255 * odd, recorded["output_odd"])
+
+
+def test_parity_with_conditional_instance_norm(converted):
+    recorded = numbers("cin")
+    found, entering = painted(converted("cin"), recorded["content"], "2")
+    close(found, recorded["output_label1"])
+    close(entering[0][:, ::8], recorded["contract3_label1"])
+    found, _ = painted(converted("cin"), recorded["content"], "1:0.2,2:0.5,4:0.3")
+    close(found, recorded["output_mixed"])
+
+
+@pytest.mark.parametrize("case", ["johnson", "cin"])
+def test_published_layouts_are_strict(case, tmp_path):
+    state = filled(case)
+    first, last = list(state)[1], list(state)[-1]
+    for changed, message in (
+        ({first: None}, f"lacks the tensor {first}"),
+        ({"more.weight": torch.zeros(1)}, "a tensor too many, more.weight"),
+        ({last: torch.zeros(5)}, r"not|has shape"),
+    ):
+        wrong = {name: value for name, value in {**state, **changed}.items() if value is not None}
+        torch.save(wrong, tmp_path / "wrong.pth")
+        with pytest.raises(QuantArtError, match=message) as caught:
+            convert(tmp_path / "wrong.pth", tmp_path / "never.safetensors")
+        assert "\n" not in str(caught.value)
+    assert not (tmp_path / "never.safetensors").exists()
+
+
+def test_old_running_statistics_are_dropped(tmp_path):
+    state = filled("johnson") | {"in1.running_mean": torch.zeros(32), "res2.in1.running_var": torch.ones(128)}
+    torch.save(state, tmp_path / "old.pth")
+    report = convert(tmp_path / "old.pth", tmp_path / "new.safetensors")
+    assert report.dropped == ("in1.running_mean", "res2.in1.running_var")
+
+
+def test_statistics_are_those_of_the_whole_picture_without_transparent_positions(small):
+    pixels, opacity = scene(88, 72, 4), np.full((72, 88), 255, np.uint8)
+    opacity[:, 40:] = 0
+    image = Image.of(pixels, opacity, multiple=4)
+    whole, entering = painted(small, image)
+    tiled, _ = painted(small, image, tiler=Tiler(64))
+    assert (whole - tiled).abs().max() < 1e-4
+    opaque, _ = painted(small, Image.of(pixels, multiple=4))
+    assert (whole - opaque).abs().max() > 1e-2
+    # The first block gets the ReLU of what has mean β and deviation γ over visible positions.
+    method, _ = opened(small)
+    scale, shift = method.opened.styles["ink"][:, method.opened.norms["contract3"]]
+    visible = entering[0][0][:, :, :10].flatten(1)
+    expected = (shift + scale * torch.randn(100_000, 1)).relu().mean(0)
+    assert torch.corrcoef(torch.stack([visible.mean(1), expected]))[0, 1] > 0.9
+
+
+def test_the_stages_are_the_network(small):
+    content = torch.from_numpy(scene(64, 48)).permute(2, 0, 1)[None] / 255
+    method, _ = opened(small)
+    with torch.inference_mode():
+        expected = method.opened(content, method.opened.styles["waves"][None])
+    close(painted(small, content, "waves")[0], expected)
+
+
+def test_names_of_styles(small):
+    assert parse_styles("auto") == {}
+    for text, message in (
+        ("a:0", "weight of a must be a number above 0, not '0'"),
+        ("a,b,a", "has a twice"),
+        ("a:x", "weight of a"),
+        ("a,", "is not a list of names"),
+    ):
+        with pytest.raises(QuantArtError, match=message):
+            FastSettings(style_names=text)
+    model = quantart.load("fast", model=small, device="cpu", precision="fp32")
+    with pytest.raises(QuantArtError, match=r"no style 'wave': did you mean waves\?"):
+        model.stylize(scene(40, 40), style_names="wave")
+    first, ink, waves, both = (
+        np.int16(model.stylize(scene(40, 40), style_names=names)) for names in ("auto", "ink", "waves", "ink:3,waves")
+    )
+    assert np.array_equal(first, ink)
+    assert min(np.abs(ink - waves).mean(), np.abs(ink - both).mean(), np.abs(both - waves).mean()) > 1
+
+
+def test_pictures_of_styles_are_refused(small):
+    model = quantart.load("fast", model=small, device="cpu", precision="fp32")
+    with pytest.raises(QuantArtError, match="fast takes no pictures of styles"):
+        model.stylize(scene(40, 40), scene(40, 40))
+    with pytest.raises(QuantArtError, match="match recolours pictures of styles"):
+        model.stylize(scene(40, 40), preserve_color="match")
+
+
+@pytest.mark.parametrize("size", [(1, 1), (33, 31), (70, 5)])
+def test_any_size_in_any_precision(small, size):
+    for precision in ("fp32", "bf16"):
+        model = quantart.load("fast", model=small, device="cpu", precision=precision)
+        assert model.stylize(scene(*size)).size == size
+
+
+def test_commands(run, small, content_file, style_file, tmp_path):
+    target = tmp_path / "out.png"
+    common = ("--model", small, "--device", "cpu", "--precision", "fp32")
+    status, out, err = run("fast", content_file, "-o", target, *common, "--style", "waves:2,ink", "--json")
+    assert (status, json.loads(out)["options"]["style_names"]) == (0, "waves:2,ink"), err
+    with PIL.Image.open(target) as picture, PIL.Image.open(content_file) as content:
+        assert picture.size == content.size
+    status, _, err = run("fast", content_file, "-o", target, *common, "--style", "wave")
+    assert (status, err.count("\n")) == (2, 1)
+    status, out, err = run("fast", content_file, "-o", tmp_path / "not.png", *common, "--dry-run", "--json")
+    assert (status, json.loads(out)["dry_run"]) == (0, True), err
+    folder = tmp_path / "many"
+    status, _, err = run("batch", content_file, "--method", "fast", "-o", folder, *common, "--style-names", "waves")
+    assert (status, [each.name for each in folder.glob("*.png")]) == (0, ["content.png"]), err
+    sheet = tmp_path / "sheet.png"
+    compared = ("--method", f"fast:model={small},style_names=ink", "--size", "48", "--cell", "64")
+    grid = ("--fidelity", "1", "--strength", "1", "--device", "cpu")
+    status, _, err = run("compare", content_file, style_file, "-o", sheet, *compared, *grid)
+    assert status == 0, err
+    assert sheet.exists()
