@@ -30,8 +30,8 @@ _GRADIENTS = {2: 1800, 4: 3200}
 _OPTIMISED = 105
 _LIBRARY = {"torch": 300_000_000, "openvino": 60_000_000}  # working memory of the library at any size
 # Numbers a pixel of the maps that are stored for the whole picture. VGG-19: relu4_1, 512 channels at stride 8. WCT2: 64
-# channels at stride 1, before and after they are changed, and the high bands of three levels. Networks of fast: two maps
-# of 128 channels at stride 4, before and after a layer.
+# channels at stride 1, before and after they are changed, and the high bands of three levels. Networks of fast: two
+# maps of 128 channels at stride 4, before and after a layer.
 _STORED = {"vgg19": 8, "wct2": 240, "fast": 32}
 HALO = {"vgg19": 32, "vqgan": 64, "wct2": 24, "fast": 8}
 """Pixels around each tile of a forward pass, by network."""
