@@ -85,3 +85,13 @@ def test_several_style_images_are_blended(nodes):
     assert len(style.pictures) == 3
     assert style.weights == pytest.approx([1 / 3] * 3)
     assert style.pictures[0].size == read_picture(scene(50, 40, 7)).size
+
+
+def test_refining_paints_on(nodes):
+    model = run(nodes, "QuantArtLoad", method="quantart")
+    style = run(nodes, "QuantArtStyle", model=model, images=image(64, 64, 7))
+    content = image(64, 64, 1)
+    refined = run(nodes, "QuantArtRefine", model=model, style=style, images=content, updates=1)
+    expected = np.asarray(model.stylize(content[0].numpy(), style, refine=1))
+    assert np.array_equal((refined[0].numpy() * 255).round().astype(np.uint8), expected)
+    assert not np.array_equal(expected, np.asarray(model.stylize(content[0].numpy(), style)))
