@@ -130,11 +130,12 @@ class AdaAttNVideo(Attentive[AdaAttNSettings]):
 
 
 def drawn(positions: np.ndarray, count: int) -> np.ndarray:
-    """At most ``count`` of these, drawn as the authors' program does; the same ones each time."""
+    """At most ``count`` of these, the first of ``torch.randperm`` after ``torch.manual_seed(6666)``, as the authors'
+    program draws them. Computed by numpy, whose old generator gives the same numbers."""
     if len(positions) <= count:
         return positions
-    import torch
-
-    order = torch.randperm(len(positions), generator=torch.Generator().manual_seed(_SEED))
-    found: np.ndarray = positions[order[:count].numpy()]
-    return found
+    found = positions.copy()
+    for i, number in enumerate(np.random.RandomState(_SEED).randint(0, 1 << 32, count, np.uint32)):
+        j = i + int(number) % (len(found) - i)
+        found[i], found[j] = found[j], found[i]
+    return found[:count]

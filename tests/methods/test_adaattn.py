@@ -110,6 +110,8 @@ def test_parity_of_each_attention(backends, features, recorded, layer, name):
 def test_parity_of_drawn_positions(backends, features, recorded):
     places = drawn(np.arange(63), 40)
     assert places.tolist() == recorded["sample_index_63_40_seed6666"].tolist()
+    order = torch.randperm(70_000, generator=torch.Generator().manual_seed(6666))
+    assert drawn(np.arange(70_000), 4096).tolist() == order[:4096].tolist()
     attention = backends["adaattn"].network("adaattn", AdaAttNNetworks).attention["relu4_1"]
     with torch.inference_mode():
         style = attention.keys_and_values(*keys(features["style"], "relu4_1"))
