@@ -40,11 +40,18 @@ class EvaluateOptions(EvaluationOptions):
     content, Gram and mean/std to the style, FID and KID to the artworks: lower is closer. ArtFID = (1 + LPIPS)(1 +
     FID). LPIPS, FID and KID need weights: they are left out unless these are here, or --download is given.
 
+    With --video, painted clips are measured: the warping error is how much they flicker.
+
     quantart evaluate --contents photos/ --styles art/ --compare adain --compare quantart:fidelity=1
+
+    quantart evaluate --video clip.mp4 --outputs painted.mp4 --styles painting.jpg
     """
 
-    contents: Annotated[str, option("FOLDER", "Photographs to paint.")]
-    styles: Annotated[str, option("FOLDER", "Paintings whose style is taken.")]
+    contents: Annotated[str | None, option("FOLDER", "Photographs to paint.")] = None
+    styles: Annotated[str | None, option("FOLDER", "Paintings whose style is taken; of --video the painting.")] = None
+    video: Annotated[
+        str | None, option("CLIP", "Measure --outputs, painted clips, against this one, instead of pictures.")
+    ] = None
     artworks: Annotated[str | None, option("FOLDER", "Real artworks for FID and KID. Default: the styles.")] = None
     compare: Annotated[
         list[str], option("METHOD[:NAME=VALUE,…]", "What to measure; several times. Default: quantart.")
@@ -95,6 +102,13 @@ def run(options: EvaluateOptions) -> int:
         QuantArtError: an input is wrong.
     """
     start = time.perf_counter()
+    if options.video is not None:
+        from quantart_cli.cli.evaluate_video import evaluate
+
+        return evaluate(options.video, options.outputs, options.styles, options)
+    for name in ("contents", "styles"):
+        if getattr(options, name) is None:
+            raise QuantArtError(f"--{name} is missing: give a folder of pictures")
     specs = _check(options)
     found = _inputs(options)
     if options.sheet and not found.pairs:
@@ -178,6 +192,8 @@ class _Inputs:
 def _inputs(options: EvaluateOptions) -> _Inputs:
     from quantart_cli.evaluation.pictures import choose_pairs, find_outputs, find_pictures, named, shared_pairs
 
+    assert options.contents is not None
+    assert options.styles is not None
     contents, styles = (named(find_pictures(each, options.hold_out)) for each in (options.contents, options.styles))
     artworks = find_pictures(options.artworks or options.styles, options.hold_out)
     outputs, unpaired = {}, {}
