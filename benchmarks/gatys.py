@@ -31,7 +31,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.measure import Failed, Row, Run, Target, execute, machine, render, replace  # noqa: E402
 
 MARKERS = "<!-- gatys: begin -->", "<!-- gatys: end -->"
-ALPHA, BETA = 1.0, 30.0  # quantart's defaults
+ALPHA, BETA = 1.0, 12.0  # quantart's defaults
 STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")  # all alike, as the paper has them
 CONTENT = "relu4_2"
 LARGE_STEPS = 100

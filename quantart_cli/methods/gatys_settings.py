@@ -15,9 +15,9 @@ STYLE_LOSSES = ("gram", "linear", "poly", "gaussian", "bn", "wasserstein")
 OPTIMIZERS = ("auto", "lbfgs", "adam")
 POOLING = ("max", "average")
 INITS = ("content", "style", "noise", "gray")
-_STRONG = {
-    "style_weight": 30.0,
-    "tv_weight": 90.0,
+_BALANCED = {
+    "style_weight": 12.0,
+    "tv_weight": 36.0,
     "content_layers": "relu3_2,relu4_2:2",
     "pooling": "max",
     "pyramid": "auto",
@@ -26,8 +26,9 @@ _STRONG = {
     "tolerance": 0.002,
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "strong": _STRONG,
-    "gentle": {**_STRONG, "style_weight": 5.0, "tv_weight": 15.0},
+    "balanced": _BALANCED,
+    "strong": {**_BALANCED, "style_weight": 30.0, "tv_weight": 90.0},
+    "gentle": {**_BALANCED, "style_weight": 5.0, "tv_weight": 15.0},
     "paper": {
         "style_weight": 100.0,
         "tv_weight": 0.0,
@@ -58,9 +59,9 @@ class GatysSettings(Settings):
     """
 
     preset: str = setting(
-        "strong",
-        "Values of what is not given: strong, strokes of the style all over; gentle, closer to the photograph; paper, "
-        "as in the paper.",
+        "balanced",
+        "Values of what is not given: balanced, strokes of the style and the content clear; strong, closer to the "
+        "style; gentle, closer to the photograph; paper, as in the paper.",
         choices=tuple(PRESETS),
     )
     steps: int = setting(300, "Steps in all, most of them where the picture is small.", low=1)

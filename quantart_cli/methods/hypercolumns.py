@@ -44,8 +44,8 @@ def columns(found: Mapping[str, Tensor]) -> Rows:
 
 
 def rows(z: Tensor) -> Tensor:
-    """(1, C, h, w) -> (h w, C)."""
-    return z[0].permute(1, 2, 0).reshape(-1, z.shape[1])
+    """(1, C, h, w) -> (h w, C). Without z[0], whose gradient would be copied into another layout of memory."""
+    return z.permute(0, 2, 3, 1).reshape(-1, z.shape[1])
 
 
 def _at_a_quarter(z: Tensor, step: int, size: tuple[int, int]) -> Tensor:
@@ -53,7 +53,7 @@ def _at_a_quarter(z: Tensor, step: int, size: tuple[int, int]) -> Tensor:
         return F.avg_pool2d(z, STRIDE // step, ceil_mode=True, count_include_pad=False)
     if step > STRIDE:
         z = F.interpolate(z, scale_factor=step // STRIDE, mode="bilinear")
-    return z[:, :, : size[0], : size[1]]
+    return z if z.shape[2:] == size else z[:, :, : size[0], : size[1]]
 
 
 @dataclass(frozen=True)
@@ -78,13 +78,16 @@ class Candidates:
     def of(cls, raw: Rows, generator: torch.Generator) -> Candidates:
         """From hypercolumns as the network has them, (m, C) by layer."""
         scales = {layer: 1 / max(lengths(z).mean().item(), _EPSILON) for layer, z in raw.items()}
-        whole = torch.cat([z.float() * scales[layer] for layer, z in raw.items()], 1)  # (m, 1920)
+        first, channels = next(iter(raw.values())), [z.shape[1] for z in raw.values()]
+        whole = first.new_empty(len(first), sum(channels), dtype=torch.float32)  # (m, 1920)
+        for part, (layer, z) in zip(torch.split(whole, channels, 1), raw.items(), strict=True):
+            part.copy_(z).mul_(scales[layer])
         length = lengths(whole)
         units = {layer: (z.float() * (scales[layer] / length)).to(z.dtype) for layer, z in raw.items()}
         whole -= whole.mean(0)
         basis = principal_directions(whole, generator)
-        keys = ((whole @ basis) / lengths(whole)).to(next(iter(raw.values())).dtype)
-        parts = torch.split(basis, [z.shape[1] for z in raw.values()])
+        keys = ((whole @ basis) / lengths(whole)).to(first.dtype)
+        parts = torch.split(basis, channels)
         return cls(scales, units, length[:, 0], dict(zip(raw, parts, strict=True)), keys)
 
     def project(self, found: Rows) -> Tensor:

@@ -30,6 +30,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -43,11 +44,12 @@ from quantart_cli.methods.nnst_regions import Details, Grid, Regions, StyleSampl
 from quantart_cli.methods.nnst_settings import NNSTSettings, plan
 from quantart_cli.methods.objective import SMALLEST, TiledExtractor
 from quantart_cli.methods.oklab import moments, recolor, to_oklab
-from quantart_cli.methods.optimising import OptimisingOnVGG, Styles
+from quantart_cli.methods.optimising import MaskedImage, OptimisingOnVGG, Styles
 from quantart_cli.methods.tensors import extend, floats
 from quantart_cli.nets.layers import COARSEST, stride
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.runner import NotFinite
+from quantart_cli.scratch import trim_heap
 from quantart_cli.tiling import Tile, Tiler
 
 _DEPTH = 8  # halvings of the pyramids
@@ -63,6 +65,7 @@ _PREPARING = 4.0  # a scale's samples and matches take as long as so many update
 _STRENGTH = 1.0  # λ
 _HUE_SIDE = 512  # long side at which a style's hues are measured
 
+T = TypeVar("T")
 Loss = Callable[[Tile, dict[str, Tensor]], Tensor]
 """Of a window and its features: its part of the loss."""
 
@@ -250,16 +253,14 @@ class Optimisation:
             place = Place(tensors["x"], tensors["first"], tensors["second"], resume.step - done)
             self.report = self._step(i, done, total, place, tensors["matches"].long(), {})
         matches = None if resume is None else tensors["matches"].long()
-        sampled = self._style(i, splits)
+        details = self._of_style(i, self.sampler.details) if splits else []
+        candidates = [] if splits else self._of_style(i, self.sampler.candidates)
         grid = self.regions.grid(self._size(i), STRIDE)
         if matches is None:
-            matches = grid.region.new_zeros(0) if splits else self._matches(i, coarsest, grid, [c for c, _ in sampled])
+            matches = grid.region.new_zeros(0) if splits else self._matches(i, coarsest, grid, candidates)
+        trim_heap()  # samples and matches need other blocks of memory than updates
         while place.steps < count:
-            loss = (
-                self._splitting(i, place, [details for _, details in sampled])
-                if splits
-                else self._hypercolumns(grid, matches, [candidates for candidates, _ in sampled])
-            )
+            loss = self._splitting(i, place, details) if splits else self._hypercolumns(grid, matches, candidates)
             value, gradient = self._gradient(i, place.x, loss)
             if not value == value or not bool(gradient.isfinite().all()):
                 raise NotFinite("the loss is not finite")
@@ -269,6 +270,7 @@ class Optimisation:
             self.report = self._step(i, done, total, place, matches, {"style": value})
             yield self.report
         self.o[i:] = decompose(collapse(self._bands(i, place.x)), len(self.c) - 1 - i)
+        trim_heap()
 
     # Steps 1 to 3
 
@@ -316,7 +318,7 @@ class Optimisation:
 
     # Step 5
 
-    def _splitting(self, i: int, place: Place, details: Sequence[Details | None]) -> Loss:
+    def _splitting(self, i: int, place: Place, details: Sequence[Details]) -> Loss:
         size = self._size(i)
         generator = self._generator(i, 1 + place.steps)
         grids = {layer: self._sampled(self.regions.grid(size, stride(layer)), generator) for layer in LAYERS}
@@ -328,7 +330,7 @@ class Optimisation:
             for layer, grid in grids.items():
                 for r, each in enumerate(details):
                     index, weight = grid.at(window.shrunk(stride(layer)), r)
-                    if len(index) == 0 or each is None:
+                    if len(index) == 0:
                         continue
                     z = rows(found[layer]).index_select(0, index).float()
                     mean = means[r, layer] if means else z.detach().mean(0)
@@ -391,13 +393,11 @@ class Optimisation:
         (slopes,) = torch.autograd.grad(image, leaf, gradient)
         return value, slopes
 
-    def _style(self, i: int, details: bool) -> list[tuple[Candidates, Details | None]]:
-        """Samples of the style at a scale, for each region."""
+    def _of_style(self, i: int, draw: Callable[[Sequence[tuple[MaskedImage, float]], torch.Generator], T]) -> list[T]:
+        """What the sampler draws from the style at a scale, for each region."""
         generator, side = self._generator(i, 0), max(self._size(i))
-        return [
-            self.sampler.draw(self.regions.styles_of(r, side, self.settings.style_scale), generator, details)
-            for r in range(self.regions.count)
-        ]
+        pictures = (self.regions.styles_of(r, side, self.settings.style_scale) for r in range(self.regions.count))
+        return [draw(each, generator) for each in pictures]
 
     def _bands(self, i: int, x: Tensor) -> list[Tensor]:
         """A row of numbers as the bands of scale i and coarser."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -131,16 +131,28 @@ class StyleSampler:
         self.extractor, self.turns = extractor, range(4) if rotations else range(1)
 
     @torch.no_grad()
-    def draw(
-        self, pictures: Sequence[tuple[MaskedImage, float]], generator: torch.Generator, details: bool
-    ) -> tuple[Candidates, Details | None]:
-        """Candidates of a scale and, if wanted, those of the final pass."""
+    def candidates(self, pictures: Sequence[tuple[MaskedImage, float]], generator: torch.Generator) -> Candidates:
+        """Hypercolumns for a scale."""
+        found = self._drawn(pictures, {"": STRIDE}, MOST_CANDIDATES, generator)
+        return Candidates.of(joined(found.pop("")), generator)  # popped: the parts are not needed in memory any more
+
+    @torch.no_grad()
+    def details(self, pictures: Sequence[tuple[MaskedImage, float]], generator: torch.Generator) -> Details:
+        """Features of single layers for the final pass."""
+        found = self._drawn(pictures, {layer: stride(layer) for layer in LAYERS}, MOST_DETAILS, generator)
+        return Details.of({layer: joined(found[layer])[layer] for layer in LAYERS})
+
+    def _drawn(
+        self,
+        pictures: Sequence[tuple[MaskedImage, float]],
+        strides: Mapping[str, int],
+        most: int,
+        generator: torch.Generator,
+    ) -> dict[str, list[Rows]]:
+        """At most so many rows by name, a layer or "" for hypercolumns, of all pictures and turns."""
         shown = [(extend(image, SMALLEST), _visible(image, opacity), weight) for (image, opacity), weight in pictures]
-        strides = {"": STRIDE, **({layer: stride(layer) for layer in LAYERS} if details else {})}
-        counts = {
-            name: _shares(shown, step, (MOST_DETAILS if name else MOST_CANDIDATES) / len(self.turns), len(self.turns))
-            for name, step in strides.items()
-        }
+        turns = len(self.turns)
+        counts = {name: _shares(shown, step, most / turns, turns) for name, step in strides.items()}
         found: dict[str, list[Rows]] = {name: [] for name in strides}
         for i, (image, visible, _) in enumerate(shown):
             for turn in self.turns:
@@ -149,10 +161,7 @@ class StyleSampler:
                     for name, step in strides.items()
                 }
                 self._look(torch.rot90(image, turn, (2, 3)).contiguous(), chosen, found)
-        candidates = Candidates.of(joined(found[""]), generator)
-        if not details:
-            return candidates, None
-        return candidates, Details.of({layer: joined(found[layer])[layer] for layer in LAYERS})
+        return found
 
     def _look(self, image: Tensor, chosen: dict[str, Tensor], found: dict[str, list[Rows]]) -> None:
         """Append what one picture has at the chosen positions."""

@@ -10,7 +10,7 @@ import quantart_cli as quantart
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
 from quantart_cli.methods.gatys import Gatys, Optimisation, resized
-from quantart_cli.methods.gatys_settings import STYLE_LOSSES, GatysSettings
+from quantart_cli.methods.gatys_settings import PRESETS, STYLE_LOSSES, GatysSettings
 from quantart_cli.methods.inputs import OptimisationInputs
 from quantart_cli.methods.pyramid import Level, levels
 from quantart_cli.nets.vgg import VGG19
@@ -331,12 +331,12 @@ def test_mistaken_settings_are_one_line(settings, said):
 
 
 def test_presets_fill_in_what_is_not_given():
-    strong, gentle, paper = (GatysSettings.of({"preset": name}) for name in ("strong", "gentle", "paper"))
-    assert strong == GatysSettings()
-    assert gentle.style_weight < strong.style_weight < paper.style_weight
+    balanced, strong, gentle, paper = (GatysSettings.of({"preset": name}) for name in PRESETS)
+    assert balanced == GatysSettings()
+    assert gentle.style_weight < balanced.style_weight < strong.style_weight < paper.style_weight
     assert (paper.content_layers, paper.pooling, paper.pyramid, paper.init) == ("relu4_2", "average", "none", "noise")
-    own = GatysSettings.of({"preset": "paper", "tolerance": 0.01, "style_weight": strong.style_weight})
-    assert (own.tolerance, own.style_weight, own.tv_weight) == (0.01, strong.style_weight, paper.tv_weight)
+    own = GatysSettings.of({"preset": "paper", "tolerance": 0.01, "style_weight": balanced.style_weight})
+    assert (own.tolerance, own.style_weight, own.tv_weight) == (0.01, balanced.style_weight, paper.tv_weight)
 
 
 def noise_of(image):

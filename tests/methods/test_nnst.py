@@ -102,10 +102,10 @@ def splits(method, content, style):
     run = Optimisation(method.vgg, content, styles_of(method, style), NNSTSettings(), None, None, None, 0)
     place = Place.at(run.o)
     grid = run.regions.grid(run._size(0), 4)
-    sampled = run._style(0, True)
-    matches = run._matches(0, True, grid, [candidates for candidates, _ in sampled])
-    hyper = run._hypercolumns(grid, matches, [candidates for candidates, _ in sampled])
-    return run, place, hyper, run._splitting(0, place, [details for _, details in sampled])
+    candidates = run._of_style(0, run.sampler.candidates)
+    matches = run._matches(0, True, grid, candidates)
+    hyper = run._hypercolumns(grid, matches, candidates)
+    return run, place, hyper, run._splitting(0, place, run._of_style(0, run.sampler.details))
 
 
 def test_the_gradient_is_that_of_finite_differences(method):
@@ -124,7 +124,7 @@ def test_windows_give_nearly_the_gradient_of_the_whole(method, which):
     value, gradient = run._gradient(0, place.x, losses[which == "splitting"])
     run.extractor.tiles = Tiler(80, grain=16)
     if which == "splitting":
-        losses[1] = run._splitting(0, place, [details for _, details in run._style(0, True)])
+        losses[1] = run._splitting(0, place, run._of_style(0, run.sampler.details))
     windowed, other = run._gradient(0, place.x, losses[which == "splitting"])
     assert windowed == pytest.approx(value, rel=0.01)
     assert torch.cosine_similarity(gradient, other, dim=0) > 0.98
@@ -196,7 +196,8 @@ def test_hidden_positions_of_a_style_are_no_candidates(method):
     opacity = torch.cat([torch.ones(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)], 3)
     sampler = Optimisation(method.vgg, style, styles_of(method, style), NNSTSettings(), None, None, None, 0).sampler
     generator = torch.Generator().manual_seed(0)
-    candidates, details = sampler.draw([((both, opacity), 1.0)], generator, details=True)
+    pictures = [((both, opacity), 1.0)]
+    candidates, details = sampler.candidates(pictures, generator), sampler.details(pictures, generator)
     assert len(candidates.keys) == 4 * 16 * 16
     assert len(details.keys["relu4_1"]) == 4 * 8 * 8
 
@@ -213,7 +214,7 @@ def test_styles_are_drawn_by_their_weights(method):
     first, second = picture(64, 64, 5), picture(64, 64, 9)
     run = Optimisation(method.vgg, first, styles_of(method, first), NNSTSettings(), None, None, None, 0)
     pictures = [((first, None), 0.75), ((second, None), 0.25)]
-    candidates, _ = run.sampler.draw(pictures, torch.Generator().manual_seed(0), details=False)
+    candidates = run.sampler.candidates(pictures, torch.Generator().manual_seed(0))
     assert len(candidates.keys) == pytest.approx(4 * 256 * (1 + 1 / 3), rel=0.01)
 
 
