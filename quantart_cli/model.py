@@ -31,6 +31,7 @@ from quantart_cli.device import DeviceSpec, choose_device, has_amx, may_have_gpu
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
 from quantart_cli.masks import mix, opacity_of, read_masks, read_style_masks
+from quantart_cli.memo import Memo
 from quantart_cli.memory import (
     check_memory,
     choose_tile,
@@ -99,6 +100,7 @@ def load(
     max_pixels: int = DEFAULT_MAX_PIXELS,
     pixels: int = 0,
     cache_styles: bool = False,
+    memo_bytes: int = 0,
     notify: Callable[[str], None] = lambda _: None,
 ) -> Model:
     """Load a method with its weights; by default the weights that come with quantart.
@@ -113,6 +115,8 @@ def load(
         max_pixels: larger pictures are refused before they are decoded.
         pixels: number of pixels of the contents, if known. It is used to choose the backend.
         cache_styles: whether the statistics of styles are kept in the cache on disk.
+        memo_bytes: bytes of feature maps that are kept in memory. Painting a picture again with other settings then
+            computes only what changes.
         notify: called with one line of text when something takes time or fails.
 
     Raises:
@@ -128,7 +132,9 @@ def load(
         why = _why_not_openvino(row, target, device, precision, backend, pixels)
         if why is None:
             try:
-                return _load_openvino(row, target, files, given, precision, max_pixels, cache_styles, notify)
+                return _load_openvino(
+                    row, target, files, given, precision, max_pixels, cache_styles, memo_bytes, notify
+                )
             except QuantArtError as error:
                 if backend == "openvino":
                     raise
@@ -138,7 +144,7 @@ def load(
     from quantart_cli.backends.torch_backend import TorchBackend
 
     spec = choose_device(device, precision)
-    return Model(row, target, spec, files, given, TorchBackend, max_pixels, cache_styles)
+    return Model(row, target, spec, files, given, TorchBackend, max_pixels, cache_styles, memo_bytes)
 
 
 def _find(row: Method, model: str, download: bool) -> ModelFile:
@@ -201,6 +207,7 @@ def _load_openvino(
     precision: str,
     max_pixels: int,
     cache_styles: bool,
+    memo_bytes: int,
     notify: Callable[[str], None],
 ) -> Model:
     from quantart_cli.backends import openvino_backend as openvino
@@ -210,7 +217,7 @@ def _load_openvino(
     def make(spec: DeviceSpec, files: Mapping[str, ModelFile]) -> Backend:
         return openvino.OpenVINOBackend(spec, files, notify)
 
-    return Model(row, target, spec, files, given, make, max_pixels, cache_styles)
+    return Model(row, target, spec, files, given, make, max_pixels, cache_styles, memo_bytes)
 
 
 class Model:
@@ -232,12 +239,14 @@ class Model:
         make_backend: Callable[[DeviceSpec, Mapping[str, ModelFile]], Any],
         max_pixels: int = DEFAULT_MAX_PIXELS,
         cache_styles: bool = False,
+        memo_bytes: int = 0,
     ) -> None:
         self.method, self.spec, self.max_pixels = method, spec, max_pixels
         self._files, self._make_backend, self._cache_styles = dict(files), make_backend, cache_styles
         self._target = target
         module, _, name = target.partition(":")
         self._kind = getattr(import_module(module), name)
+        self._memo = Memo(memo_bytes)
         self._lock = threading.RLock()
         self.backend = make_backend(spec, files)
         self.program = self._program(given)
@@ -482,7 +491,11 @@ class Model:
             pixels = self._pixels(work.content)
             if isinstance(self.program, FeedForward):
                 content, tiled = work.content, work.tiler
-                run = work.runner(self.backend, tiled, lambda stage, n, of: work.progress(Step(n, of, stage=stage)))
+
+                def done(stage: str, n: int, of: int) -> None:
+                    work.progress(Step(n, of, stage=stage))
+
+                run = work.runner(self.backend, tiled, done, self._memo)
                 image = Image.of(pixels, work.opacity, self.program.smallest, self.program.multiple)
                 painted = self.program.paint(run, image, encoded, work.settings)
                 return painted[: content.height, : content.width], None
@@ -532,7 +545,7 @@ class Model:
             return style.encoded[kind]
         if isinstance(self.program, FeedForward):
             parts = [self._encode_one(picture, kind, reference) for picture in style.pictures]
-            run = Runner(self.backend, Tiler())
+            run = Runner(self.backend, Tiler(), memo=self._memo)
             found = parts[0] if len(parts) == 1 else self.program.blend(run, parts, style.weights)
         else:
             from quantart_cli.torch_methods import tensors
@@ -546,7 +559,7 @@ class Model:
     def _encode_one(self, picture: Picture, kind: str, reference: Picture | None) -> Any:
         def measure() -> Any:
             with out_of_memory(picture.name):
-                run = Runner(self.backend, self.tiler(picture, "auto"))
+                run = Runner(self.backend, self.tiler(picture, "auto"), memo=self._memo)
                 return self.program.encode_style(run, self._image(picture, reference), kind)
 
         if not self.caches(kind) or reference is not None:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from quantart_cli.memo import Memo
 from quantart_cli.scratch import alloc_scratch
 from quantart_cli.stages import Map, Pixels, Stage, Summed, Sums
 from quantart_cli.tiling import Tile, Tiler
@@ -132,14 +133,20 @@ class Runner:
         backend: computes the networks.
         tiler: cuts the pictures.
         progress: called with (stage name, tiles done, tiles in all).
+        memo: keeps outputs for the next run with the same inputs; None: nothing is kept.
     """
 
     def __init__(
-        self, backend: Backend, tiler: Tiler, progress: Callable[[str, int, int], None] = lambda *_: None
+        self,
+        backend: Backend,
+        tiler: Tiler,
+        progress: Callable[[str, int, int], None] = lambda *_: None,
+        memo: Memo | None = None,
     ) -> None:
         self.backend = backend
         self.tiler = tiler
         self.progress = progress
+        self.memo = memo
 
     def __call__(self, stage: Stage, image: Image | None = None, **inputs: Any) -> dict[str, Any]:
         """Run a stage over a whole picture.
@@ -157,6 +164,11 @@ class Runner:
         Raises:
             NotFinite: a pixel or a moment is not finite.
         """
+        if self.memo is None:
+            return self._compute(stage, image, inputs)
+        return self.memo.get_or_compute(stage, image, inputs, lambda: self._compute(stage, image, inputs))
+
+    def _compute(self, stage: Stage, image: Image | None, inputs: dict[str, Any]) -> dict[str, Any]:
         run = _Run(self.backend, stage, image, inputs)
         height, width = run.size
         tiler = self.tiler if stage.tiled else Tiler()

@@ -139,7 +139,7 @@ CLI, MANY, PAINTING = ("cli",), ("batch", "web", "video", "training", "evaluatio
         (("checkpoints",), (*CLI, *MANY, *PAINTING, "methods", "backends", "registry", "runner", "images.reading")),
         (("methods",), (*CLI, *MANY, *PAINTING, "backends", "registry", "images.reading", "images.output")),
         (("backends",), (*CLI, *MANY, *PAINTING, "methods", "registry", "images")),
-        (("runner", "stages", "tiling", "memory"), (*CLI, *MANY, *PAINTING, "methods", "backends", "nets")),
+        (("runner", "stages", "tiling", "memory", "memo"), (*CLI, *MANY, *PAINTING, "methods", "backends", "nets")),
         (("settings", "device", "scratch", "files"), (*CLI, *MANY, *PAINTING, "methods", "backends", "runner")),
         (("registry",), (*CLI, *MANY, *PAINTING, "backends", "nets", "images")),
         (PAINTING, (*CLI, *MANY, "nets")),
@@ -147,6 +147,7 @@ CLI, MANY, PAINTING = ("cli",), ("batch", "web", "video", "training", "evaluatio
         (("video",), (*CLI, "batch", "web", "training", "evaluation", "nets", "backends", "registry")),
         (("flow",), (*CLI, *MANY, *PAINTING, "nets", "methods", "backends", "registry", "runner", "checkpoints")),
         (("training", "evaluation"), (*CLI, "batch", "web", "video")),
+        (("web",), (*CLI, "batch", "training", "evaluation", "nets", "backends")),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) and value else None,
 )
@@ -177,7 +178,23 @@ def test_torchvision_serves_trainings_and_metrics_alone():
     assert violations(everything, ("torchvision",), except_for=q("training", "evaluation", "cli.info")) == []
 
 
-LIGHT = ("registry", "settings", "stages", "runner", "tiling", "memory", "device", "model", "scratch", "style_cache")
+def test_gradio_serves_the_page_alone():
+    assert violations(("quantart_cli",), ("gradio", "fastapi", "uvicorn"), except_for=q("web")) == []
+
+
+LIGHT = (
+    "registry",
+    "settings",
+    "stages",
+    "runner",
+    "tiling",
+    "memory",
+    "memo",
+    "device",
+    "model",
+    "scratch",
+    "style_cache",
+)
 
 
 @pytest.mark.parametrize("name", [*LIGHT, "backends.openvino_backend", "cli"])

@@ -37,6 +37,7 @@ class _Command:
 
 _PAINT, _MANY, _MODELS, _ABOUT = "Paint a picture", "Paint and measure many", "Models", "About this installation"
 _COMMANDS = {
+    "ui": _Command("ui", "Paint in the browser, with sliders and a preview.", _PAINT),
     "batch": _Command("batch", "Paint many pictures: folders, globs, a list.", _MANY),
     "video": _Command("video", "Paint films, GIFs and folders of frames, without flicker.", _MANY),
     "compare": _Command("compare", "Lay methods and settings side by side in one picture.", _MANY),

@@ -1,0 +1,171 @@
+"""Jobs: a preview and then the full size, steps of an optimisation, and what ends them."""
+
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from quantart_cli.web import jobs
+from quantart_cli.web.jobs import Session, Superseded, batch, look, paint_one
+from quantart_cli.web.recipe import File
+from quantart_cli.web.studio import COLOURS, Studio
+from tests.web.conftest import MACHINE, picture_file
+
+pytestmark = pytest.mark.usefixtures("_toys")
+
+
+@pytest.fixture(autouse=True)
+def _no_rest(monkeypatch):
+    monkeypatch.setattr(jobs, "REST", 0.05)
+    monkeypatch.setattr(jobs, "PREVIEW", 32)
+
+
+@pytest.fixture
+def session():
+    return Session()
+
+
+def lines(views):
+    return [view.line for view in views]
+
+
+def test_a_preview_and_then_the_full_size(studio, session, recipe):
+    studio.model("tint")
+    preview, painting, full = look(studio, session, session.begin(), recipe)
+    assert PIL.Image.open(preview.after).size == PIL.Image.open(preview.before).size == (32, 21)
+    assert painting.line == "Painting 72 × 48…"
+    assert PIL.Image.open(full.painting.file).size == (72, 48)
+    assert full.painting.file.endswith("/a photo--ink.png")
+    assert session.history == [full.painting]
+    assert session.last == recipe
+
+
+def test_something_newer_ends_a_job_after_its_preview(studio, session, recipe):
+    views = look(studio, session, session.begin(), recipe)
+    next(view for view in views if view.after)
+    session.begin()
+    assert list(views) == []
+    assert session.history == []
+
+
+def test_requests_that_arrive_late_are_older(session):
+    session.begin(1000.5)
+    with pytest.raises(Superseded):
+        session.begin(1000.0)
+    assert session.begin(1001.0) == session.newest == 1001
+
+
+def test_stop(studio, session, recipe):
+    job = session.begin()
+    session.stopped = job
+    assert lines(look(studio, session, job, recipe))[-1] == "Stopped."
+
+
+def test_methods_that_optimise_wait_to_be_asked_and_keep_what_they_reached(studio, session, recipe, monkeypatch):
+    monkeypatch.setattr(jobs, "SHOW_EVERY", 0)
+    slow = replace(recipe, method="fade", settings={"steps": 20})
+    assert "press Paint" in lines(look(studio, session, session.begin(), slow))[-1]
+    job = session.begin()
+    seen = []
+    for view in look(studio, session, job, slow, at_once=True):
+        seen.append(view)
+        if view.line.startswith("Step"):
+            session.stopped = job
+    assert "stopped at step" in seen[-1].line.lower()
+    assert PIL.Image.open(seen[-1].painting.file).size == (72, 48)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"size": 9000}, "size=9000 makes 54 megapixels: raise max_pixels."),
+        ({"settings": {"amount": 2}}, "Amount must be between 0 and 1, not 2."),
+        ({"preserve_color": "x"}, "preserve_color 'x' is not known"),
+        ({"styles": ()}, "No style was given"),
+    ],
+)
+def test_mistakes_are_lines(studio, session, recipe, changes, message):
+    found = lines(look(studio, session, session.begin(), replace(recipe, **changes)))
+    assert found[-1].startswith(message)
+
+
+def test_pictures_that_cannot_be_read_are_lines(studio, session, recipe, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    broken = replace(recipe, content=File(str(tmp_path / "text.jpg"), "text.jpg"))
+    (line,) = [line for line in lines(look(studio, session, session.begin(), broken)) if "Loading" not in line]
+    assert line.startswith("text.jpg ")
+    large = replace(recipe, content=picture_file(tmp_path, "large.png", (400, 300)))
+    assert "megapixels" in lines(look(studio, session, session.begin(), large))[-1]
+
+
+def test_no_memory_is_a_line(studio, session, recipe, monkeypatch):
+    def paint(*_, **__):
+        raise MemoryError
+
+    monkeypatch.setattr(studio.model("tint").program, "paint", paint)
+    assert lines(look(studio, session, session.begin(), recipe))[-1].startswith("Memory ran out")
+
+
+def test_a_bug_is_a_line_and_a_traceback_in_the_terminal(studio, session, recipe, monkeypatch, capsys):
+    monkeypatch.setattr(studio, "paint", lambda *_: 1 / 0)
+    assert lines(look(studio, session, session.begin(), recipe))[-1].startswith("This is a bug")
+    assert "ZeroDivisionError" in capsys.readouterr().err
+    assert studio.lock.acquire(timeout=1)
+
+
+def test_visitors_take_turns(studio, recipe):
+    """While one is painted, the others wait, and none is lost."""
+    found = []
+
+    def visit():
+        session = Session()
+        found.append(paint_one(studio, session, session.begin(), recipe))
+
+    visitors = [threading.Thread(target=visit) for _ in range(4)]
+    for each in visitors:
+        each.start()
+    for each in visitors:
+        each.join()
+    assert len({Path(path).read_bytes() for path in found}) == 1
+    assert len(set(found)) == 4
+
+
+def test_batch_goes_on_after_a_failure(studio, session, recipe, tmp_path):
+    (tmp_path / "text.jpg").write_text("no picture")
+    contents = [recipe.content, File(str(tmp_path / "text.jpg"), "text.jpg"), picture_file(tmp_path, "b.png")]
+    *_, (line, files) = batch(studio, session, session.begin(), recipe, contents)
+    assert [path.rpartition("/")[2] for path in files] == ["a photo--ink.png", "b--ink.png"]
+    assert line.startswith("2 of 3 pictures painted. text.jpg")
+
+
+def test_batch_stops(studio, session, recipe):
+    job = session.begin()
+    views = batch(studio, session, job, recipe, [recipe.content] * 3)
+    next(views)
+    session.stopped = job
+    assert [files for _, files in views][-1] == []
+
+
+def test_masks_of_colours(studio):
+    drawn = np.zeros((20, 30, 4), np.uint8)
+    drawn[:, :10] = (*PIL.ImageColor.getrgb(COLOURS[0]), 255)
+    drawn[:, 20:] = (*PIL.ImageColor.getrgb(COLOURS[1]), 255)
+    drawn[:5, 20:, :3] += 3  # not exactly that colour
+    first, second = (
+        np.asarray(PIL.Image.open(m.path)) for m in studio.masks([PIL.Image.fromarray(drawn)], COLOURS[:2])
+    )
+    assert first[:, :10].min() == 255
+    assert first[:, 10:].max() == 0
+    assert second[:, 20:].min() == 255
+    assert second[:, :20].max() == 0
+    assert studio.masks([PIL.Image.new("RGBA", (5, 5))], COLOURS[:2]) == ()
+
+
+def test_methods_without_weights_are_left_out(tmp_path):
+    names = set(Studio(tmp_path, dict(MACHINE), {}, 1000).methods())
+    assert {"quantart", "adain", "tint", "fade"} <= names
+    assert "sanet" not in names
+    assert "sanet" in Studio(tmp_path, dict(MACHINE), {"sanet": "sanet.safetensors"}, 1000).methods()
