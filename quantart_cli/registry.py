@@ -220,19 +220,19 @@ quantart microast photo.jpg painting.jpg -o out.png""",
         name="vqvae",
         summary="Paint a picture by discrete codes of content and style (VQ-VAE).",
         paper="van den Oord et al. 2017",
-        good_for="averages of two pictures' codes, by a VQ-VAE or a VQGAN of your own",
+        good_for="two pictures at once, by averaged codes; colours of the style",
         settings=VQVAESettings,
         target="quantart_cli.methods.vqvae:VQVAE",
         weights={"vqvae": "vqvae"},
         models={"vqvae": None, "vqgan": "quantart_cli.methods.vqvae_vqgan:MixedVQGAN"},
-        help="""The decoder takes the codes of both pictures, or codes are averaged before or after quantization. No
-weights come with quantart: train your own, or bring a VQGAN.
+        help="""The decoder takes the codes of both pictures, or codes are averaged before or after quantization. The
+network that comes with quantart is small and was trained for minutes: the style's colours, few details.
 
-quantart train vqvae photos/ paintings/ -o vqvae.safetensors
+quantart vqvae photo.jpg painting.jpg -o out.png
 
-quantart vqvae photo.jpg painting.jpg -o out.png --model vqvae.safetensors
+quantart vqvae photo.jpg painting.jpg -o out.png --mix after --alpha 0.5
 
-quantart vqvae photo.jpg painting.jpg -o out.png --model vqvae.safetensors --mix after --alpha 0.5
+Your own: quantart train vqvae photos/ paintings/ -o vqvae.safetensors, then --model vqvae.safetensors. Or a VQGAN:
 
 quantart vqvae photo.jpg painting.jpg -o out.png --model vqgan-f16-1024 --download --alpha 0.5""",
     ),

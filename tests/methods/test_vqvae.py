@@ -134,9 +134,13 @@ def test_several_styles_are_one_set_of_codes(model):
     assert [weight for weight, _, _ in codes.parts] == [0.25, 0.75]
 
 
-def test_without_weights_the_message_says_how_to_train():
-    with pytest.raises(QuantArtError, match="quantart train vqvae photos/ paintings/"):
-        quantart.load("vqvae", device="cpu")
+def test_the_included_network_rebuilds_and_takes_the_colours_of_the_style():
+    model = quantart.load("vqvae", device="cpu", precision="fp32")
+    rebuilt = np.asarray(model.stylize(CONTENT, STYLE, alpha=0.0), float)
+    assert np.corrcoef(rebuilt.ravel(), CONTENT.ravel())[0, 1] > 0.8
+    blue, orange = (np.broadcast_to(np.uint8(colour), (48, 48, 3)) for colour in ((40, 60, 160), (200, 120, 40)))
+    cold, warm = (np.asarray(model.stylize(CONTENT, each), float).mean((0, 1)) for each in (blue, orange))
+    assert warm[0] - warm[2] > cold[0] - cold[2] + 20
 
 
 def test_a_vqgan(tmp_path):
