@@ -137,9 +137,10 @@ def _load(method: Method, options: PaintingOptions, content: Picture) -> Model:
     if cache_folder() is None and not options.quiet:
         say("without a cache, everything is computed again next time: QUANTART_CACHE chooses its folder")
     with waiting("Loading", options.quiet):
-        from quantart_cli.model import load
+        from quantart_cli.model import load, refines
 
-        if not method.optimises and method.target.startswith("quantart_cli."):  # others may need all of torch
+        plain = not method.optimises and not refines(options.settings)
+        if plain and method.target.startswith("quantart_cli."):  # others may need all of torch
             lean_torch()
         model = load(
             method.name,

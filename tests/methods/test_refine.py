@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from quantart_cli.cli import painting
 from quantart_cli.images import read_picture
 from quantart_cli.methods.nnst import NNST
 from quantart_cli.torch_methods import tensors, to_pixels
@@ -80,12 +81,15 @@ def test_regions_are_refined_towards_their_own_styles(quantart_model):
     assert np.array_equal(half[left == 0], CONTENT[left == 0])
 
 
-def test_the_command(run, content_file, style_file, tmp_path):
+def test_the_command(run, content_file, style_file, tmp_path, monkeypatch):
+    lean = []
+    monkeypatch.setattr(painting, "lean_torch", lambda: lean.append(True))
     status, out, err = run(
         "stylize", content_file, style_file, "-o", tmp_path / "out.png", *QUICK, "--refine", 1, "--json"
     )
     assert status == 0, err
     assert json.loads(out)["options"]["refine"] == 1
+    assert not lean  # refining draws random numbers, which a lean torch cannot
     status, _, err = run("stylize", content_file, style_file, "-o", tmp_path / "out.png", *QUICK, "--refine", -1)
     assert status == 2
     assert "--refine" in err
