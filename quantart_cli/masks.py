@@ -64,6 +64,8 @@ def read_style_masks(
     masks: Sequence[Any], styles: Sequence[Picture], read: Callable[[Any], Picture]
 ) -> tuple[tuple[np.ndarray, ...], list[str]]:
     """Read the masks of styles, one for each style or all for the only one; as :func:`read_masks`, without "alpha"."""
+    if masks and not styles:
+        raise QuantArtError("style_mask needs the picture of a style, and there is none: leave it out")
     found, notes = [], []
     for i, given in enumerate(masks):
         source, inverted = _split(given)

@@ -39,6 +39,8 @@ def test_the_contents_own_alpha():
         read_masks(["alpha"], Picture(CONTENT), read_picture)
     with pytest.raises(QuantArtError, match="transparent pixels count nothing anyway"):
         read_style_masks(["not:alpha"], [picture], read_picture)
+    with pytest.raises(QuantArtError, match="needs the picture of a style"):
+        read_style_masks(["mask.png"], [], read_picture)
 
 
 def test_files_and_their_sizes(tmp_path):
