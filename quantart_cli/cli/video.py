@@ -148,7 +148,7 @@ def _run(options: VideoOptions) -> int:
     options.weights_for(len(options.styles))
     clip = open_clip(options.clip, rate=Fraction(options.fps).limit_denominator(1001), max_pixels=options.max_pixels)
     job = _job(options, clip)
-    check_target(clip, job.target)
+    check_target(clip, job.target, options.styles)
     styles = [read_picture(style, max_pixels=options.max_pixels) for style in options.styles]
     if options.steady and not flow.available() and not options.quiet:
         say("motion is not followed without OpenCV: pip install 'quantart-cli[video]'")

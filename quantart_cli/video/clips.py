@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
 from PIL import Image
 
+from quantart_cli import files
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import open_regular, printable, reason
 from quantart_cli.images import Picture, formats
@@ -203,16 +204,31 @@ def sink_for(clip: Clip, target: Target, work: str, done: int) -> Sink:
     return FilmSink(clip, target, work, done)
 
 
-def check_target(clip: Clip, target: Target) -> None:
-    """Find out before any painting whether a target can hold a clip.
+def check_target(clip: Clip, target: Target, inputs: Sequence[str] = ()) -> None:
+    """Find out before any painting whether a target can be written, and hold a clip.
+
+    Args:
+        clip: what is painted.
+        target: the output.
+        inputs: files that must not be overwritten, beside the clip.
 
     Raises:
-        QuantArtError: its suffix is not known, it keeps no transparency, or does not take the sound.
+        QuantArtError: it cannot be written, its suffix is not known, it keeps no transparency, or does not take the
+            sound.
     """
+    shown = printable(target.path)
+    if target.path == "-" or not target.path:
+        raise QuantArtError("a clip is written to a file or a folder: give its name")
+    if target.suffix:
+        files.check_target(target.path, [clip.path, *inputs])
+    elif os.path.exists(target.path) and os.path.samefile(target.path, clip.path):
+        raise QuantArtError(f"{shown} is the clip itself: give another folder")
+    elif os.path.exists(target.path) and not os.path.isdir(target.path):
+        raise QuantArtError(f"{shown} is a file: give a folder, or a name with a suffix such as out.mp4")
     if target.suffix in FILMS:
         from quantart_cli.video.film_writer import check
 
         check(clip, target)
     elif target.suffix not in (*ANIMATIONS, ""):
         known = ", ".join((*FILMS, *ANIMATIONS))
-        raise QuantArtError(f"{printable(target.path)} is no clip by its suffix: use one of {known}, or a folder")
+        raise QuantArtError(f"{shown} is no clip by its suffix: use one of {known}, or a folder")

@@ -127,38 +127,74 @@ def render(job: Job, painter: Steady, progress: Callable[[int], None] = lambda d
     with _held(job) as work:
         report = Report(before=_resume(job, painter, work))
         with closing(sink_for(job.clip, job.target, work, report.before)) as sink, ThreadPoolExecutor(1) as encoder:
-            state = _paint(job, painter, sink, encoder, work, report, progress)
-            if report.painted + report.before == 0:
+            writer = _Writer(sink, work, report.before, painter.state())
+            _paint(job, painter, writer, encoder, report, progress)
+            encoder.submit(int).result()  # after everything that was handed on
+            report.painted = writer.done - report.before
+            if writer.done == 0:
                 if report.stopped:
                     raise KeyboardInterrupt
                 why = f" ({report.broken[0][1]})" if report.broken else ""
                 raise QuantArtError(f"{printable(job.clip.path)} has no frame that can be painted{why}")
-            encoder.submit(_cut, sink, state, report.painted + report.before, work).result()
+            encoder.submit(writer.cut).result()
             sink.finish()
     if not report.stopped:
         shutil.rmtree(job.work, ignore_errors=True)
     return report
 
 
+class _Writer:
+    """Writes frames, in a thread of its own: Ctrl-C does not come between a frame and what is known of it.
+
+    Args:
+        sink: takes the frames.
+        work: the folder of what is not finished.
+        done: frames that an earlier run has cut.
+        state: of the painter after them.
+    """
+
+    def __init__(self, sink: Sink, work: str, done: int, state: dict[str, Array]) -> None:
+        self.sink, self.done = sink, done
+        self._work, self._state, self._last_cut = work, state, time.monotonic()
+
+    def write(self, frame: Frame, picture: Picture, state: dict[str, Array]) -> None:
+        """Write a frame; ``state`` is that of the painter after it."""
+        self.sink.write(frame, picture)
+        self.done, self._state = self.done + 1, state
+        if time.monotonic() - self._last_cut >= _CUT_EVERY:
+            self.cut()
+
+    def cut(self) -> None:
+        """Close a segment, then write the state at its end: what has no state is painted again."""
+        self.sink.cut()
+        name = f"state-{self.done:08}.npz"
+        write_atomically(
+            os.path.join(self._work, name),
+            lambda file: np.savez(file, **self._state),  # type: ignore[arg-type]
+        )
+        for old in os.listdir(self._work):
+            if old.startswith("state-") and old != name:
+                os.unlink(os.path.join(self._work, old))
+        self._last_cut = time.monotonic()
+
+
 def _paint(
     job: Job,
     painter: Steady,
-    sink: Sink,
+    writer: _Writer,
     encoder: ThreadPoolExecutor,
-    work: str,
     report: Report,
     progress: Callable[[int], None],
-) -> dict[str, Array]:
-    """Paint the frames that are left, until the end or Ctrl-C; returns the state of the painter after the last."""
+) -> None:
+    """Paint the frames that are left, until the end or Ctrl-C."""
     held: Picture | None = None if painter.last is None else Picture(painter.last)
     state = painter.state()
     writing: deque[Future[None]] = deque()
-    last_cut = time.monotonic()
     frames = _with_motion(_started(job.frames(), report), report.before, painter, job.every is None)
     try:
         for number, (frame, motion) in enumerate(ahead(frames)):
             if number < report.before:
-                sink.skip(frame)
+                writer.sink.skip(frame)
                 continue
             if frame.picture is not None:
                 result = painter.paint(frame.picture, motion)
@@ -170,20 +206,15 @@ def _paint(
             else:
                 report.broken.append((float(frame.time), frame.problem))
             assert held is not None
-            writing.append(encoder.submit(sink.write, frame, held))
-            report.painted += 1
+            writing.append(encoder.submit(writer.write, frame, held, state))
             if len(writing) > _AHEAD:
                 writing.popleft().result()
-            if time.monotonic() - last_cut >= _CUT_EVERY:
-                last_cut = time.monotonic()
-                writing.append(encoder.submit(_cut, sink, state, report.painted + report.before, work))
-            progress(report.painted + report.before)
+            progress(number + 1)
     except KeyboardInterrupt:
         report.stopped = True
     finally:
         for each in writing:
             each.result()
-    return state
 
 
 def _started(frames: Iterator[Frame], report: Report) -> Iterator[Frame]:
@@ -262,13 +293,3 @@ def _resume(job: Job, painter: Steady, work: str) -> int:
     with np.load(os.path.join(work, states[-1])) as state:
         painter.restore(dict(state))
     return kept
-
-
-def _cut(sink: Sink, state: dict[str, Array], done: int, work: str) -> None:
-    """Close a segment, then write the state at its end: what has no state is painted again."""
-    sink.cut()
-    name = f"state-{done:08}.npz"
-    write_atomically(os.path.join(work, name), lambda file: np.savez(file, **state))  # type: ignore[arg-type]
-    for old in os.listdir(work):
-        if old.startswith("state-") and old != name:
-            os.unlink(os.path.join(work, old))

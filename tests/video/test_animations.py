@@ -169,7 +169,26 @@ def test_refused(tmp_path, name, words):
         open_(tmp_path / name)
 
 
-def test_an_unknown_suffix_is_refused(gif, tmp_path):
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("out.txt", r"out.txt is no clip by its suffix: use one of \.mp4"),
+        ("clip.gif", "clip.gif is an input and would be overwritten"),
+        ("style.png", "style.png is an input and would be overwritten"),
+        ("nowhere/out.gif", "make the folder .*nowhere first"),
+        ("file", "file is a file: give a folder"),
+    ],
+)
+def test_refused_to_write(gif, tmp_path, name, words):
+    (tmp_path / "file").touch()
+    PIL.Image.fromarray(scene(20, 20)).save(tmp_path / "style.png")
     clip = open_(gif)
-    with pytest.raises(QuantArtError, match=r"out.txt is no clip by its suffix: use one of \.mp4"):
-        check_target(clip, job_of(clip, tmp_path / "out.txt").target)
+    with pytest.raises(QuantArtError, match=words):
+        check_target(clip, job_of(clip, tmp_path / name).target, [str(tmp_path / "style.png")])
+
+
+def test_a_folder_is_not_painted_into_itself(tmp_path):
+    PIL.Image.fromarray(scene(20, 20)).save(tmp_path / "1.png")
+    clip = open_(tmp_path)
+    with pytest.raises(QuantArtError, match="is the clip itself"):
+        check_target(clip, job_of(clip, tmp_path).target)

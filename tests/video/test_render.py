@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import numpy as np
@@ -36,6 +37,25 @@ def test_ctrl_c_leaves_what_was_painted(clip, tmp_path):
     report = render(job_of(clip, tmp_path / "out.webp"), Inverter(interrupt=3))
     assert (report.painted, report.stopped) == (3, True)
     assert len(read(tmp_path / "out.webp")[0]) == 3
+
+
+def test_ctrl_c_between_a_frame_and_its_count(clip, tmp_path, monkeypatch):
+    """It may come when a frame was handed on, and nothing else is known of it yet."""
+    job, submit, written = job_of(clip, tmp_path / "out.webp"), ThreadPoolExecutor.submit, []
+
+    def interrupted(pool, work, *arguments):
+        found = submit(pool, work, *arguments)
+        if getattr(work, "__name__", "") == "write":
+            written.append(found)
+            if len(written) == 3:
+                raise KeyboardInterrupt
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ThreadPoolExecutor, "submit", interrupted)
+        assert render(job, Inverter()).painted == 3
+    assert render(job, Inverter()).before == 3
+    assert (tmp_path / "out.webp").read_bytes() == whole(clip, tmp_path)
 
 
 def test_the_same_command_continues(clip, tmp_path):

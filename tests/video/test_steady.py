@@ -58,7 +58,7 @@ def pan(model):
 
 
 def test_a_pan_flickers_less(pan):
-    """Of a frame this small most is within reach of the border; benchmarks/video.py measures whole clips."""
+    """Of a frame this small most is within reach of the border; docs/video.md has numbers of whole clips."""
     alone, steady = (warping_error(each[-2:], pan_motion()) for each in pan)
     assert steady < 0.65 * alone
 
