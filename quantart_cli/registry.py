@@ -192,16 +192,22 @@ frame. Convert it, and give it as --model.""",
         paper="Yoo et al. 2019",
         good_for="photographs: time of day, season, weather, infrared",
         settings=WCT2Settings,
-        target="quantart_cli.methods.wct2:WCT2",
-        weights={"vgg": "vgg19-normalised", "wct2": "wct2"},
-        models={"wct2": None, "wct2-cat5": "quantart_cli.methods.wct2:WCT2Cat5"},
-        replaces={"wct2-cat5": "wct2"},
+        target="quantart_cli.methods.wct2:WCT2Shallow",
+        weights={"vgg": "vgg19-normalised", "wct2": "wct2-shallow"},
+        models={
+            "wct2-shallow": None,
+            "wct2": "quantart_cli.methods.wct2:WCT2",
+            "wct2-cat5": "quantart_cli.methods.wct2:WCT2Cat5",
+        },
+        replaces={"wct2": "wct2", "wct2-cat5": "wct2"},
         help="""The style is a photograph, too. Wavelets carry the detail around the features, so lines stay straight.
 
 quantart wct2 noon.jpg sunset.jpg -o out.png
 
-Fewer changes: --transfer skip,decoder, or a smaller --alpha. The authors' weights: quantart convert
-wave_encoder_cat5_l4.pth wave_decoder_cat5_l4.pth -o wct2.safetensors, then --model wct2.safetensors.""",
+More of the style: --transfer all. Less: a smaller --alpha.
+
+The authors' weights: quantart convert wave_encoder_cat5_l4.pth wave_decoder_cat5_l4.pth -o wct2.safetensors, then
+--model wct2.safetensors.""",
     ),
     Method(
         name="microast",

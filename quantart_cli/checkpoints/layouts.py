@@ -246,9 +246,12 @@ def _adaattn(name: str) -> Callable[[Shapes], bool]:
     return lambda shapes: name in shapes or f"module.{name}" in shapes
 
 
-def _wct2(cat5: bool) -> Callable[[Shapes], bool]:
-    """Unpooling of the form cat5 gives five times as many channels."""
-    return lambda shapes: [*shapes.get("decoder.conv1_2.weight", ())][1:2] == [320 if cat5 else 64]
+def _wct2(cat5: bool, deep: bool = True) -> Callable[[Shapes], bool]:
+    """Unpooling of the form cat5 gives five times as many channels; a decoder that is not deep begins at relu3_1."""
+    width = [320 if cat5 else 64]
+    return lambda shapes: (
+        [*shapes.get("decoder.conv1_2.weight", ())][1:2] == width and ("decoder.conv4_1.weight" in shapes) == deep
+    )
 
 
 def _published_wct2(cat5: bool) -> Callable[[Shapes], bool]:
@@ -320,6 +323,12 @@ KINDS: dict[str, Layout] = {
                     imported("quantart_cli.nets.microast:from_published"),
                 ),
             ),
+        ),
+        Layout(
+            "wct2-shallow",
+            "WCT2 from relu3_1",
+            _wct2(cat5=False, deep=False),
+            network="quantart_cli.nets.wct2:WCT2",
         ),
         *(
             Layout(

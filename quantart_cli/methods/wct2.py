@@ -20,7 +20,8 @@ Departures from the authors' program:
 * Pictures are mirrored to a multiple of 8 in height and width, and cropped again; the program crops to 16.
 * Transparent pixels do not count in means, covariances and the clamp. A region of a mask is painted as a picture of
   which nothing else is visible, and the regions are mixed; the program changes the maps of each region in one pass.
-* The default weights are a decoder trained by quantart for its own VGG-19, in the form "sum".
+* The default weights are a small decoder made by quantart for its own VGG-19, in the form "sum". It begins at relu3_1:
+  the deepest level of the paper is left out. Converted weights of the authors have all four.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ class WCT2Settings(StrengthSettings):
     """Settings of WCT2."""
 
     transfer: str = setting(
-        "all",
-        "Where the features take the style: encoder, skip, decoder, several with commas, all, or none. More places: "
-        "closer to the style, less like a photograph.",
+        "encoder",
+        "Where features take the style: encoder, skip, decoder, several with commas, all, or none. More places: closer "
+        "to the style, less like a photograph.",
         parse=parse_places,
         metavar="PLACES",
     )
@@ -150,15 +151,23 @@ Change = Callable[[Place, MapOf], MapOf]
 
 
 class WCT2(FeedForward[WCT2Settings]):
-    """Photorealistic style transfer, with unpooling by sums."""
+    """Photorealistic style transfer, with unpooling by sums.
+
+    Attributes:
+        cat5: whether unpooling concatenates.
+        depth: the level of the deepest maps: relu{depth}_1.
+    """
 
     multiple = 8
     network = "wct2"
     cat5: ClassVar[bool] = False
+    depth: ClassVar[int] = 4
 
     def stages(self, settings: WCT2Settings | None = None) -> Sequence[Stage]:
-        levels = [_POOL[level, self.cat5] for level in (1, 2, 3)], [_DECODE[level, self.cat5] for level in (4, 3, 2)]
-        return (_FIRST, *levels[0], *_NEXT.values(), *levels[1], _LAST, *_MEASURE.values(), *_RECOLOUR.values())
+        levels = range(2, self.depth + 1)
+        down = [stage for level in levels for stage in (_POOL[level - 1, self.cat5], _NEXT[level])]
+        up = [_DECODE[level, self.cat5] for level in reversed(levels)]
+        return (_FIRST, *down, *up, _LAST, *_MEASURE.values(), *_RECOLOUR.values())
 
     def style_kind(self, settings: WCT2Settings) -> str:
         return ",".join(sorted(parse_places(settings.transfer)))
@@ -168,7 +177,7 @@ class WCT2(FeedForward[WCT2Settings]):
         places, found = set(kind.split(",")), {}
 
         def measure(place: Place, z: MapOf) -> MapOf:
-            if place[0] in places and not (place == ("decoder", 4, "") and "encoder" in places):
+            if place[0] in places and not (place == ("decoder", self.depth, "") and "encoder" in places):
                 found[place] = colouring(_covariance(run, z, style), ridge=1)
             return z
 
@@ -196,9 +205,9 @@ class WCT2(FeedForward[WCT2Settings]):
         return image
 
     def _encode(self, run: Runner, image: Image, change: Change) -> tuple[MapOf, dict[int, dict[str, Any]]]:
-        """relu4_1, and what each level of the decoder takes beside the maps of the level before, by level."""
+        """The deepest map, and what each level of the decoder takes beside the maps of the level before, by level."""
         z, skips = run(_FIRST, image)["z"], {}
-        for level in (1, 2, 3):
+        for level in range(1, self.depth):
             if self.cat5:
                 z = change(("encoder", level, ""), z)
             bands = run(_POOL[level, self.cat5], z=z)
@@ -209,11 +218,11 @@ class WCT2(FeedForward[WCT2Settings]):
                 bands[band] = change(("skip", level, band), bands[band])
             skips[level + 1] = bands
             z = run(_NEXT[level + 1], z=z)["z"]
-        return change(("encoder", 4, ""), z), skips
+        return change(("encoder", self.depth, ""), z), skips
 
     def _decode(self, run: Runner, z: MapOf, skips: dict[int, dict[str, Any]], change: Change) -> MapOf:
         """The maps that the last convolution takes."""
-        for level in (4, 3, 2):
+        for level in range(self.depth, 1, -1):
             z = change(("decoder", level, ""), z)
             z = run(_DECODE[level, self.cat5], z=z, **skips.pop(level))["z"]  # what is not needed any more is freed
         return change(("decoder", 1, ""), z)
@@ -223,6 +232,12 @@ class WCT2Cat5(WCT2):
     """The form with unpooling by concatenation."""
 
     cat5 = True
+
+
+class WCT2Shallow(WCT2):
+    """From relu3_1: the default weights."""
+
+    depth = 3
 
 
 def _covariance(run: Runner, z: MapOf, image: Image) -> Covariance:

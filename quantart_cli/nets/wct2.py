@@ -65,19 +65,21 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The encoder in a mirror. ``cat5`` is its form of unpooling."""
+    """The encoder in a mirror, from relu4_1 or, with ``depth`` 3, from relu3_1. ``cat5`` is its form of unpooling."""
 
-    def __init__(self, cat5: bool = False) -> None:
+    def __init__(self, cat5: bool = False, depth: int = 4) -> None:
         super().__init__()
         self.cat5 = cat5
         for name, (fan_out, fan_in) in _LAYERS.items():
+            if name > f"conv{depth}_1":
+                break
             self.add_module(name, nn.Conv2d(fan_in * (5 if cat5 and name in _AFTER_UNPOOLING else 1), fan_out, 3))
 
     def level(self, level: int, z: Tensor, lh: Tensor, hl: Tensor, hh: Tensor, full: Tensor | None = None) -> Tensor:
         """Decode one level.
 
         Args:
-            level: 4, 3 or 2.
+            level: 4, 3 or 2, at most the depth.
             z: the features of that level.
             lh, hl, hh: the high bands of the pooling before it.
             full: the map before that pooling; cat5 only.
@@ -99,17 +101,18 @@ class WCT2(nn.Module):
 
     kind = "wct2"
 
-    def __init__(self, cat5: bool = False, own_encoder: bool = False) -> None:
+    def __init__(self, cat5: bool = False, depth: int = 4, own_encoder: bool = False) -> None:
         super().__init__()
         self.encoder = Encoder() if own_encoder else None
-        self.decoder = Decoder(cat5)
+        self.decoder = Decoder(cat5, depth)
 
     @classmethod
     def like(cls, tensors: Mapping[str, Tensor]) -> WCT2:
         """An empty network, to be filled with a checkpoint's tensors."""
         after = tensors.get("decoder.conv1_2.weight")
         cat5 = after is not None and after.ndim == 4 and after.shape[1] > 64
-        return cls(cat5, any(name.startswith("encoder.") for name in tensors))
+        own_encoder = any(name.startswith("encoder.") for name in tensors)
+        return cls(cat5, 4 if own_encoder or "decoder.conv4_1.weight" in tensors else 3, own_encoder)
 
 
 _HAAR = {

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import PIL.Image
 import pytest
 import safetensors.torch
 import torch
@@ -176,3 +177,14 @@ def test_both_forms_through_the_api(published, backends, form):
     model = quantart.load("wct2", model=published[form][0].with_name(f"{form}.safetensors"), device="cpu")
     assert isinstance(model.program, FORMS[form])
     assert model.stylize(scene(21, 30), scene(5, 3)).size == (21, 30)
+
+
+def test_the_weights_that_are_here_reconstruct():
+    """Smooth pictures, without a transfer."""
+    model = quantart.load("wct2", device="cpu", precision="fp32")
+    content = np.asarray(PIL.Image.fromarray(scene(8, 6, 1)).resize((64, 48), PIL.Image.Resampling.BICUBIC))
+    for settings in ({"transfer": "none"}, {"alpha": 0.0}):
+        found = np.float32(model.stylize(content, scene(40, 40, 2), **settings))
+        assert np.abs(found - content).mean() < 16
+    other = np.float32(model.stylize(content, scene(40, 40, 2)))
+    assert np.abs(other - content).mean() > 20
