@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ import gradio as gr
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.web.controls import status
-from quantart_cli.web.jobs import Session, Superseded, View, batch, look, sentence
+from quantart_cli.web.films import paint_film
+from quantart_cli.web.jobs import Session, Superseded, View, batch, bug, look, sentence
 from quantart_cli.web.page import Page
 from quantart_cli.web.recipe import File, Recipe
 from quantart_cli.web.studio import COLOURS, STYLES
@@ -45,8 +47,10 @@ class Events:
         painting = {**often, "inputs": page.inputs, "outputs": page.outputs}
         gr.on(list(self._triggers()), self._look, **painting)
         page.paint.click(self._paint, **painting)
-        gr.on([page.stop.click, page.stop_all.click], self._stop, queue=False, **quiet)
+        gr.on([page.stop.click, page.stop_all.click, page.stop_clip.click], self._stop, queue=False, **quiet)
         page.paint_all.click(self._batch, {*page.inputs, page.contents}, [page.batch_line, page.painted], **often)
+        film = {*page.inputs, page.clip, page.steady}
+        page.paint_clip.click(self._film, film, [page.film_line, page.film], **often)
         page.method.change(self._show_method, page.method, page.groups, **quiet)
         slots = [page.count, *page.slots, *page.weights, page.fewer, page.more]
         page.more.click(lambda count: self._show_styles(count + 1), page.count, slots, **quiet)
@@ -219,15 +223,37 @@ class Events:
 
     def _batch(self, values: Updates, request: gr.Request) -> Iterator[Updates]:
         session, page = self.session(request), self.page
-        try:
-            job = session.begin()
+        with self._problems() as problems:
             contents = [self.file(each["path"]) for each in values[page.contents] or []]
             if not contents:
                 raise QuantArtError("add photographs")
             recipe = self.recipe(values, session, contents[0])
             recipe.checked()
+            for line, painted in batch(self.studio, session, session.begin(), recipe, contents):
+                yield {page.batch_line: status(line), page.painted: painted}
+        for problem in problems:
+            yield {page.batch_line: status(problem)}
+
+    def _film(self, values: Updates, request: gr.Request) -> Iterator[Updates]:
+        session, page = self.session(request), self.page
+        with self._problems() as problems:
+            if values[page.clip] is None:
+                raise QuantArtError("add a film")
+            clip = self.file(values[page.clip]["path"])
+            recipe = self.recipe(values, session, clip)
+            steady = float(values[page.steady])
+            for line, film in paint_film(self.studio, session, session.begin(), recipe, clip, steady):
+                yield {page.film_line: status(line), **({} if film is None else {page.film: film})}
+        for problem in problems:
+            yield {page.film_line: status(problem)}
+
+    @contextmanager
+    def _problems(self) -> Iterator[list[str]]:
+        """Exceptions in the body become a line in the list."""
+        found: list[str] = []
+        try:
+            yield found
         except QuantArtError as error:
-            yield {page.batch_line: status(sentence(str(error)))}
-            return
-        for line, painted in batch(self.studio, session, job, recipe, contents):
-            yield {page.batch_line: status(line), page.painted: painted}
+            found.append(sentence(self.studio.without_folder(str(error))))
+        except Exception:
+            found.append(bug())

@@ -30,7 +30,6 @@ REST = 0.4
 SHOW_EVERY = 1.0
 """Seconds between two views of a painting that takes long."""
 _HISTORY = 30
-_BUG = "This is a bug of quantart. Its traceback is in the terminal where quantart ui runs."
 
 
 class Superseded(Exception):
@@ -131,8 +130,7 @@ def look(studio: Studio, session: Session, job: float, recipe: Recipe, at_once: 
     except QuantArtError as error:
         yield View(sentence(str(error)))
     except Exception:
-        traceback.print_exc(file=sys.stderr)
-        yield View(_BUG)
+        yield View(bug())
 
 
 def _look(studio: Studio, session: Session, job: float, recipe: Recipe, at_once: bool) -> Iterator[View]:
@@ -250,6 +248,12 @@ def _save(studio: Studio, recipe: Recipe, result: Result) -> str:
     path = studio.new_file(recipe.name)
     save_picture(result.picture, path)
     return path
+
+
+def bug() -> str:
+    """Print the traceback of the exception in hand where the server runs; a line for the page."""
+    traceback.print_exc(file=sys.stderr)
+    return "This is a bug of quantart. Its traceback is in the terminal where quantart ui runs."
 
 
 def sentence(text: str) -> str:

@@ -52,6 +52,8 @@ class Page:
                     self._make_outputs()
             with gr.Tab("Batch"):
                 self._make_batch()
+            with gr.Tab("Film"):
+                self._make_film()
             # When the browser asked: created last, so that it is the last of the inputs.
             self.moment = gr.Number(0, visible=False)
 
@@ -142,6 +144,18 @@ class Page:
             self.stop_all = gr.Button("Stop")
         self.batch_line = gr.HTML(status(""), elem_id="batch-line")
         self.painted = gr.Files(label="Painted", interactive=False, elem_id="painted")
+
+    def _make_film(self) -> None:
+        gr.Markdown("A film or an animation, with the style and the settings of the tab Paint.")
+        self.clip = gr.File(label="Film", elem_id="clip")
+        self.steady = gr.Slider(
+            0, 1, 0.7, step=0.05, label="Steady", info="How firmly strokes stay on what they paint."
+        )
+        with gr.Row():
+            self.paint_clip = gr.Button("Paint the film", variant="primary")
+            self.stop_clip = gr.Button("Stop")
+        self.film_line = gr.HTML(status(""), elem_id="film-line")
+        self.film = gr.File(label="Painted film", interactive=False, elem_id="film")
 
     @property
     def inputs(self) -> set[Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import threading
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -43,13 +44,14 @@ class Studio:
     Attributes:
         lock: held while a picture is painted; predictions of memory count on that.
         model: the model of a method, by name.
+        painting: keyword arguments of ``Model.paint`` out of ``machine``.
         loaded: names of the methods that were loaded once.
     """
 
     def __init__(self, folder: Path, machine: dict[str, Any], models: dict[str, str], max_pixels: int) -> None:
         self.folder, self.machine, self.models, self.max_pixels = folder, machine, models, max_pixels
-        self._painting = {name: machine[name] for name in ("tile", "seed") if name in machine}
-        self._loading = {name: value for name, value in machine.items() if name not in self._painting}
+        self.painting: dict[str, Any] = {name: machine[name] for name in ("tile", "seed") if name in machine}
+        self._loading = {name: value for name, value in machine.items() if name not in self.painting}
         self._numbers = itertools.count(1)
         self.lock = threading.Lock()
         self.loaded: set[str] = set()
@@ -83,8 +85,12 @@ class Studio:
             return resize(self._kept(path), side, enlarge=False)
         try:
             return read_picture(path, max_pixels=self.max_pixels)
-        except QuantArtError as error:  # the page says no folder
-            raise QuantArtError(str(error).replace(f"{Path(path).parent}{os.sep}", "")) from None
+        except QuantArtError as error:
+            raise QuantArtError(self.without_folder(str(error))) from None
+
+    def without_folder(self, text: str) -> str:
+        """A text without the private folder: the page shows no paths."""
+        return re.sub(f"{re.escape(str(self.folder))}{re.escape(os.sep)}(?:[0-9a-f]+{re.escape(os.sep)})?", "", text)
 
     def content(self, recipe: Recipe, side: int | None = None) -> Picture:
         """The content of a recipe at the size to be painted, or reduced to a long side, for a preview."""
@@ -96,10 +102,14 @@ class Studio:
         pictures = [self._kept(style.path) for style in styles]
         return self.model(method).encode_style(pictures, weights=weights or None, encode=False)
 
+    def style(self, recipe: Recipe) -> Style:
+        """The styles of a recipe."""
+        return self._style(recipe.method, recipe.styles, recipe.weights)
+
     def paint(self, recipe: Recipe, content: Picture, progress: Callable[[Step], None] | None = None) -> Result:
         """Paint a content; errors as of ``Model.paint``."""
         model, settings = self.model(recipe.method), recipe.checked()
-        style = self._style(recipe.method, recipe.styles, recipe.weights)
+        style = self.style(recipe)
         masks = tuple(mask_of(self._kept(mask.path), content.size) for mask in recipe.masks)
         return model.paint(
             content,
@@ -108,7 +118,7 @@ class Studio:
             preserve_color=recipe.preserve_color,
             progress=progress,
             inputs=Masks(masks) if masks else None,
-            **self._painting,
+            **self.painting,
         )
 
     def _show(self, path: str, side: int) -> str:

@@ -124,14 +124,14 @@ def test_keyboard_alone(opened, photo):
         for _ in range(8):
             tab_to(selector)
             try:
-                with expect(timeout=5000) as found:
+                with expect(timeout=15_000) as found:
                     page.keyboard.press("Enter")
                 return found.value
             except TimeoutError:
                 continue
         raise AssertionError(f"Enter does nothing at {selector}")
 
-    enter("#content button", page.expect_file_chooser).set_files(photo)
+    enter("#content button:has(input[type=file])", page.expect_file_chooser).set_files(photo)
     line(page, "No style")
     tab_to("#gallery button")
     page.keyboard.press("Enter")
@@ -164,15 +164,8 @@ def test_a_phone(opened, photo, scheme):
         page.screenshot(path=f"{folder}/phone-{scheme}.png")
 
 
-def test_regions_are_drawn(opened, photo, served):
-    page = opened(viewport={"width": 1280, "height": 1400})
-    choose(page, photo)
-    line(page, r"^160 × 100 in")
-    page.get_by_text("Regions", exact=True).first.click()
-    canvas = page.locator("#regions canvas").last
-    canvas.wait_for()
-    time.sleep(1)
-    box = canvas.bounding_box()
+def draw(page, box):
+    """A stroke across the middle."""
     middle = box["y"] + box["height"] / 2
     page.mouse.move(box["x"] + box["width"] * 0.45, middle)
     page.mouse.down()
@@ -180,7 +173,23 @@ def test_regions_are_drawn(opened, photo, served):
         page.mouse.move(box["x"] + box["width"] * share, middle)
         time.sleep(0.05)
     page.mouse.up()
-    page.get_by_role("button", name="Use these regions").click()
+    time.sleep(0.3)
+
+
+def test_regions_are_drawn(opened, photo, served):
+    page = opened(viewport={"width": 1280, "height": 1400})
+    choose(page, photo)
+    line(page, r"^160 × 100 in")
+    page.get_by_text("Regions", exact=True).first.click()
+    canvas = page.locator("#regions canvas").last
+    canvas.wait_for()
+    for _ in range(6):  # until the canvas is ready
+        time.sleep(1)
+        draw(page, canvas.bounding_box())
+        page.get_by_role("button", name="Use these regions").click()
+        time.sleep(2)
+        if any(session.masks for session in served.events.sessions.values()):
+            break
     page.wait_for_function("document.querySelectorAll('#history button img').length == 2")
     page.get_by_text("The same in a terminal").click()
     assert "--mask mask-1.png" in command(page)

@@ -8,10 +8,14 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from quantart_cli.errors import QuantArtError
+from quantart_cli.video.steady import Steady
 from quantart_cli.web import jobs
+from quantart_cli.web.films import paint_film
 from quantart_cli.web.jobs import Session, Superseded, batch, look, paint_one
 from quantart_cli.web.recipe import File
 from quantart_cli.web.studio import COLOURS, Studio
+from tests.conftest import scene
 from tests.web.conftest import MACHINE, picture_file
 
 pytestmark = pytest.mark.usefixtures("_toys")
@@ -169,3 +173,39 @@ def test_methods_without_weights_are_left_out(tmp_path):
     assert {"quantart", "adain", "tint", "fade"} <= names
     assert "sanet" not in names
     assert "sanet" in Studio(tmp_path, dict(MACHINE), {"sanet": "sanet.safetensors"}, 1000).methods()
+
+
+@pytest.fixture
+def clip(tmp_path):
+    """An animation of four frames."""
+    frames = [PIL.Image.fromarray(scene(40, 32, seed)) for seed in range(4)]
+    frames[0].save(tmp_path / "cat.gif", save_all=True, append_images=frames[1:], duration=100)
+    return File(str(tmp_path / "cat.gif"), "cat.gif")
+
+
+def test_a_film(studio, session, recipe, clip):
+    *lines, (last, film) = paint_film(studio, session, session.begin(), recipe, clip, 0.5)
+    assert [line for line, _ in lines][:2] == ["Painting cat.gif.", "1 frames painted."]
+    assert last.startswith("4 frames in all.")
+    assert film.endswith("/cat--painted.gif")
+    with PIL.Image.open(film) as painted:
+        assert (painted.n_frames, painted.size) == (4, (40, 32))
+
+
+def test_a_film_that_is_stopped_is_what_was_painted(studio, session, recipe, clip, monkeypatch):
+    job, paint = session.begin(), Steady.paint
+
+    def stop_at_the_second(self, *arguments):
+        if self.last is not None:
+            session.stopped = job
+        return paint(self, *arguments)
+
+    monkeypatch.setattr(Steady, "paint", stop_at_the_second)
+    *_, (line, film) = paint_film(studio, session, job, recipe, clip, 0.5)
+    assert line.startswith("2 frames in all. It was stopped.")
+    assert PIL.Image.open(film).n_frames == 2
+
+
+def test_a_picture_is_no_film(studio, session, recipe):
+    with pytest.raises(QuantArtError, match="still picture"):
+        list(paint_film(studio, session, session.begin(), recipe, recipe.content, 0.5))

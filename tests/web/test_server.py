@@ -95,14 +95,15 @@ def test_no_path_of_the_machine_can_be_read(http, served, path):
         assert set(served.folder.rglob("*")) == before
 
 
-@pytest.mark.parametrize("event", ["_show_regions", "_batch", "_keep_regions"])
+@pytest.mark.parametrize("event", ["_show_regions", "_batch", "_film", "_keep_regions"])
 def test_other_events_read_no_path_either(http, served, event):
     number, inputs = event_of(served, event)
     before = set(served.folder.rglob("*"))
     given = sent(SECRETS[0])
     data = values(served, inputs, content=given, style=given)
-    data = [[given] if each is served.page.contents else given if each is served.page.editor else value
-            for each, value in zip(inputs, data, strict=True)]  # fmt: skip
+    page = served.page
+    instead = {page.contents: [given], page.editor: given, page.clip: given}
+    data = [instead.get(each, value) for each, value in zip(inputs, data, strict=True)]
     ask(http, number, data)
     assert set(served.folder.rglob("*")) == before
 

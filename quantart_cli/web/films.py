@@ -1,0 +1,86 @@
+"""A clip painted for the page, as ``quantart video`` does with its defaults."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from quantart_cli.errors import QuantArtError
+from quantart_cli.video.clips import Target, check_target, open_clip
+from quantart_cli.video.render import Job, Report, render
+from quantart_cli.video.steady import Steady
+from quantart_cli.web.jobs import Session, Superseded
+from quantart_cli.web.recipe import File, Recipe
+from quantart_cli.web.studio import Studio
+
+_ANIMATIONS = (".gif", ".webp", ".png")
+
+
+def paint_film(
+    studio: Studio, session: Session, job: float, recipe: Recipe, clip: File, steady: float
+) -> Iterator[tuple[str, str | None]]:
+    """Paint a film or an animation: a line after each frame, and at the end the file too.
+
+    Args:
+        recipe: how; its content is not used.
+        clip: the film.
+        steady: 0 to 1, how firmly strokes stay on what they paint.
+
+    Raises:
+        QuantArtError: the clip cannot be read or written, or it was stopped before the first frame.
+    """
+    settings = recipe.checked()
+    if recipe.preserve_color == "match":
+        raise QuantArtError("a film keeps its colours by luma only: choose luma or none")
+    source = open_clip(clip.path, rate=Fraction(25), max_pixels=studio.max_pixels)
+    scale = Fraction(recipe.size or max(source.size), max(source.size))
+    suffix = Path(clip.name).suffix.lower()
+    target = Target(
+        path=studio.new_file(f"{Path(clip.name).stem}--painted{suffix if suffix in _ANIMATIONS else '.mp4'}"),
+        format="png",
+        codec=None,
+        crf=None,
+        quality=95,
+        strip_metadata=False,
+        sound=True,
+        size=(max(1, round(source.size[0] * scale)), max(1, round(source.size[1] * scale))),
+        alpha=source.alpha and suffix in _ANIMATIONS,
+        start=None,
+        end=None,
+    )
+    check_target(source, target)
+    background = None if target.alpha or not source.alpha else "white"
+    work = Job(source, target, recipe.size, studio.max_pixels, background, None, {})
+    found: queue.Queue[int | Report | BaseException] = queue.Queue()
+
+    def progress(done: int) -> None:
+        found.put(done)
+        if session.stopped == job or session.newest != job:
+            raise KeyboardInterrupt  # leaves a film of what was painted
+
+    def run() -> None:
+        try:
+            with studio.lock:
+                session.check(job)
+                model, style = studio.model(recipe.method), studio.style(recipe)
+                painter = Steady(
+                    model, style, settings, steady, preserve_color=recipe.preserve_color, **studio.painting
+                )
+                found.put(render(work, painter, progress))
+        except BaseException as error:
+            found.put(error)
+
+    yield f"Painting {clip.name}.", None
+    threading.Thread(target=run, daemon=True).start()
+    while isinstance(item := found.get(), int):
+        yield f"{item} frames painted.", None
+    if isinstance(item, Report):
+        stopped = " It was stopped." if item.stopped else ""
+        yield " ".join([f"{item.painted} frames in all.{stopped}", *(f"{note}." for note in item.notes)]), target.path
+    elif isinstance(item, (KeyboardInterrupt, Superseded)):
+        raise QuantArtError("stopped")
+    else:
+        raise item
