@@ -44,7 +44,7 @@ def measure(name: str) -> dict[str, float]:
         model = quantart.load(name, model=stand_in(name, Path(folder)), device="cpu", backend="torch")
         for _ in range(1 if model.optimises else 2):
             start = time.process_time()
-            model.stylize(content, style)
+            model.stylize(content, style if model.method.needs_style else [])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"seconds": time.process_time() - start, "megabytes": peak / 1e6}
 
@@ -62,9 +62,11 @@ def stand_in(name: str, folder: Path) -> Path | None:
         return None
     (kind,) = missing
     where = KINDS[kind].network
-    assert isinstance(where, str)
-    module, _, network = where.partition(":")
-    tensors = getattr(__import__(module, fromlist=[network]), network)().state_dict()
+    tensors = {}
+    for prefix, each in {"": where}.items() if isinstance(where, str) else (where or {}).items():
+        module, _, network = each.partition(":")
+        state = getattr(__import__(module, fromlist=[network]), network)().state_dict()
+        tensors |= {f"{prefix}.{key}" if prefix else key: value for key, value in state.items()}
     path = folder / f"{kind}.safetensors"
     safetensors.torch.save_file(tensors, path, {"format": "pt", "kind": kind})
     return path

@@ -114,17 +114,6 @@ def test_parity_of_the_picture(backend, recorded, style):
     close(paint(backend, SANet(), recorded["content"], style, SANetSettings()), recorded["output"])
 
 
-@pytest.mark.parametrize("alpha", [0.6])
-def test_tiles_do_not_change_the_picture(backend, alpha):
-    content, style = (image_of(torch.from_numpy(scene(*size)).permute(2, 0, 1)[None]) for size in ((176, 96), (70, 50)))
-    pictures = [Image.of(each.pixels, multiple=16, smallest=32) for each in (content, style)]
-    method, settings = SANet(), SANetSettings(alpha=alpha)
-    whole = paint(backend, method, pictures[0], encode(backend, method, settings, pictures[1]), settings)
-    tiled = encode(backend, method, settings, pictures[1], tiler=Tiler(64))
-    found = paint(backend, method, pictures[0], tiled, settings, tiler=Tiler(64))
-    assert (found - whole).abs().max() < 1e-3 * float(whole.abs().max())
-
-
 def test_alpha_and_several_styles_average_features(backend):
     pictures = [Image.of(scene(64, 48, seed), multiple=16, smallest=32) for seed in range(3)]
     method, run = SANet(), Runner(backend, Tiler())
@@ -163,13 +152,6 @@ def test_the_published_layout_loads_strictly(published):
         fill_strictly(Networks.like, from_published({**published, "30.weight": torch.zeros(1)}), "sanet")
     with pytest.raises(QuantArtError, match=r"decoder.conv4_1.bias has shape \[5\], not \[256\]"):
         fill_strictly(Networks.like, from_published({**published, "1.bias": torch.zeros(5)}), "sanet")
-
-
-@pytest.mark.parametrize("size", [(1, 1), (33, 31), (47, 70)])
-def test_any_size_through_the_api(model_file, size):
-    model = quantart.load("sanet", model=model_file, device="cpu", precision="fp32")
-    painted = model.stylize(scene(*size), scene(5, 3))
-    assert painted.size == size
 
 
 def test_half_of_the_published_files_is_refused(model_file, tmp_path):

@@ -91,19 +91,17 @@ def test_losses_of_adaattn_are_the_recorded_ones(recorded_vgg):
 
 
 @pytest.mark.parametrize("kind", FORMS)
-def test_resumed_training_is_the_same_bit_for_bit_and_learns(kind, vgg):
-    first, resumed = (begin(kind, vgg, batch=1, short_side=32, rate=2e-4) for _ in range(2))
-    for each in (first, resumed):  # one pair of crops, but for flips, to see it learned
-        each.pictures = {name: [pictures[0][:, :32, :32]] for name, pictures in each.pictures.items()}
-    values = [first.update(number) for number in range(4)]
-    saved = {name: value.clone() for name, value in first.state().items()}
-    values += [first.update(number) for number in range(4, 6)]
-    resumed.load_state(saved)
-    assert [resumed.update(number) for number in range(4, 6)] == values[4:]
+def test_resumed_training_is_the_same_bit_for_bit_and_all_is_trained(kind, vgg):
+    first, resumed = (begin(kind, vgg, batch=1) for _ in range(2))
+    first.update(0)
+    for name, weights in first.network.network.named_parameters():
+        if not name.endswith(".g.bias"):  # softmax does not depend on it
+            assert weights.grad.abs().max() > 0, name
+    first.update(1)
+    resumed.load_state({name: value.clone() for name, value in first.state().items()})
+    assert resumed.update(2) == first.update(2)
     state = first.state()
     assert all(torch.equal(value, state[name]) for name, value in resumed.state().items())
-    totals = [sum(value for name, value in each.items() if name != "gradient") for each in values]
-    assert totals[-1] < 0.9 * totals[0]
 
 
 @pytest.mark.parametrize("kind", FORMS)
