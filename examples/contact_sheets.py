@@ -1,6 +1,8 @@
 """Make the sheets in this folder again.
 
-    python examples/contact_sheets.py [--only fidelity alpha-beta gallery methods gatys] [--size 640]
+    python examples/contact_sheets.py [--only styles fidelity alpha-beta gallery methods gatys] [--size 640]
+
+``styles.jpg``: the presets, each with a photograph painted in it.
 
 ``fidelity.jpg``: three pairs from photograph to fully quantized. ``alpha-beta.jpg``: α × β of one pair.
 ``gallery.jpg``: photographs × styles at the default. ``methods.jpg``: QuantArt, AdaIN, NNST and Gatys side by side, the
@@ -136,7 +138,20 @@ def optimised(method: str, content_name: str, style_name: str, **settings: Any) 
     return quantart.load(method).stylize(photo(content_name), style(style_name), size=GATYS_SIZE, **settings)
 
 
+def styles(size: int) -> PIL.Image.Image:
+    model, rows = quantart.load("quantart"), []
+    names = sorted(path.stem for path in (HERE / "styles").glob("*.jpg"))
+    for start in range(0, len(names), 3):
+        row: list[Cell] = []
+        for name in names[start : start + 3]:
+            row.append((PIL.Image.open(style(name)), f"@{name}"))
+            row.append((model.stylize(photo("boats"), style(name), size=size), ""))
+        rows.append(row)
+    return sheet(rows, 260)
+
+
 SHEETS: dict[str, Callable[[int], PIL.Image.Image]] = {
+    "styles": styles,
     "fidelity": fidelity,
     "alpha-beta": alpha_beta,
     "gallery": gallery,

@@ -471,7 +471,7 @@ class Model:
             _keep_chroma(rgb, content)
         if stopped is not None:
             notes.append(f"stopped at step {stopped}")
-        return Result(content.with_rgb(rgb), precision, tuple(notes), stopped is not None)
+        return Result(content.with_rgb(rgb).with_recipe(None), precision, tuple(notes), stopped is not None)
 
     def _run_by_region(self, work: _Work, style: Style) -> tuple[np.ndarray, None]:
         """As :meth:`_run`: each region painted as if nothing else were visible, and mixed by the masks."""
@@ -528,7 +528,7 @@ class Model:
         rgb = to_pixels(step.image())
         if preserve_color == "luma":
             _keep_chroma(rgb, content)
-        return content.with_rgb(rgb)
+        return content.with_rgb(rgb).with_recipe(None)
 
     def _in_float32(self) -> Model:
         """The same model in float32, for a picture on which its precision overflowed."""

@@ -329,7 +329,9 @@ def methods() -> dict[str, Method]:
         except Exception as error:
             raise QuantArtError(f"the method {point.name} ({point.value}) cannot be loaded: {error}") from error
         if not isinstance(method, Method):
-            raise QuantArtError(f"the entry point {point.name} ({point.value}) is not a quantart method")
+            raise QuantArtError(
+                f"the entry point {point.name} ({point.value}) is not a quantart method: uninstall its package"
+            )
         found.setdefault(method.name, method)  # a method of quantart cannot be replaced
     return found
 

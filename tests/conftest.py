@@ -36,6 +36,7 @@ def _own_cache(tmp_path_factory):
     """Nothing is written into a person's cache; it is read where a test says so."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("QUANTART_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("QUANTART_CONFIG", str(tmp_path_factory.mktemp("config") / "none.toml"))
         yield
 
 

@@ -129,7 +129,9 @@ def test_networks_know_nothing_but_networks():
 
 
 # Highest first: a room imports rooms below it.
-CLI, MANY, PAINTING = ("cli",), ("batch", "web", "video", "training", "evaluation"), ("model", "torch_methods")
+CLI, MANY = ("cli",), ("batch", "web", "video", "training", "evaluation")
+PAINTING = ("model", "torch_methods", "recipe")
+LOWEST = ("settings", "device", "scratch", "files", "presets")
 
 
 @pytest.mark.parametrize(
@@ -140,7 +142,7 @@ CLI, MANY, PAINTING = ("cli",), ("batch", "web", "video", "training", "evaluatio
         (("methods",), (*CLI, *MANY, *PAINTING, "backends", "registry", "images.reading", "images.output")),
         (("backends",), (*CLI, *MANY, *PAINTING, "methods", "registry", "images")),
         (("runner", "stages", "tiling", "memory", "memo"), (*CLI, *MANY, *PAINTING, "methods", "backends", "nets")),
-        (("settings", "device", "scratch", "files"), (*CLI, *MANY, *PAINTING, "methods", "backends", "runner")),
+        (LOWEST, (*CLI, *MANY, *PAINTING, "methods", "backends", "runner")),
         (("registry",), (*CLI, *MANY, *PAINTING, "backends", "nets", "images")),
         (PAINTING, (*CLI, *MANY, "nets")),
         (("batch",), (*CLI, "web", "video", "training", "evaluation", "nets", "methods.gatys")),

@@ -13,7 +13,7 @@ import pickle
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from quantart_cli.batch.ledger import Content
 from quantart_cli.checkpoints.models import ModelFile, find_model
@@ -21,6 +21,7 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture, encode_picture, read_picture, to_size
 from quantart_cli.images.reading import read_file
 from quantart_cli.model import Model, Progress, Result, Style, files_of, load
+from quantart_cli.recipe import recipe_of
 from quantart_cli.registry import find
 from quantart_cli.settings import Settings
 
@@ -85,6 +86,7 @@ class PaintJob:
         background: colour behind transparency, or None.
         quality: of the file, 1 to 100.
         strip_metadata: whether EXIF and the like are dropped.
+        no_recipe: whether the outputs do not say how they were painted.
         max_pixels: pictures with more pixels are refused.
         device, backend: where to paint, and with which library.
         model_file: the model given with ``--model``, or None.
@@ -105,6 +107,7 @@ class PaintJob:
     background: str | None = None
     quality: int = 95
     strip_metadata: bool = False
+    no_recipe: bool = False
     max_pixels: int = 200_000_000
     device: str = "auto"
     backend: str = "auto"
@@ -155,7 +158,9 @@ class PaintJob:
         if file is not None and not file.embedded and not file.path.exists():
             file = find_model(file.name, tuple(find(self.method).models))
         if {each.name: each.checksum for each in files_of(find(self.method), file)[0].values()} != self.weights:
-            raise QuantArtError(f"{file.name if file else 'quantart'} has other weights there than here")
+            raise QuantArtError(
+                f"{file.name if file else 'quantart'} has other weights there than here: install the same version"
+            )
         return replace(self, model_file=file)
 
     def encode_style(self, model: Model, pictures: Sequence[str] | Sequence[Picture]) -> Style:
@@ -200,6 +205,10 @@ class PaintJob:
         )
         if painted.stopped:
             raise KeyboardInterrupt
+        if not self.no_recipe:
+            options = {item.name: getattr(self, item.name) for item in fields(self)}
+            recipe = recipe_of(model, self.settings, picture, style.pictures, painted, options)
+            painted = replace(painted, picture=painted.picture.with_recipe(recipe.text()))
         return painted, time.perf_counter() - start
 
     def encode(self, content: Picture, painted: Result, seconds: float, format: str) -> PaintedFile:

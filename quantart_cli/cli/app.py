@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from quantart_cli import __version__
 from quantart_cli.cli.console import USER_ERROR, say, write_line
+from quantart_cli.cli.defaults import Defaults
 from quantart_cli.errors import QuantArtError
 from quantart_cli.registry import Method, methods
 
@@ -38,6 +39,7 @@ class _Command:
 _PAINT, _MANY, _MODELS, _ABOUT = "Paint a picture", "Paint and measure many", "Models", "About this installation"
 _COMMANDS = {
     "ui": _Command("ui", "Paint in the browser, with sliders and a preview.", _PAINT),
+    "repaint": _Command("repaint", "Paint again by the recipe in a picture, with changes.", _PAINT),
     "batch": _Command("batch", "Paint many pictures: folders, globs, a list.", _MANY),
     "video": _Command("video", "Paint films, GIFs and folders of frames, without flicker.", _MANY),
     "compare": _Command("compare", "Lay methods and settings side by side in one picture.", _MANY),
@@ -46,8 +48,10 @@ _COMMANDS = {
     "download-weights": _Command("download_weights", "List, download and verify weights.", _MODELS),
     "convert": _Command("convert", "Convert a checkpoint to safetensors, without running code in it.", _MODELS),
     "train": _Command("train", "Train models of your own.", _MODELS),
+    "styles": _Command("styles", "List the styles that come along, for example @ink-wash.", _ABOUT),
     "methods": _Command("methods", "Show the methods: papers, uses, weights.", _ABOUT),
     "info": _Command("info", "Show versions, device, precision, weights and cache.", _ABOUT),
+    "config": _Command("config", "Show your own defaults, and where they are from.", _ABOUT),
     "cache": _Command("cache", "Show or clear the cache.", _ABOUT),
 }
 
@@ -197,7 +201,8 @@ def _options(
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status. A mistake is one line on stderr and status 2."""
     try:
-        status = app(arguments, prog_name="quantart", standalone_mode=False)
+        defaults = Defaults(_Commands())
+        status = app(arguments, prog_name="quantart", standalone_mode=False, default_map=defaults)
     except _ClickException as error:
         from quantart_cli.cli.mistakes import is_help, message
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from quantart_cli.cli.command import typed
-from quantart_cli.cli.options import SharedOptions, one_of
+from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, SharedOptions, one_of
 from quantart_cli.cli.startup import cpus
 from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.presets import locate
 from quantart_cli.registry import find, methods
 
 if TYPE_CHECKING:
@@ -26,34 +27,57 @@ _PATHS = typer.Argument(
     help="Folders, globs and files, then the style. With --style all are photographs; with --input or --from-file all "
     "are styles.",
 )
-_STYLE = typer.Option("--style", metavar="STYLE", help="A style; several are blended, or see --each-style.")
-_OUTPUT = typer.Option("--output", "-o", metavar="OUT", help="The folder to write to.")
-_METHOD = typer.Option("--method", metavar=one_of(tuple(methods())), help="How to paint.")
-_INPUT = typer.Option("--input", metavar="PHOTOS", help="A folder, glob or file; may be given several times.")
-_FROM_FILE = typer.Option("--from-file", metavar="LIST|-", help="A file with one path a line; - is stdin.")
-_RECURSIVE = typer.Option("--recursive/--no-recursive", help="Whether subfolders are read.")
-_EACH_STYLE = typer.Option("--each-style", help="Every picture in every style, and folders of styles; no blend.")
+_STYLE = typer.Option(
+    "--style", metavar="STYLE", help="A style; several are blended, or see --each-style.", rich_help_panel=STYLE
+)
+_OUTPUT = typer.Option("--output", "-o", metavar="OUT", help="The folder to write to.", rich_help_panel=OUTPUT)
+_METHOD = typer.Option(
+    "--method", metavar="METHOD", help=f"How to paint: {', '.join(methods())}.", rich_help_panel=METHOD
+)
+_INPUT = typer.Option(
+    "--input", metavar="PHOTOS", help="A folder, glob or file; may be given several times.", rich_help_panel=PICTURE
+)
+_FROM_FILE = typer.Option(
+    "--from-file", metavar="LIST|-", help="A file with one path a line; - is stdin.", rich_help_panel=PICTURE
+)
+_RECURSIVE = typer.Option("--recursive/--no-recursive", help="Whether subfolders are read.", rich_help_panel=PICTURE)
+_EACH_STYLE = typer.Option(
+    "--each-style", help="Every picture in every style, and folders of styles; no blend.", rich_help_panel=STYLE
+)
 _NAME = typer.Option(
     "--name",
     metavar="TEMPLATE",
     help="Names of the results, of {stem}, {style}, {ext} and {suffix}. Default: {stem}{suffix}, or "
     "{stem}_{style}{suffix} with several styles.",
+    rich_help_panel=OUTPUT,
 )
-_OVERWRITE = typer.Option("--overwrite", help="Paint everything again, and replace files quantart did not paint.")
-_FAIL_FAST = typer.Option("--fail-fast", help="Stop at the first picture that fails.")
-_REPORT = typer.Option("--report", metavar="FILE.jsonl", help="Write one JSON object a picture, as it happens.")
-_SHARD = typer.Option("--shard", metavar="K/N", help="The Kth of N parts of the plan, for as many machines.")
-_NICE = typer.Option("--nice", help="Work in the background: low priority, and one CPU left free.")
-_EXECUTOR = typer.Option("--executor", metavar=one_of(EXECUTORS), help="Paint here, or on a Ray cluster.")
-_ADDRESS = typer.Option("--address", metavar="ray://HOST:PORT", help="The Ray cluster. Default: a new one.")
-_WORKERS = typer.Option("--workers", metavar="N", help="Ray workers. Default: as many as fit.")
+_OVERWRITE = typer.Option(
+    "--overwrite", help="Paint everything again, and replace files quantart did not paint.", rich_help_panel=OUTPUT
+)
+_FAIL_FAST = typer.Option("--fail-fast", help="Stop at the first picture that fails.", rich_help_panel=OUTPUT)
+_REPORT = typer.Option(
+    "--report", metavar="FILE.jsonl", help="Write one JSON object a picture, as it happens.", rich_help_panel=OUTPUT
+)
+_SHARD = typer.Option(
+    "--shard", metavar="K/N", help="The Kth of N parts of the plan, for as many machines.", rich_help_panel=SPEED
+)
+_NICE = typer.Option(
+    "--nice", help="Work in the background: low priority, and one CPU left free.", rich_help_panel=SPEED
+)
+_EXECUTOR = typer.Option(
+    "--executor", metavar=one_of(EXECUTORS), help="Paint here, or on a Ray cluster.", rich_help_panel=SPEED
+)
+_ADDRESS = typer.Option(
+    "--address", metavar="ray://HOST:PORT", help="The Ray cluster. Default: a new one.", rich_help_panel=SPEED
+)
+_WORKERS = typer.Option("--workers", metavar="N", help="Ray workers. Default: as many as fit.", rich_help_panel=SPEED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions(SharedOptions):
     """Options of ``quantart batch``; ``settings`` are those of the method that were given."""
 
-    PANEL: ClassVar = "Options"
+    PANEL: ClassVar = PICTURE
 
     paths: Annotated[list[str] | None, _PATHS] = None
     output: Annotated[str, _OUTPUT]
@@ -96,7 +120,7 @@ class BatchOptions(SharedOptions):
             raise QuantArtError(f"--report {self.report} must end in .jsonl")
         for name in ("address", "workers"):
             if getattr(self, name) is not None and self.executor != "ray":
-                raise QuantArtError(f"--{name} is for --executor ray")
+                raise QuantArtError(f"--{name} is for --executor ray: give both, or none")
         if self.workers is not None and self.workers < 1:
             raise QuantArtError(f"--workers must be at least 1, not {self.workers}")
         if self.each_style and self.style_weights is not None:
@@ -158,4 +182,4 @@ class BatchOptions(SharedOptions):
             return [*contents, *styles], []
         if not styles:
             raise QuantArtError("there is no style: give a picture in the style to take, after the photographs")
-        return contents, styles
+        return contents, [locate(style) for style in styles]

@@ -26,6 +26,10 @@ class CacheOptions(ReportOptions):
     it.
 
     quantart cache --clear
+
+    quantart cache
+
+    quantart cache --json
     """
 
     clear: Annotated[bool, option(None, "Remove all of it. What is needed again is downloaded or computed again.")] = (

@@ -14,18 +14,18 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-from quantart_cli.cli.options import one_of
+from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, one_of
 from quantart_cli.cli.startup import ended
 from quantart_cli.errors import QuantArtError
 from quantart_cli.settings import Rule, Settings, rule_of
 
 Options = TypeVar("Options")
+_WIDE = 20  # characters of a form of values; longer ones would be broken in 80 columns
 Parameters = dict[str, tuple[Any, Any]]
 """Name -> annotation and default; ``inspect.Parameter.empty`` where it is required."""
 
-SETTINGS_PANEL = "Method"
 # Order of the panels of the help, after the arguments and what is in none.
-_PANELS = (None, SETTINGS_PANEL, "Regions", "Style", "Picture", "Progress", "Model", "Computing", "Report")
+_PANELS = (None, PICTURE, STYLE, METHOD, OUTPUT, SPEED)
 
 
 def add_command(
@@ -84,7 +84,7 @@ def parameters_of(options: type[Any]) -> Parameters:
 
 def _panel(options: type[Any], name: str) -> str | None:
     owner = next(each for each in options.__mro__ if name in inspect.get_annotations(each))
-    panel: str | None = getattr(owner, "PANEL", None)
+    panel: str | None = vars(owner).get("PANEL")
     return panel
 
 
@@ -92,7 +92,7 @@ def _parameter(name: str, annotation: Any, default: Any, panel: str | None) -> A
     """The annotation with its panel, and with a flag without a negative for a bool."""
     kind, info = annotation.__origin__, copy.copy(annotation.__metadata__[0])
     if isinstance(info, typer.models.OptionInfo):
-        info.rich_help_panel = info.rich_help_panel or (None if panel == "Options" else panel)
+        info.rich_help_panel = info.rich_help_panel or panel
         if kind is bool and not _declared(info):
             info.param_decls = (_flag(name),)
     return Annotated[kind, info]
@@ -108,15 +108,21 @@ def _of_setting(item: Field[Any], kind: Any, strength: str | None) -> tuple[Any,
     rule = rule_of(item)
     names = dict.fromkeys((item.name, *rule.aliases, *(["strength"] if item.name == strength else [])))
     flags, metavar = map(_flag, names), _metavar(rule, kind)
-    info = typer.Option(*flags, help=rule.help, metavar=metavar, rich_help_panel=SETTINGS_PANEL)
+    info = typer.Option(*flags, help=_help(rule, metavar), metavar=metavar, rich_help_panel=METHOD)
     return Annotated[kind, info], item.default
+
+
+def _help(rule: Rule, metavar: str) -> str:
+    """The help of a setting, after its choices where these are too long for a column."""
+    return f"{', '.join(rule.choices)}. {rule.help}" if rule.choices and metavar == "NAME" else rule.help
 
 
 def _metavar(rule: Rule, kind: Any) -> str:
     if rule.metavar:
         return rule.metavar
     if rule.choices:
-        return one_of(rule.choices)
+        choices = one_of(rule.choices)
+        return choices if len(choices) <= _WIDE else "NAME"
     if rule.low is not None and rule.high is not None:
         return f"{rule.low:g}..{rule.high:g}"
     return "N" if kind is int else "X"
@@ -137,12 +143,13 @@ def parameters_of_all(methods: Mapping[str, type[Settings]], taken: Container[st
             rule, kind = rule_of(item), hints[item.name]
             default = "" if item.default is None else f" [default: {item.default}]"
             for name in (item.name, *(alias for alias in rule.aliases if alias not in taken)):
-                helps.setdefault(name, []).append(f"{method}: {rule.help}{default}")
+                said = _help(rule, _metavar(rule, kind))
+                helps.setdefault(name, []).append(f"{method}: {said}{default}")
                 info = typer.Option(
                     _flag(name),
                     help=" ".join(helps[name]) if name == item.name else f"The same as --{item.name}.",
                     metavar=_metavar(rule, kind),
-                    rich_help_panel=SETTINGS_PANEL,
+                    rich_help_panel=METHOD,
                 )
                 # Two methods may have a setting of one name and of two types: it is text until the method is known.
                 before = found.get(name)

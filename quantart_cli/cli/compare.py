@@ -13,7 +13,7 @@ from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import Bar, progress_bar, say, write_json
 from quantart_cli.cli.methods import missing_weights
-from quantart_cli.cli.options import EvaluationOptions, check_range, option
+from quantart_cli.cli.options import EvaluationOptions, check_range, option, preset_names
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import PHOTOGRAPHS, Painting, SystemSpec, parse_system
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
@@ -37,10 +37,17 @@ class CompareOptions(EvaluationOptions):
     quantart compare photo.jpg painting.jpg -o sheet.png
 
     quantart compare photo.jpg painting.jpg --method adain --method nnst -o sheet.png
+
+    quantart compare photo.jpg @mosaic -o sheet.png --fidelity 0,1 --strength 0.5,1 --size 768
     """
 
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint.")]
-    style: Annotated[str, typer.Argument(metavar="STYLE", help="The picture whose style is taken.")]
+    style: Annotated[
+        str,
+        typer.Argument(
+            metavar="STYLE", help="The picture whose style is taken, or @NAME.", autocompletion=preset_names
+        ),
+    ]
     output: Annotated[str, option("FILE", "The sheet, its format by its suffix.", "--output", "-o")] = "comparison.png"
     fidelity: Annotated[str, option("X,X,…", "Of the columns.", "--fidelity", "--alpha")] = "0,0.35,0.7,1"
     strength: Annotated[str, option("X,X,…", "Of the rows.", "--strength", "--beta")] = "0.5,1"

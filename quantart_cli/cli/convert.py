@@ -54,6 +54,8 @@ def convert(
     quantart convert transformer_iter_500000.pth decoder_iter_500000.pth -o sanet.safetensors
 
     quantart convert art/last.ckpt --continuous art_continuous/last.ckpt -o art.safetensors
+
+    quantart convert decoder.pth -o decoder.safetensors
     """
     given = checkpoint if continuous is None else [*checkpoint, continuous]
     if kind is not None:

@@ -44,6 +44,8 @@ class EvaluateOptions(EvaluationOptions):
 
     quantart evaluate --contents photos/ --styles art/ --compare adain --compare quantart:fidelity=1
 
+    quantart evaluate --contents photos/ --styles art/ --compare adain --compare wct
+
     quantart evaluate --video clip.mp4 --outputs painted.mp4 --styles painting.jpg
     """
 

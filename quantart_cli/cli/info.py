@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import platform
+import shlex
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import typer
 
@@ -22,11 +23,23 @@ _MUCH = 100_000_000
 
 @dataclass(frozen=True, kw_only=True)
 class InfoOptions(DeviceOptions):
-    """Show versions, device, precision, weights and cache.
+    """Show versions, device, precision, weights and cache; or how a picture was painted.
 
-    Says why this device and precision would be used; verifies the weights that come with quantart (exit status 1 if one
-    fails) and names the downloaded ones, which quantart download-weights --verify verifies.
+    Without a picture: says why this device and precision would be used; verifies the weights that come with quantart
+    (exit status 1 if one fails) and names the downloaded ones, which quantart download-weights --verify verifies.
+
+    With a picture: shows its recipe, and the command that paints like it.
+
+    quantart info
+
+    quantart info out.png
+
+    quantart info --device cpu --json
     """
+
+    picture: Annotated[
+        str | None, typer.Argument(metavar="PICTURE", help="A picture that quantart painted.", show_default=False)
+    ] = None
 
 
 def register(app: typer.Typer) -> None:
@@ -36,6 +49,8 @@ def register(app: typer.Typer) -> None:
 def run(options: InfoOptions) -> int:
     """Exit status 0 when the embedded weights are there and verified and no downloaded one is damaged, else 1."""
     options.check()
+    if options.picture is not None:
+        return _show_recipe(options.picture, options.json)
     from quantart_cli.checkpoints.cache import cache_folder
     from quantart_cli.cli.cache import describe, parts_of
     from quantart_cli.device import choose_device
@@ -77,6 +92,30 @@ def run(options: InfoOptions) -> int:
             )
         write_line("\n".join(lines))
     return 0 if all(row["state"] in ("verified", "present") for row in weights) else 1
+
+
+def _show_recipe(path: str, as_json: bool) -> int:
+    """How a picture was painted; returns the exit status."""
+    from quantart_cli.files import printable
+    from quantart_cli.images import read_picture
+    from quantart_cli.recipe import parse_recipe
+
+    recipe = parse_recipe(read_picture(path).metadata.recipe, printable(path))
+    if as_json:
+        write_json({"recipe": asdict(recipe)})
+        return 0
+    shown = {**recipe.settings, **recipe.options}
+    lines = [
+        f"painted by quantart {recipe.quantart}, {recipe.method}, on {recipe.backend} in {recipe.precision}",
+        *(f"  {name.replace('_', '-')} {value}" for name, value in shown.items()),
+        f"content  {recipe.content or 'from no file'}",
+        *(f"style    {' @'.join(map(str, each.values()))}" for each in recipe.styles),
+        *(f"{name.replace('_', '-')}  {each}" for name, values in recipe.regions.items() for each in values),
+        *(f"weights  {checksum} {name}" for name, checksum in recipe.weights.items()),
+        shlex.join(recipe.command()),
+    ]
+    write_line("\n".join(printable(line, 4000) for line in lines))
+    return 0
 
 
 def _versions() -> dict[str, str]:

@@ -31,6 +31,10 @@ class MethodsOptions(ReportOptions):
     Methods of installed packages are shown, too.
 
     quantart methods
+
+    quantart methods --json
+
+    quantart stylize --help
     """
 
 

@@ -90,7 +90,9 @@ def _bad_value(error: Any, parameter: Any) -> str:
     metavar = parameter.metavar or ""
     other = f"a number in {metavar}" if ".." in metavar else metavar or "a value"
     wanted, example = _EXAMPLES.get(metavar, (other, ""))
-    return f"{_name(parameter)} takes {wanted}{f': {example}' if example else ''}{shown}"
+    source = getattr(error.ctx.get_parameter_source(parameter.name), "name", "") if error.ctx is not None else ""
+    where = "; quantart config says where your default is from" if source == "DEFAULT_MAP" else ""
+    return f"{_name(parameter)} takes {wanted}{f': {example}' if example else ''}{shown}{where}"
 
 
 def _name(parameter: Any) -> str:

@@ -30,18 +30,30 @@ if TYPE_CHECKING:
     from quantart_cli.evaluation.systems import System, SystemSpec
     from quantart_cli.registry import Method
 
+# Panels of the help, in their order.
+PICTURE, STYLE, METHOD, OUTPUT, SPEED = "Picture", "Style", "Method", "Output", "Speed and memory"
 PIXELS = "PIXELS"
 """Metavar of sizes; messages about mistakes name the unit."""
 
 
-def option(metavar: str | None, help: str, *flags: str) -> Any:
-    """A Typer option for an annotation; without flags it is named as its field. None is for flags without a value."""
-    return typer.Option(*flags, help=help, metavar=metavar)
+def option(metavar: str | None, help: str, *flags: str, panel: str | None = None) -> Any:
+    """A Typer option for an annotation; without flags it is named as its field. None is for flags without a value.
+
+    Its panel in the help is that of its class unless it is given.
+    """
+    return typer.Option(*flags, help=help, metavar=metavar, rich_help_panel=panel)
 
 
 def one_of(names: tuple[str, ...]) -> str:
     """Metavar of a choice."""
     return "|".join(names)
+
+
+def preset_names(incomplete: str) -> list[str]:
+    """Completions of a style: of ``@``, the presets. Files are completed by the shell."""
+    from quantart_cli.presets import presets
+
+    return [f"@{name}" for name in presets() if f"@{name}".startswith(incomplete)] if incomplete[:1] == "@" else []
 
 
 def check_range(name: str, value: int | float | None, low: float, high: float | None = None) -> None:
@@ -58,7 +70,7 @@ def check_range(name: str, value: int | float | None, low: float, high: float | 
 class ReportOptions:
     """What is reported."""
 
-    PANEL: ClassVar = "Report"
+    PANEL: ClassVar = OUTPUT
 
     json: Annotated[bool, option(None, "Print one JSON object about the run on stdout.")] = False
     quiet: Annotated[bool, option(None, "Print errors only.")] = False
@@ -68,9 +80,11 @@ class ReportOptions:
 class DeviceOptions(ReportOptions):
     """Where networks run."""
 
-    PANEL: ClassVar = "Computing"
+    PANEL: ClassVar = SPEED
 
-    device: Annotated[str, option(f"{one_of(DEVICES)}|cuda:N", "Where to compute.")] = DEVICES[0]
+    device: Annotated[
+        str, option(one_of(DEVICES), "Where to compute; cuda:1 is the second GPU. auto: a GPU if there is one.")
+    ] = DEVICES[0]
     precision: Annotated[
         str, option(one_of(PRECISIONS), "auto: bf16 where the hardware computes in it, else fp32.")
     ] = PRECISIONS[0]
@@ -90,7 +104,7 @@ class DeviceOptions(ReportOptions):
 class ComputeOptions(DeviceOptions):
     """How pictures are computed."""
 
-    PANEL: ClassVar = "Computing"
+    PANEL: ClassVar = SPEED
 
     backend: Annotated[
         str,
@@ -105,7 +119,7 @@ class ComputeOptions(DeviceOptions):
         str, option("auto|none|N", "Compute in tiles of at most N pixels a side; auto: as fits the memory.")
     ] = "auto"
     max_pixels: Annotated[int, option("N", "Refuse pictures with more pixels.")] = DEFAULT_MAX_PIXELS
-    seed: Annotated[int, option("N", "Seed of all random numbers.")] = 0
+    seed: Annotated[int, option("N", "Seed of all random numbers.", panel=METHOD)] = 0
 
     def check(self) -> None:
         super().check()
@@ -119,7 +133,7 @@ class ComputeOptions(DeviceOptions):
 class ModelOptions:
     """Other weights."""
 
-    PANEL: ClassVar = "Model"
+    PANEL: ClassVar = METHOD
 
     model: Annotated[
         str | None,
@@ -136,7 +150,7 @@ class ModelOptions:
 class PictureOptions:
     """How pictures are written."""
 
-    PANEL: ClassVar = "Picture"
+    PANEL: ClassVar = OUTPUT
 
     format: Annotated[
         str | None, option("FORMAT", f"Format of the output: {', '.join(writable_formats())}. Default: by its suffix.")
@@ -146,6 +160,9 @@ class PictureOptions:
         str | None, option("COLOR", "Colour behind transparency, for formats without it: white, #20304a.")
     ] = None
     strip_metadata: Annotated[bool, option(None, "Drop EXIF, XMP, comments and the like.")] = False
+    no_recipe: Annotated[
+        bool, option(None, "Do not note in the output how it was painted, which quantart repaint reads.")
+    ] = False
 
     @property
     def writing(self) -> dict[str, Any]:
@@ -158,7 +175,7 @@ class PictureOptions:
 class StyleOptions:
     """How styles are used."""
 
-    PANEL: ClassVar = "Style"
+    PANEL: ClassVar = STYLE
 
     style_weights: Annotated[str | None, option("W,W,…", "Weights of several styles: 0.3,0.7.")] = None
     style_size: Annotated[
@@ -192,10 +209,12 @@ class StyleOptions:
 class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
     """Options of every command that paints."""
 
-    PANEL: ClassVar = "Options"
+    PANEL: ClassVar = PICTURE
 
     size: Annotated[int | None, option(PIXELS, "Long side of the result. Default: the content's.")] = None
-    dry_run: Annotated[bool, option(None, "Write nothing: predict time and memory by painting a sample.")] = False
+    dry_run: Annotated[
+        bool, option(None, "Write nothing: predict time and memory by painting a sample.", panel=SPEED)
+    ] = False
 
     def check(self) -> None:
         super().check()
@@ -227,7 +246,7 @@ class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
 class RegionOptions:
     """Regions of a picture."""
 
-    PANEL: ClassVar = "Regions"
+    PANEL: ClassVar = PICTURE
 
     mask: Annotated[
         list[str],
@@ -246,15 +265,26 @@ class RegionOptions:
 class PaintingOptions(SharedOptions, RegionOptions):
     """Options of a command that paints one picture; ``settings`` are the method's own."""
 
-    PANEL: ClassVar = "Options"
+    PANEL: ClassVar = PICTURE
 
     content: Annotated[str, typer.Argument(metavar="CONTENT", help="The picture to paint; - reads it from stdin.")]
     styles: Annotated[
-        list[str], typer.Argument(metavar="STYLE", help="A picture in the style to take; several are blended.")
+        list[str],
+        typer.Argument(
+            metavar="STYLE",
+            help="A picture in the style to take, or @NAME of quantart styles; several are blended.",
+            autocompletion=preset_names,
+        ),
     ]
     output: Annotated[
         str,
-        option("FILE", "The picture to write, its format by its suffix; - writes to stdout.", "--output", "-o"),
+        option(
+            "FILE",
+            "The picture to write, its format by its suffix; - writes to stdout.",
+            "--output",
+            "-o",
+            panel=OUTPUT,
+        ),
     ]
     frame: Annotated[int | None, option("N", "The frame of an animated content to paint, from 0.")] = None
     show: Annotated[bool, option(None, "Draw the result in the terminal as well.")] = False
@@ -292,7 +322,7 @@ class TrainedStyleOptions(PaintingOptions):
 class ProgressOptions:
     """What is written while a picture is optimised."""
 
-    PANEL: ClassVar = "Progress"
+    PANEL: ClassVar = OUTPUT
 
     preview_every: Annotated[int | None, option("N", "Write the picture every N steps.")] = None
     preview: Annotated[str | None, option("FILE", "The file of --preview-every. Default: the output's.")] = None
@@ -310,7 +340,7 @@ class ProgressOptions:
 class OptimisingOptions(PaintingOptions, ProgressOptions):
     """Options of a command that finds the picture by optimisation."""
 
-    PANEL: ClassVar = "Options"
+    PANEL: ClassVar = PICTURE
 
     start: Annotated[str | None, option("FILE", "A picture to start from.")] = None
 
@@ -337,7 +367,7 @@ class OptimisingOptions(PaintingOptions, ProgressOptions):
 class EvaluationOptions(DeviceOptions, ModelOptions):
     """Options of commands that compare methods and print a report."""
 
-    PANEL: ClassVar = "Computing"
+    PANEL: ClassVar = SPEED
 
     seed: Annotated[int, option("N", "Seed of all random numbers.")] = 0
 

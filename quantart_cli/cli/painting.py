@@ -9,7 +9,7 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -32,19 +32,31 @@ if TYPE_CHECKING:
     from quantart_cli.model import Model, Result, Style
 
 _HANDFUL = 5
+# Added to the help of methods that have fewer than three.
+_EXAMPLES = (
+    "quantart {} photo.jpg @starry-oil -o out.png",
+    "quantart {} photo.jpg one.jpg two.jpg -o out.png --style-weights 0.3,0.7",
+    "quantart {} photo.jpg painting.jpg -o out.png --preserve-color luma",
+)
+_WITHOUT_STYLE = (
+    "quantart {} photo.jpg -o out.png --model network.safetensors --size 1600",
+    "quantart {} photo.jpg -o out.png --model network.safetensors --preserve-color luma",
+)
 
 
 def register(app: typer.Typer, method: Method) -> None:
     """Add the command of a method."""
     kind = OptimisingOptions if method.optimises else PaintingOptions if method.needs_style else TrainedStyleOptions
     paper = f" {method.paper}." if method.paper else ""
+    lines = [line.format(method.command_name) for line in (_EXAMPLES if method.needs_style else _WITHOUT_STYLE)]
+    missing = max(0, 3 - sum(part.startswith("quantart ") for part in method.help.split("\n\n")))
     add_command(
         app,
         method.command_name,
         kind,
         lambda options: run(method, options),
         settings=method.settings,
-        help=f"{method.summary}{paper}\n\n{method.help}",
+        help="\n\n".join([method.summary + paper, method.help, *lines[:missing]]),
     )
 
 
@@ -78,6 +90,8 @@ def run(method: Method, options: PaintingOptions) -> int:
     if options.dry_run:
         return _predict(method, model, content, style, options)
     result = _paint(model, content, style, options, masks, session)
+    if not options.no_recipe:
+        result = replace(result, picture=result.picture.with_recipe(_recipe(model, content, styles, result, options)))
     save_picture(result.picture, options.output, **options.writing)
     notes = [*content.notes, *(note for each in styles for note in each.notes), *notes, *result.notes]
     if session is not None:
@@ -110,6 +124,20 @@ def _read_masks(options: PaintingOptions, content: Picture, styles: list[Picture
     masks = Masks(regions, parts)
     masks.styles_of_regions(max(1, len(styles)))
     return content, masks, notes + more
+
+
+def _recipe(model: Model, content: Picture, styles: Sequence[Picture], result: Result, options: PaintingOptions) -> str:
+    """How the picture was painted, as its file holds it."""
+    from quantart_cli.recipe import REGIONS, recipe_of, region
+
+    given = {name: getattr(options, name, None) for name in REGIONS}
+    regions = {
+        name: [region(each) for each in ([value] if isinstance(value, str) else value or ())]
+        for name, value in given.items()
+    }
+    chosen = {each.name: getattr(options, each.name) for each in fields(options)}
+    chosen["style_weights"] = options.weights_for(len(styles))
+    return recipe_of(model, options.settings, content, styles, result, chosen, regions).text()
 
 
 def _check_styles(method: Method, options: PaintingOptions) -> None:

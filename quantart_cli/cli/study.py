@@ -39,6 +39,8 @@ class StudyOptions(EvaluationOptions):
     quantart study photos/ --styles art/ --compare quantart --compare adain -o study.html
 
     quantart study --score votes*.csv --key study.key.json
+
+    quantart study photos/ --styles art/ --compare nnst --compare gatys -o slow.html
     """
 
     inputs: Annotated[
@@ -107,7 +109,9 @@ def _check(options: StudyOptions) -> tuple[list[SystemSpec], dict[str, Path], Pa
     folders = [text.partition("=") for text in options.outputs]
     for name, _, folder in folders:
         if not (name and folder):
-            raise QuantArtError(f"--outputs {name or folder} is not NAME=FOLDER")
+            raise QuantArtError(
+                f"--outputs {name or folder} is not NAME=FOLDER: give a name, =, and a folder of pictures"
+            )
     names = [*(spec.name for spec in specs), *(name for name, _, _ in folders)]
     check_names(names)
     check_model(specs, options.model)
@@ -186,7 +190,7 @@ def _score(options: StudyOptions) -> int:
     key = Key.from_json(_text(options.key), options.key)
     answers = [answer for name in options.inputs for answer in read_votes(_text(name), key, name)]
     if not answers:
-        raise QuantArtError("the files hold no votes")
+        raise QuantArtError("the files hold no votes: give the CSV files that the page saves")
     scores = score_votes(answers, key)
     if options.json:
         report = {
@@ -210,7 +214,7 @@ def _text(name: str) -> str:
     except OSError as error:
         raise QuantArtError(f"{name} cannot be read: {reason(error)}") from None
     except ValueError:
-        raise QuantArtError(f"{name} is not a text file") from None
+        raise QuantArtError(f"{name} is not a text file: give the CSV files that the page saves") from None
 
 
 _TITLES = {"better": "better picture", "style": "closer to the style", "content": "content kept"}

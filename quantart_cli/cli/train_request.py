@@ -143,9 +143,10 @@ def add_command(
         return run(Request(chosen, missing, **values))
 
     text = inspect.cleandoc(run.__doc__ or "")
+    start, example = text.rsplit("\n\n", 1)
     if issubclass(options, GradientOptions):
-        start, example = text.rsplit("\n\n", 1)
-        text = f"{start} {_RESUME}\n\n{example}"
+        start = f"{start} {_RESUME}"
+    text = "\n\n".join([start, example, f"{example} --restart", f"{example} --quiet --json"])
     group.command(name)(with_parameters(command, text, {**parameters, **own, **_SHARED}))
 
 

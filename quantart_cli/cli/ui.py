@@ -31,8 +31,6 @@ class UiOptions(ComputeOptions):
     quantart ui --host 0.0.0.0 --password SECRET
     """
 
-    PANEL = "Options"
-
     host: Annotated[str, option("HOST", "Address to listen on. Others than this machine's need --password.")] = (
         "127.0.0.1"
     )

@@ -67,13 +67,15 @@ class VideoOptions(SharedOptions):
             "-o",
         ),
     ]
-    method: Annotated[str, option(one_of(tuple(methods())), "How to paint.")] = next(iter(methods()))
+    method: Annotated[str, option("METHOD", f"How to paint: {', '.join(methods())}.")] = next(iter(methods()))
     steady: Annotated[
         float, option("0..1", "How firmly strokes stay on what they paint. 0: each frame is painted alone.")
     ] = 0.7
     codec: Annotated[
         str | None,
-        option(one_of(CODECS), "Of a film. Default: h264; vp9 for .webm; prores for .mov with transparency."),
+        option(
+            "CODEC", f"Of a film: {', '.join(CODECS)}. Default: h264; vp9 for .webm; prores for .mov with transparency."
+        ),
     ] = None
     crf: Annotated[int | None, option("N", "Quality of the film, lower is better. Default: 18 for h264.")] = None
     sound: Annotated[str, option(one_of(SOUND), "What becomes of the sound: it is never encoded again.")] = SOUND[0]

@@ -40,7 +40,7 @@ class OutputWriter:
         if folder is not None:
             subfolders = {_folder_name(name) for name in self._names}
             if len(subfolders) < len(self._names):
-                raise QuantArtError("the names of the systems are too similar for folders of their own")
+                raise QuantArtError("the names of the systems are too similar for folders of their own: leave one out")
             for each in (*subfolders, "contents", "styles"):
                 try:
                     (folder / each).mkdir(parents=True, exist_ok=True)

@@ -56,7 +56,7 @@ def find_pictures(given: str, hold_out: float = 0.0) -> list[Path]:
     if path.is_file():
         return [path]
     if not path.is_dir():
-        raise QuantArtError(f"{given} is no folder")
+        raise QuantArtError(f"{given} is no folder: give a folder of pictures")
     found = [each for each in pictures_below(path) if hold_out == 0 or name_hash(each.name) < hold_out]
     if not found:
         raise QuantArtError(f"{given}: none of its pictures is held out: raise hold_out")

@@ -6,6 +6,7 @@ twelve bytes, so what has to change can be changed in place.
 
 from __future__ import annotations
 
+import html
 import re
 import struct
 from collections.abc import Iterator
@@ -14,7 +15,8 @@ EXIF_IFD, GPS_IFD, INTEROP_IFD = 0x8769, 0x8825, 0xA005
 _ORIENTATION, _COLOR_SPACE = 0x0112, 0xA001
 _WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)  # ImageWidth/Length in IFD0, PixelX/YDimension in Exif
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
-_SHORT, _LONG = 3, 4
+_RESOLUTIONS, _RESOLUTION_UNIT = (0x011A, 0x011B), 0x0128
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
 _TYPE_SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4}
 
 
@@ -165,6 +167,44 @@ def with_size(exif: bytes, width: int, height: int) -> bytes:
     return bytes(block.data)
 
 
+def resolution_of(exif: bytes) -> tuple[float, float] | None:
+    """(horizontal, vertical) pixels an inch in a TIFF block; None when it says nothing valid."""
+    block = Block(exif)
+    first = block.number(4, "I")
+    unit = block.find(first, _RESOLUTION_UNIT)
+    to_inches = {2: 1.0, 3: 2.54}.get(2 if unit is None else block.value(unit) or 0)
+    places = [_rational(block, block.find(first, tag)) for tag in _RESOLUTIONS]
+    if to_inches is None or None in places:
+        return None
+    values = [(block.number(at, "I"), block.number(at + 4, "I")) for at in places if at is not None]
+    across, down = (top / bottom * to_inches if bottom else 0.0 for top, bottom in values)
+    return (across, down) if across > 0 and down > 0 else None
+
+
+def _rational(block: Block, at: int | None) -> int | None:
+    """Where the one RATIONAL of the entry at ``at`` is; None when it holds something else."""
+    if at is None or block.number(at + 2, "H") != _RATIONAL or block.number(at + 4, "I") != 1:
+        return None
+    return block.number(at + 8, "I")
+
+
+def with_resolution(exif: bytes, dpi: tuple[float, float]) -> bytes:
+    """The TIFF block with the resolution it states, where it states any in inches or centimetres, set to ``dpi``."""
+    if resolution_of(exif) is None:
+        return exif
+    block = Block(exif)
+    first = block.number(4, "I")
+    unit = block.find(first, _RESOLUTION_UNIT)
+    for tag, value in zip(_RESOLUTIONS, dpi, strict=True):
+        place = _rational(block, block.find(first, tag))
+        assert place is not None
+        block.put(place, "I", round(value * 1000))
+        block.put(place + 4, "I", 1000)
+    if unit is not None:
+        block.put(unit + 8, "H", 2)
+    return bytes(block.data)
+
+
 def _property(names: bytes) -> re.Pattern[bytes]:
     """One XMP property, written as an attribute or as an element."""
     return re.compile(
@@ -195,6 +235,33 @@ def cleaned_xmp(xmp: bytes) -> bytes:
     for pattern in _STALE_XMP:
         xmp = pattern.sub(b"", xmp)
     return xmp
+
+
+_RECIPE_NAMESPACE = b"urn:quantart:recipe#"
+_RECIPE = re.compile(
+    rb"""<rdf:Description\b[^>]*\bxmlns:quantart="%b"[^>]*\bquantart:recipe="([^"]*)"[^>]*/>""" % _RECIPE_NAMESPACE
+)
+
+
+def xmp_recipe(xmp: bytes) -> tuple[str | None, bytes]:
+    """The recipe that quantart wrote into an XMP packet, or None, and the packet without it."""
+    found = _RECIPE.search(xmp)
+    if found is None:
+        return None, xmp
+    return html.unescape(found[1].decode("utf-8", "replace")), _RECIPE.sub(b"", xmp)
+
+
+def xmp_with_recipe(xmp: bytes | None, recipe: str) -> bytes:
+    """An XMP packet, given or new, with the recipe as a property of its own namespace."""
+    quoted = html.escape(recipe).encode("utf-8")
+    part = b'<rdf:Description rdf:about="" xmlns:quantart="%b" quantart:recipe="%b"/>' % (_RECIPE_NAMESPACE, quoted)
+    if xmp is not None and (end := xmp.rfind(b"</rdf:RDF>")) >= 0:
+        return xmp[:end] + part + xmp[end:]
+    return (
+        b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+        b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">%b</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+        % part
+    )
 
 
 def xmp_with_size(xmp: bytes, width: int, height: int) -> bytes:

@@ -14,6 +14,9 @@ HEAD_BYTES = 4096  # enough to recognise everything below, an SVG behind its pre
 # Pillow's format name: the name a person reads.
 _READ = {"JPEG": "JPEG", "PNG": "PNG", "WEBP": "WebP", "TIFF": "TIFF", "BMP": "BMP", "GIF": "GIF", "AVIF": "AVIF"}
 _HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
+_HAS_RAW = importlib.util.find_spec("rawpy") is not None
+_RAW_ON_TIFF = (".dng", ".nef", ".nrw", ".cr2", ".arw", ".srf", ".sr2", ".pef", ".srw", ".3fr", ".iiq", ".erf", ".kdc")
+_RAW_SUFFIXES = (*_RAW_ON_TIFF, ".cr3", ".crw", ".raf", ".orf", ".rw2", ".x3f", ".raw")
 _BY_NAME = {
     "jpeg": (".jpg", ".jpeg", ".jpe", ".jfif", ".mpo"),
     "png": (".png", ".apng"),
@@ -23,26 +26,33 @@ _BY_NAME = {
     "gif": (".gif",),
     "avif": (".avif", ".avifs"),
     **({"heif": (".heic", ".heif", ".hif")} if _HAS_HEIF else {}),
+    **({"raw": _RAW_SUFFIXES} if _HAS_RAW else {}),
 }
 SUFFIXES = {suffix: name for name, suffixes in _BY_NAME.items() for suffix in suffixes}
 """By suffix, the normalised name of the format that is read."""
 WITHOUT_ALPHA = frozenset({"jpeg", "bmp"})
-_READ_ONLY = frozenset({".mpo", ".apng", ".avifs", ".heic", ".heif", ".hif"})  # several pictures in one, or no writer
+_READ_ONLY = frozenset(
+    {".mpo", ".apng", ".avifs", ".heic", ".heif", ".hif", *_RAW_SUFFIXES}
+)  # several pictures in one, or no writer
 
 _HEIC = "a HEIC picture"
 _RAW = "a camera raw file"
 FILM = "a film"
+_PHOTOSHOP, _PDF, _SVG = "a Photoshop document", "a PDF", "an SVG drawing"
 # What to do with pictures and films that are not read.
 _HINTS = {
-    _HEIC: "install pillow-heif or save it as JPEG",
-    _RAW: "develop it to JPEG or TIFF",
+    _HEIC: "pip install 'quantart-cli[heic]' or save it as JPEG",
+    _RAW: "pip install 'quantart-cli[raw]' or develop it to JPEG or TIFF",
     FILM: "quantart video paints it",
+    _PHOTOSHOP: "save it, or the layer to paint, as PNG",
+    _PDF: "save the page to paint as PNG, for example with pdftoppm -png -r 200",
+    _SVG: "save it as PNG at the size to paint, for example with rsvg-convert -w 2000",
 }
 _SAVE_AS = "save it as PNG or JPEG"
 # First bytes of files that are not read, and whether they are pictures.
 _FOREIGN = (
-    (b"8BPS", "a Photoshop document", True),
-    (b"%PDF", "a PDF", False),
+    (b"8BPS", _PHOTOSHOP, True),
+    (b"%PDF", _PDF, False),
     (b"%!PS", "a PostScript file", False),
     (b"\xff\x0a", "a JPEG XL picture", True),
     (b"\x00\x00\x00\x0cJXL ", "a JPEG XL picture", True),
@@ -64,17 +74,16 @@ _FOREIGN = (
     (b"\x1a\x45\xdf\xa3", FILM, True),
     (b"version https://git-lfs", "a Git LFS pointer, not the picture itself (run git lfs pull)", False),
 )
-_RAW_ON_TIFF = (".dng", ".nef", ".nrw", ".cr2", ".arw", ".srf", ".sr2", ".pef", ".srw", ".3fr", ".iiq", ".erf", ".kdc")
 _FOREIGN_SUFFIXES = {
     _HEIC: (".heic", ".heif", ".hif"),
-    _RAW: (*_RAW_ON_TIFF, ".cr3", ".crw", ".raf", ".orf", ".rw2", ".x3f", ".raw"),
+    _RAW: _RAW_SUFFIXES,
     FILM: (".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mts", ".mpg", ".wmv"),
-    "a Photoshop document": (".psd", ".psb"),
+    _PHOTOSHOP: (".psd", ".psb"),
     "a JPEG XL picture": (".jxl",),
     "a JPEG 2000 picture": (".jp2", ".j2k", ".jpx"),
     "an OpenEXR picture": (".exr",),
     "a GIMP document": (".xcf",),
-    "an SVG drawing": (".svg",),
+    _SVG: (".svg",),
     "a TGA picture": (".tga",),
 }
 _BMP_HEADERS = tuple(bytes([size, 0, 0, 0]) for size in (12, 16, 40, 52, 56, 64, 108, 124))
@@ -96,7 +105,8 @@ def _available(pillow_name: str) -> bool:
 
 def readable_formats() -> tuple[str, ...]:
     """Names of the formats that are read, as a person writes them: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF."""
-    return tuple(shown for name, shown in _READ.items() if _available(name)) + (("HEIC",) if _HAS_HEIF else ())
+    more = ("HEIC",) * _HAS_HEIF + ("camera raw",) * _HAS_RAW
+    return tuple(shown for name, shown in _READ.items() if _available(name)) + more
 
 
 @functools.cache
@@ -171,6 +181,24 @@ def is_raw(name: str) -> bool:
     return name.lower().endswith(_RAW_ON_TIFF)
 
 
+def is_raw_file(head: bytes, name: str) -> bool:
+    """Whether a file with these first bytes and this name is a camera raw file."""
+    if sniff(head) is not None:
+        return sniff(head) == "TIFF" and is_raw(name)
+    found = _foreign(head)
+    return found == (_RAW, True) or (found is None and bool(head) and name.lower().endswith(_RAW_SUFFIXES))
+
+
+def reads_raw() -> bool:
+    """Whether camera raw files are read: LibRaw is installed, by the extra ``raw``."""
+    return _HAS_RAW
+
+
+def hint(what: str) -> str | None:
+    """What to do with a file that is not read, by :func:`describe_foreign`; None: convert it."""
+    return _HINTS.get(what)
+
+
 def describe_unreadable(path: str) -> str | None:
     """What a picture or film that is not read is, and what to do: "a HEIC picture: install pillow-heif or ...".
 
@@ -183,7 +211,8 @@ def describe_unreadable(path: str) -> str | None:
             head = stream.read(HEAD_BYTES)
     except (OSError, ValueError):
         return None
-    if sniff(head) is not None and not is_raw(path):
+    raw = is_raw_file(head, path)
+    if (_HAS_RAW and raw) or (sniff(head) is not None and not raw):
         return None
     found = (_RAW, True) if sniff(head) else _foreign(head)
     if found is None and head:
@@ -217,7 +246,7 @@ def _foreign(head: bytes) -> tuple[str, bool] | None:
         return ("a WebP picture, which this Pillow does not read," if webp else "a film or a sound"), True
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<svg", b"<?xml", b"<!doctype svg")) and b"<svg" in start:
-        return "an SVG drawing", True
+        return _SVG, True
     if start.startswith((b"<!doctype html", b"<html", b"<head")):
         return "a web page", False
     if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3] in b" \t\r\n":

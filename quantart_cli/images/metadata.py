@@ -17,6 +17,7 @@ from quantart_cli.images.picture import Metadata, Picture
 DESCRIPTIVE_TAGS = (270, 271, 272, 305, 306, 315, 316, 33432)
 _NO_TEXT = ("XML:com.adobe.xmp", "Raw profile type ")
 _APP1_BYTES = 65533  # what one marker segment of a JPEG holds
+_RECIPE_KEY, _RECIPE_COMMENT = "quantart", b"quantart recipe: "
 _XMP_NAMESPACE = b"http://ns.adobe.com/xap/1.0/\0"
 DAMAGED_EXIF = "damaged EXIF data dropped"
 
@@ -41,7 +42,10 @@ class Header:
 def collect(image: Image.Image) -> Header:
     """Gather what a file says besides its pixels; a PNG must be loaded."""
     notes: list[str] = []
-    orientation, exif, packet = None, None, _xmp(image)
+    orientation, exif, packet, dpi = None, None, _xmp(image), _dpi(image)
+    recipe = None
+    if packet:
+        recipe, packet = exif_block.xmp_recipe(packet)
     try:
         # A TIFF has no EXIF block of its own, and Pillow turns it upright when it is loaded.
         block = _tiff_exif(image) if image.format == "TIFF" else _exif_bytes(image)
@@ -50,6 +54,7 @@ def collect(image: Image.Image) -> Header:
         elif block:
             orientation = exif_block.orientation_of(block)
         exif = exif_block.cleaned(block) if block else None
+        dpi = dpi or (exif_block.resolution_of(exif) if exif else None)
     except MemoryError:
         raise
     except Exception:  # ours raises ValueError; Pillow's TIFF directories may raise anything
@@ -57,7 +62,13 @@ def collect(image: Image.Image) -> Header:
     if orientation is None and packet:  # macOS writes it there alone when a PNG is turned
         orientation = exif_block.xmp_orientation(packet)
     xmp = exif_block.cleaned_xmp(packet) if packet else None
-    metadata = Metadata(exif=exif, xmp=xmp, dpi=_dpi(image), comment=_comment(image), text=_text(image))
+    comment, text = _comment(image), _text(image)
+    if image.format == "PNG":
+        recipe = next((value for key, value, *_ in text if key == _RECIPE_KEY), recipe)
+        text = tuple(each for each in text if each[0] != _RECIPE_KEY)
+    elif comment and comment.startswith(_RECIPE_COMMENT):  # of a GIF
+        recipe, comment = comment[len(_RECIPE_COMMENT) :].decode("utf-8", "replace"), None
+    metadata = Metadata(exif=exif, xmp=xmp, dpi=dpi, comment=comment, text=text, recipe=recipe)
     if orientation is None or not 1 <= orientation <= 8:
         orientation = 1
     return Header(metadata, orientation, image.info.get("icc_profile"), tuple(notes))
@@ -130,19 +141,26 @@ def _text(image: Image.Image) -> tuple[tuple[str, str, str, str], ...]:
 
 
 def exif_of(picture: Picture) -> bytes | None:
-    """The picture's EXIF block with the pixel dimensions it has now."""
-    exif = picture.metadata.exif
+    """The picture's EXIF block with the pixel dimensions and the resolution it has now."""
+    exif, dpi = picture.metadata.exif, picture.metadata.dpi
+    if exif and dpi:
+        exif = exif_block.with_resolution(exif, dpi)
     return exif_block.with_size(exif, *picture.size) if exif else None
 
 
-def xmp_of(picture: Picture) -> bytes | None:
-    """The picture's XMP packet with the pixel dimensions it has now."""
-    xmp = picture.metadata.xmp
-    return exif_block.xmp_with_size(xmp, *picture.size) if xmp else None
+def xmp_of(picture: Picture, with_recipe: bool = True) -> bytes | None:
+    """The picture's XMP packet with the pixel dimensions it has now, and its recipe unless that goes elsewhere."""
+    xmp, recipe = picture.metadata.xmp, picture.metadata.recipe
+    if xmp:
+        xmp = exif_block.xmp_with_size(xmp, *picture.size)
+    return exif_block.xmp_with_recipe(xmp, recipe) if recipe is not None and with_recipe else xmp
 
 
-def comment_of(picture: Picture) -> bytes | None:
-    """The comment for a format that holds one: the file's own, or a PNG's text chunk named Comment."""
+def comment_of(picture: Picture, format: str) -> bytes | None:
+    """The comment for a format that holds one: the file's own, or a PNG's text chunk named Comment. Of a GIF, which
+    holds nothing else, its recipe if it has one."""
+    if picture.metadata.recipe is not None and format == "gif":
+        return _RECIPE_COMMENT + picture.metadata.recipe.encode()
     chunk = next((value for key, value, *_ in picture.metadata.text if key.casefold() == "comment"), None)
     return picture.metadata.comment or (chunk.encode("utf-8", "replace") if chunk else None)
 
@@ -152,7 +170,10 @@ def save_options(picture: Picture, format: str) -> dict[str, Any]:
 
     What does not fit into a JPEG's segments (64 KB each) is left out.
     """
-    exif, xmp, comment, dpi = exif_of(picture), xmp_of(picture), comment_of(picture), picture.metadata.dpi
+    exif, xmp, dpi = exif_of(picture), xmp_of(picture, format != "png"), picture.metadata.dpi
+    if format == "jpeg" and xmp and len(xmp) + len(_XMP_NAMESPACE) > _APP1_BYTES:
+        xmp = xmp_of(picture, False)  # a recipe that does not fit beside the picture's own packet
+    comment = comment_of(picture, format)
     options: dict[str, Any] = {}
     if dpi and format in ("jpeg", "png", "bmp"):
         options["dpi"] = dpi
@@ -187,6 +208,8 @@ def _png_text(picture: Picture, xmp: bytes | None) -> Any:
             text += (("Comment", comment.decode("utf-8"), "", ""),)
         except UnicodeDecodeError:
             text += (("Comment", comment.decode("latin-1"), "", ""),)
+    if picture.metadata.recipe is not None:
+        chunks.add_itxt(_RECIPE_KEY, picture.metadata.recipe)
     for key, value, language, translated in text:
         long = len(value) > 1024
         try:

@@ -56,7 +56,9 @@ def open_header(stream: IO[bytes], origin: Origin, max_pixels: int) -> Iterator[
 
 
 def format_of(head: bytes, origin: Origin) -> str:
-    """Pillow's name of the format. Raises QuantArtError when it is none that is read here."""
+    """Pillow's name of the format, or "RAW". Raises QuantArtError when it is none that is read here."""
+    if formats.reads_raw() and formats.is_raw_file(head, origin.name):
+        return "RAW"
     format = formats.sniff(head)
     if format is not None and not (format == "TIFF" and formats.is_raw(origin.name)):
         return format
@@ -65,9 +67,9 @@ def format_of(head: bytes, origin: Origin) -> str:
     what = "a camera raw file" if format else formats.describe_foreign(head)
     if what == formats.FILM:
         raise QuantArtError(f"{origin.shown} is a film: quantart video paints films")
-    listing = ", ".join(formats.readable_formats())
     is_what = f"is {what} and cannot be read" if what else "is no picture that can be read"
-    raise QuantArtError(f"{origin.shown} {is_what}: convert it to one of {listing}")
+    to_do = formats.hint(what or "") or f"convert it to one of {', '.join(formats.readable_formats())}"
+    raise QuantArtError(f"{origin.shown} {is_what}: {to_do}")
 
 
 def first_value(image: Image.Image, tag: int, default: int = 1) -> int:

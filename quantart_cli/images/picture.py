@@ -23,6 +23,7 @@ class Metadata:
         dpi: (horizontal, vertical) pixels an inch; None when the file does not say.
         comment: the comment of a JPEG or GIF, bytes as they stand in the file.
         text: PNG text chunks as (key, value, language, translated key); the last two are empty but for iTXt.
+        recipe: how quantart painted it, JSON (see quantart_cli/recipe.py); None when the file does not say.
     """
 
     exif: bytes | None = None
@@ -30,6 +31,7 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     comment: bytes | None = None
     text: tuple[tuple[str, str, str, str], ...] = ()
+    recipe: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +44,7 @@ class Picture:
         metadata: what else the file contains.
         name: for messages: the file's name, ``<stdin>``, ``<bytes>``, ``<image>`` or ``<array>``.
         notes: one-line remarks for the person, such as "3 pages: the first is used".
+        sha256: of the file it was read from; None when it is from no file.
 
     Raises ValueError when the arrays have other shapes or types: that is a bug of the caller.
     """
@@ -51,6 +54,7 @@ class Picture:
     metadata: Metadata = field(default_factory=Metadata)
     name: str = "<array>"
     notes: tuple[str, ...] = ()
+    sha256: str | None = None
 
     def __post_init__(self) -> None:
         if self.rgb.dtype != np.uint8 or self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.size == 0:
@@ -88,3 +92,7 @@ class Picture:
         if rgb.shape != self.rgb.shape:
             raise ValueError(f"rgb must be {self.rgb.shape}, got {rgb.shape}")
         return replace(self, rgb=np.ascontiguousarray(rgb))
+
+    def with_recipe(self, recipe: str | None) -> Picture:
+        """The same picture with another recipe in its metadata; None: without."""
+        return replace(self, metadata=replace(self.metadata, recipe=recipe))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
@@ -74,9 +75,35 @@ def read_picture(
         if isinstance(source, Image.Image):
             check_pixels(source.size, origin, max_pixels)
             return _to_picture(source, None, origin, max_pixels, frame)
-        with open_source(source, origin) as stream, open_header(stream, origin, max_pixels) as (image, head):
-            depth = head[24] if image.format == "PNG" else 8
-            return _to_picture(image, stream, origin, max_pixels, frame, depth)
+        with open_source(source, origin) as stream:
+            if _is_raw(stream, origin):
+                from quantart_cli.images.raw import read_raw
+
+                return replace(read_raw(stream, origin, max_pixels), sha256=_checksum(stream, origin))
+            with open_header(stream, origin, max_pixels) as (image, head):
+                depth = head[24] if image.format == "PNG" else 8
+                picture = _to_picture(image, stream, origin, max_pixels, frame, depth)
+            return replace(picture, sha256=_checksum(stream, origin))
+
+
+def _is_raw(stream: IO[bytes], origin: Origin) -> bool:
+    """Whether it is a camera raw file and these are read; the stream stays at its beginning."""
+    if not formats.reads_raw():
+        return False
+    with refusing(origin):
+        head = stream.read(formats.HEAD_BYTES)
+        stream.seek(0)
+    return formats.is_raw_file(head, origin.name)
+
+
+def _checksum(stream: IO[bytes], origin: Origin) -> str:
+    """sha256 of a whole stream."""
+    digest = hashlib.sha256()
+    with refusing(origin):
+        stream.seek(0)
+        while chunk := stream.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def read_file(path: str) -> tuple[bytes, os.stat_result]:
@@ -101,7 +128,16 @@ def picture_size(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> tuple[in
         QuantArtError: as :func:`read_picture` before it decodes; damage further on is not found.
     """
     origin = origin_of_path(path)
-    with open_file(path, origin) as file, open_header(file, origin, max_pixels) as (image, _), refusing(origin):
+    with open_file(path, origin) as file:
+        if _is_raw(file, origin):
+            from quantart_cli.images.raw import raw_size
+
+            return raw_size(file, origin, max_pixels)
+        return _size_by_header(file, origin, max_pixels)
+
+
+def _size_by_header(file: IO[bytes], origin: Origin, max_pixels: int) -> tuple[int, int]:
+    with open_header(file, origin, max_pixels) as (image, _), refusing(origin):
         orientation = collect(large.png_header(file) if image.format == "PNG" else image).orientation
         size = image.size
         if image.format == "TIFF":  # Pillow may have swapped the sides already

@@ -26,6 +26,8 @@ from quantart_cli.files import (
 )
 from quantart_cli.images import formats
 from quantart_cli.images.picture import Picture
+from quantart_cli.images.remote import fetch, is_address
+from quantart_cli.presets import locate, preset_name
 
 DEFAULT_MAX_PIXELS = 200_000_000
 
@@ -58,7 +60,8 @@ def origin_of(source: Any) -> Origin:
     if is_stream(source):
         return Origin("stdin", "<stdin>")
     if isinstance(source, (str, os.PathLike)):
-        return origin_of_path(os.fsdecode(source))
+        preset = preset_name(source)
+        return origin_of_path(os.fsdecode(source)) if preset is None else Origin(printable(source), printable(preset))
     kind = type(source).__name__
     raise TypeError(f"a picture is a path, bytes, a binary stream, a PIL image, an array or a tensor, not {kind}")
 
@@ -75,8 +78,10 @@ def open_source(source: Any, origin: Origin) -> Iterator[IO[bytes]]:
         yield io.BytesIO(data)
     elif is_stream(source):
         yield _read_stdin(origin)
+    elif is_address(source):
+        yield fetch(source)
     else:
-        with open_file(os.fsdecode(source), origin) as file:
+        with open_file(locate(os.fsdecode(source)), origin) as file:
             yield file
 
 
@@ -101,7 +106,7 @@ def _missing(path: str, origin: Origin) -> str:
     if not path:
         return "the name of a picture is empty: give a file"
     if "://" in path:
-        return f"{origin.shown} is an address, not a file: download the picture first"
+        return f"{origin.shown} is an address of a kind that is not read: give https://, or download the picture first"
     if not os.path.isabs(path) and current_folder_is_gone():
         return f"{origin.shown} does not exist, because the current folder was deleted: change to another"
     if os.path.islink(path):

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.picture import Picture
+from quantart_cli.images.picture import Metadata, Picture
 
 _GREY = 128
 _SMOOTHING, _SMOOTHED_PIXELS = 4, 1 << 20
@@ -17,7 +17,8 @@ _SMOOTHING, _SMOOTHED_PIXELS = 4, 1 << 20
 def resize(picture: Picture, long_side: int, *, enlarge: bool) -> Picture:
     """Bring the longer side to ``long_side`` pixels, the other in proportion (rounded, at least 1), with Lanczos.
 
-    Colours are weighted by alpha, so that colour hidden under transparent pixels does not bleed into visible ones.
+    Colours are weighted by alpha, so that colour hidden under transparent pixels does not bleed into visible ones. The
+    resolution, in pixels an inch, changes with the size: a print stays as large as it was.
 
     Args:
         picture: any size.
@@ -38,9 +39,17 @@ def resize(picture: Picture, long_side: int, *, enlarge: bool) -> Picture:
     width, height = (max(1, (2 * side * long_side + longest) // (2 * longest)) for side in picture.size)
     if picture.alpha is None:
         image = Image.fromarray(picture.rgb).resize((width, height), Image.Resampling.LANCZOS)
-        return replace(picture, rgb=np.array(image))
+        return replace(picture, rgb=np.array(image), metadata=_same_print(picture, width, height))
     rgb, alpha = _resize_weighted(picture.rgb, picture.alpha, (width, height))
-    return replace(picture, rgb=rgb, alpha=alpha)
+    return replace(picture, rgb=rgb, alpha=alpha, metadata=_same_print(picture, width, height))
+
+
+def _same_print(picture: Picture, width: int, height: int) -> Metadata:
+    """The metadata with a resolution at which a print of the new size is as large as one of the old."""
+    if picture.metadata.dpi is None:
+        return picture.metadata
+    across, down = picture.metadata.dpi
+    return replace(picture.metadata, dpi=(across * width / picture.width, down * height / picture.height))
 
 
 def to_size(picture: Picture, long_side: int | None, max_pixels: int) -> Picture:

@@ -13,6 +13,7 @@ import sys
 import time
 from multiprocessing.context import ForkServerProcess
 from types import SimpleNamespace
+from typing import ClassVar
 
 from quantart_cli.batch import job
 from quantart_cli.cli import main
@@ -25,14 +26,17 @@ class Inverter:
 
     optimises = False
     spec = SimpleNamespace(device="cpu", precision="fp32", backend="torch")
+    method = SimpleNamespace(name="adain")
+    weights: ClassVar[dict[str, str]] = {}
 
     def __init__(self, log: str | None = None, seconds: float = 0) -> None:
         self.log, self.seconds = log, seconds
         self.encoded: list[object] = []
 
     def encode_style(self, styles: list[str], *, weights=None, size=None, settings=None) -> object:
-        self.encoded.append([read_picture(style).name for style in styles])
-        return object()
+        pictures = [read_picture(style) for style in styles]
+        self.encoded.append([picture.name for picture in pictures])
+        return SimpleNamespace(pictures=pictures)
 
     def paint(self, picture: Picture, style: object, settings: object, **_: object) -> Result:
         if self.log is not None:

@@ -21,6 +21,7 @@ from tests.batch.stand_in import Inverter
 from tests.conftest import scene
 
 JOB = PaintJob("adain", AdaINSettings(), (1.0,), {}, max_pixels=10**6)
+STYLE = SimpleNamespace(pictures=())
 
 
 def test_a_queue_holds_so_much_and_no_more():
@@ -68,7 +69,7 @@ def items(tmp_path):
 
 
 def run(items, record, model=None, stop=None):
-    LocalExecutor(JOB, model or Inverter(), lambda _: object(), record, stop or threading.Event()).run(items)
+    LocalExecutor(JOB, model or Inverter(), lambda _: STYLE, record, stop or threading.Event()).run(items)
 
 
 def test_everything_is_recorded_once(items):
@@ -202,7 +203,7 @@ def test_the_steps_of_the_picture_in_hand_are_told(items):
             return super().paint(picture, *arguments, **options)
 
     told = []
-    executor = LocalExecutor(JOB, Tiled(), lambda _: object(), lambda *_: None, threading.Event())
+    executor = LocalExecutor(JOB, Tiled(), lambda _: STYLE, lambda *_: None, threading.Event())
     executor.started = lambda item: told.append(item.output)
     executor.progress = lambda step: told.append((step.step, step.steps))
     executor.run(items[:2])

@@ -71,7 +71,7 @@ def toy(monkeypatch):
 
 
 def test_a_method_of_another_package_is_a_command(run, toy, content_file, style_file, tmp_path):
-    exact = ("--device", "cpu", "--precision", "fp32", "--backend", "torch")
+    exact = ("--device", "cpu", "--precision", "fp32", "--backend", "torch", "--no-recipe")
     outputs = []
     for command, option in (("play", "--strength"), ("play", "--amount"), ("adain", "--alpha")):
         status, _, err = run(command, content_file, style_file, "-o", tmp_path / "o.png", option, "0.4", *exact)

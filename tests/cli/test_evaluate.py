@@ -146,4 +146,4 @@ def test_fid_alone_needs_its_network(run, folders, tmp_path):
 def test_folders_are_checked_before_weights(run, folders, option):
     status, _, err = run("evaluate", *folders, *SMALL, option, "nofolder")
     assert status == 2
-    assert err == "quantart: nofolder is no folder\n"
+    assert err == "quantart: nofolder is no folder: give a folder of pictures\n"

@@ -2,13 +2,16 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from dataclasses import fields
 
 import pytest
+import typer
 
 from quantart_cli import __version__
+from quantart_cli.cli.app import app
 from quantart_cli.registry import methods
 from quantart_cli.settings import rule_of
 
@@ -64,9 +67,66 @@ def test_help_has_no_syntax_of_parsers(run, command):
     assert "Usage: quantart" in text
 
 
+def all_commands(command=None, path=()):
+    """Every command with its words, those in groups too."""
+    command = command or typer.main.get_command(app)
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield path, command
+    for name in inner or ():
+        yield from all_commands(inner[name], (*path, name))
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(all_commands()), ids=lambda value: "-".join(value) if isinstance(value, tuple) else ""
+)
+def test_help_fits_80_columns_without_broken_words(run, monkeypatch, path, command):
+    """The names of options and the forms of their values are in one piece, and so are examples' words."""
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    out = run(*path, "--help")[1].decode()
+    assert max(map(len, out.splitlines())) <= 80
+    words = set(re.split(r"[\s│]+", out.replace(",-", " -")))
+    for parameter in command.params:
+        if parameter.param_type_name == "option":
+            assert set(parameter.opts) <= words
+            assert parameter.metavar is None or set(parameter.metavar.split()) <= words
+
+
+@pytest.mark.parametrize(
+    ("path", "command"), list(all_commands()), ids=lambda value: "-".join(value) if isinstance(value, tuple) else ""
+)
+def test_help_has_three_examples_that_are_understood(path, command):
+    parts = [part.split("|")[-1].strip() for part in command.help.replace("\\[", "[").split("\n\n")]
+    lines = [re.sub(r"^(\w+=\S+ )+", "", part) for part in parts]
+    examples = [line for line in lines if line.startswith("quantart ")]
+    assert len(examples) >= 3
+    for line in examples:
+        words = shlex.split(line)[1:]
+        inner = typer.main.get_command(app)
+        while hasattr(inner, "commands"):
+            name, *words = words
+            inner = inner.commands[name]
+        if "--help" not in words:
+            assert inner.make_context(name, words).params is not None
+
+
+def test_panels(run, monkeypatch):
+    monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 80)
+    text = run("gatys", "--help")[1].decode()
+    titles = re.findall(r"╭─ (.*?) ─", text)
+    assert [title for title in titles if title != "Arguments"] == [
+        "Options",
+        "Picture",
+        "Style",
+        "Method",
+        "Output",
+        "Speed and memory",
+    ]
+
+
 def test_masks_are_not_last(run):
     text = run("gatys", "--help")[1].decode()
-    assert text.index("--mask") < text.index("--preview-every") < text.index("--device") < text.index("--json")
+    assert text.index("--mask") < text.index("--preview-every") < text.index("--json") < text.index("--device")
 
 
 def test_the_list_of_commands_is_quick():
@@ -84,7 +144,7 @@ def test_completion_knows_commands_and_options():
     environment = {
         **os.environ,
         "_QUANTART_COMPLETE": "complete_bash",
-        "COMP_WORDS": "quantart styl",
+        "COMP_WORDS": "quantart styli",
         "COMP_CWORD": "1",
     }
     code = "from quantart_cli.cli import main; main()"
@@ -93,6 +153,22 @@ def test_completion_knows_commands_and_options():
     environment |= {"COMP_WORDS": "quantart adain --alp", "COMP_CWORD": "2"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["--alpha"]
+    environment |= {"COMP_WORDS": "quantart adain photo.jpg @ink", "COMP_CWORD": "3"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["@ink-wash"]
+    for shell in ("zsh", "fish"):
+        asked = {"_QUANTART_COMPLETE": f"complete_{shell}", "_TYPER_COMPLETE_ARGS": "quantart styli"}
+        asked |= {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}
+        done = subprocess.run([sys.executable, "-c", code], env=os.environ | asked, capture_output=True, text=True)
+        assert "stylize" in done.stdout
+    assert (
+        "complete"
+        in subprocess.run(
+            [sys.executable, "-c", code.replace("main()", "main(['--show-completion', 'bash'])")],
+            capture_output=True,
+            text=True,
+        ).stdout
+    )
 
 
 def test_version(run):

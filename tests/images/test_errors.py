@@ -25,6 +25,11 @@ from quantart_cli.images import (
 from tests.images.samples import chunk, encoded, noise, png, tiff
 
 
+@pytest.fixture(autouse=True)
+def _without_libraw(monkeypatch):
+    monkeypatch.setattr(formats, "_HAS_RAW", False)
+
+
 def refusal(source, **options) -> str:
     """The message with which a source is refused; checked to be one printable line."""
     with pytest.raises(QuantArtError) as caught:
@@ -92,7 +97,7 @@ def test_missing_files(tmp_path, monkeypatch):
     assert "photo.jpg?" in refusal(tmp_path / "photo.png")
     assert "did you mean" not in refusal(tmp_path / "zzz.webp")
     assert "nor does the folder" in refusal(tmp_path / "nowhere" / "a.jpg")
-    assert "download" in refusal("https://example.org/a.jpg")
+    assert "download" in refusal("http://example.org/a.jpg")
     assert "empty" in refusal("")
     assert "no file name" in refusal("a\0b.png")
     monkeypatch.chdir(tmp_path)
@@ -145,7 +150,8 @@ def test_what_is_not_readable(tmp_path, name, data, words):
     message = refusal(put(tmp_path, name, data))
     assert f"{name} {words}" in message
     if data:
-        assert message.endswith(", ".join(readable_formats()))
+        hints = (*formats._HINTS.values(), "quantart video paints films")
+        assert message.endswith((", ".join(readable_formats()), *hints))
 
 
 def test_raw_by_suffix_but_a_wrong_suffix_alone_is_no_matter(tmp_path):
@@ -327,11 +333,11 @@ def test_describe_unreadable(tmp_path):
     tiff_data = encoded(Image.fromarray(noise(4, 4)), "TIFF")
     for name, data, words in [
         ("a.jxl", b"\xff\x0a\xfa", "a JPEG XL picture: save it as PNG or JPEG"),
-        ("a.psd", b"8BPS\0\1", "a Photoshop document: save it as"),
+        ("a.psd", b"8BPS\0\1", "a Photoshop document: save it, or the layer"),
         ("a.mp4", b"\0\0\0\x18ftypisom\0\0\0\0isommp42", "a film: quantart video paints it"),
-        ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "a camera raw file: develop it"),
-        ("a.nef", tiff_data, "a camera raw file: develop it"),
-        ("a.rw2", b"\x07\x80\x00", "a camera raw file: develop it"),  # by its suffix alone
+        ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "a camera raw file: pip install"),
+        ("a.nef", tiff_data, "a camera raw file: pip install"),
+        ("a.rw2", b"\x07\x80\x00", "a camera raw file: pip install"),  # by its suffix alone
         ("a.jpg", b"8BPS\0\1", "a Photoshop document"),  # by its first bytes
         ("a.txt", b"words", None),
         ("a.mp4", b"words", None),
@@ -350,7 +356,7 @@ def test_heic_without_pillow_heif(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "_HAS_HEIF", False)
     formats._available.cache_clear()
     path = put(tmp_path, "a.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
-    assert describe_unreadable(str(path)) == "a HEIC picture: install pillow-heif or save it as JPEG"
+    assert describe_unreadable(str(path)) == "a HEIC picture: pip install 'quantart-cli[heic]' or save it as JPEG"
     formats._available.cache_clear()
 
 

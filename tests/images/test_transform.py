@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images import Picture, fill_transparent, read_picture, resize
+from quantart_cli.images import Metadata, Picture, encode_picture, fill_transparent, read_picture, resize
 from tests.images.samples import noise, smooth
 
 
@@ -133,3 +133,18 @@ def test_fill_carries_texture_across_a_curved_edge():
     filled = fill_transparent(Picture(checks, np.where(seen, np.uint8(255), np.uint8(0)))).astype(int)[..., 0]
     steps = np.abs(np.diff(filled, axis=1))[seen[:, 1:] != seen[:, :-1]]
     assert steps.mean() < 55
+
+
+@pytest.mark.parametrize("format", ["png", "jpeg", "tiff", "webp", "bmp"])
+def test_a_print_stays_as_large_when_the_size_changes(format):
+    """Also where EXIF states the resolution."""
+    exif = Image.Exif()
+    exif[0x011A], exif[0x011B], exif[0x0128] = 300.0, 300.0, 2
+    block = exif.tobytes().removeprefix(b"Exif\0\0")
+    picture = Picture(np.zeros((40, 60, 3), np.uint8), metadata=Metadata(dpi=(300, 300), exif=block))
+    again = read_picture(encode_picture(resize(picture, 30, enlarge=True), format))
+    assert again.metadata.dpi == pytest.approx((150, 150), abs=0.5)
+    if again.metadata.exif:
+        read = Image.Exif()
+        read.load(again.metadata.exif)
+        assert float(read[0x011A]) == pytest.approx(150)

@@ -1,0 +1,80 @@
+"""``quantart config``: which defaults hold, and where they are from."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from quantart_cli.cli.command import add_command
+from quantart_cli.cli.console import write_json, write_line
+from quantart_cli.cli.defaults import FOLDERS, Default, Defaults, config_path, configurable
+from quantart_cli.cli.options import ReportOptions
+from quantart_cli.errors import check_choice
+from quantart_cli.files import printable
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigOptions(ReportOptions):
+    """Show the defaults of your own, and where each is from: the configuration file or the environment.
+
+    With a command: all of its options. The command line goes over the environment, and that over the file.
+
+    quantart config
+
+    quantart config stylize
+
+    QUANTART_DEVICE=cpu quantart config --json
+    """
+
+    command: Annotated[
+        str | None, typer.Argument(metavar="COMMAND", help="Show all options of this command.", show_default=False)
+    ] = None
+
+
+def register(app: typer.Typer) -> None:
+    add_command(app, "config", ConfigOptions, run)
+
+
+def run(options: ConfigOptions) -> int:
+    """Print the defaults; returns the exit status."""
+    from quantart_cli.cli.app import app
+
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    defaults = Defaults(commands)
+    path = config_path()
+    names = [name for name in commands if not hasattr(commands[name], "commands")]
+    if options.command is not None:
+        check_choice("command", options.command, names)
+        names = [options.command]
+    rows = {
+        name: _all(commands[name], found) if options.command else found
+        for name in names
+        if (found := defaults.of(commands[name], name)) or options.command
+    }
+    folders = {
+        key: Default(os.environ[variable], variable) for key, variable in FOLDERS.items() if os.environ.get(variable)
+    }
+    if options.json:
+        shown = {
+            name: {key: {"value": each.value, "source": each.source} for key, each in found.items()}
+            for name, found in {**rows, "folders": folders}.items()
+        }
+        write_json({"file": str(path), "exists": path.exists(), "defaults": shown})
+        return 0
+    lines = [f"{printable(path)}{'' if path.exists() else ' does not exist: write it to have defaults of your own'}"]
+    for key, default in folders.items():
+        lines.append(f"{key} = {default.value}  from {default.source}")
+    for name, found in rows.items():
+        lines.append(f"[{name}]")
+        lines += [f"{key} = {each.value}  from {each.source}" for key, each in found.items()]
+    write_line("\n".join(printable(line) for line in lines))
+    return 0
+
+
+def _all(command: Any, found: dict[str, Default]) -> dict[str, Default]:
+    """All options of a command, those of one's own among them."""
+    built_in = {each.name: Default(each.default, "quantart") for each in command.params if configurable(each)}
+    return {**built_in, **found}

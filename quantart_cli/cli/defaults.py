@@ -1,0 +1,188 @@
+"""Defaults of one's own: from the configuration file and the environment; the command line goes over both.
+
+The file is TOML. A key at the top is an option of every command that has it, a table holds options of one command::
+
+    size = 1024
+
+    [stylize]
+    fidelity = 0.8
+
+The environment goes over the file: ``QUANTART_SIZE=1024``, ``QUANTART_STYLIZE_FIDELITY=0.8``.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from quantart_cli.errors import QuantArtError, suggest
+from quantart_cli.files import printable, reason
+from quantart_cli.registry import methods
+from quantart_cli.settings import rule_of
+
+FOLDERS = {"styles_folder": "QUANTART_STYLES", "cache_folder": "QUANTART_CACHE"}
+"""Keys that are no options: they stand for these variables of the environment."""
+_PREFIX = "QUANTART_"
+
+
+@dataclass(frozen=True)
+class Default:
+    """A default of one's own, and where it is from."""
+
+    value: Any
+    source: str
+
+
+def config_path() -> Path:
+    """The configuration file, whether it exists or not: ``QUANTART_CONFIG``, or the platform's place for it."""
+    if given := os.environ.get("QUANTART_CONFIG"):
+        return Path(given).expanduser()
+    import platformdirs
+
+    try:
+        return platformdirs.user_config_path("quantart", appauthor=False) / "config.toml"
+    except RuntimeError:  # no home folder
+        return Path("config.toml").absolute()
+
+
+class Defaults(Mapping[str, Any]):
+    """The defaults of each command, by its name: values by the names of its parameters.
+
+    Args:
+        commands: all commands by name.
+    """
+
+    def __init__(self, commands: Mapping[str, Any]) -> None:
+        self._commands = commands
+
+    def __getitem__(self, command: str) -> dict[str, Any]:
+        self.set_folders()
+        return self._of(self._commands[command], command, self._table(command))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._commands)
+
+    def __len__(self) -> int:
+        return len(self._commands)
+
+    def get(self, command: str | None, default: Any = None) -> Any:
+        """The values of a command; click asks with the names of commands, and for options of the group itself."""
+        return self[command] if command is not None and command in self._commands else default
+
+    def _of(self, command: Any, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
+        inner = getattr(command, "commands", None)
+        if inner is not None:  # a group, as train
+            tables = {key: value for key, value in table.items() if isinstance(value, dict)}
+            return {key: self._of(each, f"{name}_{key}", tables.get(key, {})) for key, each in inner.items()}
+        return {key: each.value for key, each in self.of(command, name, table).items()}
+
+    def of(self, command: Any, name: str, table: Mapping[str, Any] | None = None) -> dict[str, Default]:
+        """The defaults of a command with their sources, by the names of its parameters.
+
+        Raises:
+            QuantArtError: the file cannot be read, or its table of the command has a key that is no option.
+        """
+        table = self._table(name) if table is None else table
+        known = {key: each for each in command.params if configurable(each) for key in keys_of(each)}
+        for key in table:
+            if key not in known:
+                where = f"[{name.replace('_', '.')}] of {printable(config_path())}"
+                raise QuantArtError(f"{printable(key)} in {where} is not known: {suggest(key, known)}")
+        found: dict[str, Default] = {}
+        for source, values in (
+            (str(config_path()), self.file),
+            (f"{config_path()} [{name.replace('_', '.')}]", table),
+        ):
+            for key, parameter in known.items():
+                if key in values:
+                    found[parameter.name] = Default(_checked(key, values[key]), source)
+        for prefix in (_PREFIX, f"{_PREFIX}{_upper(name)}_"):
+            for key, parameter in known.items():
+                if value := os.environ.get(prefix + _upper(key)):
+                    found[parameter.name] = Default(value, prefix + _upper(key))
+        return found
+
+    def _table(self, command: str) -> Mapping[str, Any]:
+        found = self.file.get(command, {})
+        if not isinstance(found, dict):
+            raise QuantArtError(
+                f"{command} in {printable(config_path())} is a command: write [{command}], then options"
+            )
+        return found
+
+    @cached_property
+    def file(self) -> dict[str, Any]:
+        """What the file says; empty when there is none.
+
+        Raises:
+            QuantArtError: it cannot be read, is no TOML, or has a key at the top that is no option and no command.
+        """
+        path = config_path()
+        if not path.is_file():
+            return {}
+        if sys.version_info >= (3, 11):
+            import tomllib
+        else:
+            import tomli as tomllib
+        try:
+            values = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise QuantArtError(f"{printable(path)} cannot be read: {reason(error)}") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise QuantArtError(f"{printable(path)} is no TOML file: {printable(error)}; correct it") from error
+        known = {*_options_of_many(), *FOLDERS, *self._commands}
+        for key in values:
+            if key not in known:
+                raise QuantArtError(
+                    f"{printable(key)} in {printable(path)} is not known: {suggest(key, sorted(known))}"
+                )
+        return values
+
+    def set_folders(self) -> None:
+        """Set the variables of :data:`FOLDERS` as the file says, unless the environment has them."""
+        for key, variable in FOLDERS.items():
+            if key in self.file:
+                os.environ.setdefault(variable, str(_checked(key, self.file[key])))
+
+
+def configurable(parameter: Any) -> bool:
+    """Whether a parameter may have a default of one's own: an option that is not required, with one value."""
+    if parameter.param_type_name != "option" or parameter.required or parameter.multiple:
+        return False
+    return not parameter.is_eager and f"{_PREFIX}{_upper(parameter.name)}" not in FOLDERS.values()
+
+
+def keys_of(parameter: Any) -> list[str]:
+    """The names of an option without dashes, as they are in the file: ``style_size``, ``style-size``."""
+    flags = [flag[2:] for flag in parameter.opts if flag.startswith("--")]
+    return list(dict.fromkeys(name for flag in flags for name in (flag.replace("-", "_"), flag)))
+
+
+def _options_of_many() -> set[str]:
+    """Options that may be at the top of the file: those that all painting commands share, and settings of methods."""
+    from quantart_cli.cli.options import SharedOptions
+
+    names = {item.name for item in fields(SharedOptions)}
+    for method in methods().values():
+        for item in fields(method.settings):
+            names |= {item.name, *rule_of(item).aliases}
+        if method.settings.STRENGTH:
+            names.add("strength")
+    return names | {name.replace("_", "-") for name in names}
+
+
+def _checked(key: str, value: Any) -> Any:
+    if isinstance(value, (str, int, float)):
+        return value
+    if isinstance(value, list) and all(isinstance(each, (str, int, float)) for each in value):
+        return ",".join(map(str, value))
+    raise QuantArtError(f"{printable(key)} in {printable(config_path())} takes one value, not {printable(value, 60)}")
+
+
+def _upper(name: str) -> str:
+    return name.upper().replace("-", "_")

@@ -1,0 +1,108 @@
+"""Defaults of one's own: the file, the environment over it, the command line over both; and ``quantart config``."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+import typer
+
+from quantart_cli.cli.app import app
+from quantart_cli.cli.defaults import Defaults, config_path
+
+COMMANDS = typer.main.get_command(app).commands
+
+
+@pytest.fixture
+def write(tmp_path, monkeypatch):
+    """Write the configuration file."""
+    monkeypatch.setenv("QUANTART_CONFIG", str(tmp_path / "config.toml"))
+    for name in ("QUANTART_STYLES", "QUANTART_CACHE"):  # what the file sets is undone
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+
+    def call(text: str) -> Path:
+        (tmp_path / "config.toml").write_text(text)
+        return tmp_path / "config.toml"
+
+    return call
+
+
+def values(command: str, *arguments: str) -> dict:
+    """The parameters of a command line, with defaults of one's own."""
+    group = typer.main.get_command(app)
+    with group.make_context("quantart", [command, *arguments], default_map=Defaults(COMMANDS)) as ctx:
+        inner = group.commands[command].make_context(command, list(arguments), parent=ctx)
+    return inner.params
+
+
+def test_the_command_line_goes_over_the_environment_and_that_over_the_file(write, monkeypatch):
+    write('size = 100\nseed = 7\ndevice = "cpu"\n[adain]\nsize = 200\nstrength = 0.5\n[batch]\nsize = 1\n')
+    files = ("a.jpg", "b.jpg", "-o", "c.png")
+    found = values("adain", *files)
+    assert (found["size"], found["seed"], found["device"], found["alpha"]) == (200, 7, "cpu", 0.5)
+    assert values("stylize", *files)["size"] == 100
+    monkeypatch.setenv("QUANTART_SIZE", "300")
+    assert values("adain", *files)["size"] == 300
+    monkeypatch.setenv("QUANTART_ADAIN_SIZE", "400")
+    assert values("adain", *files)["size"] == 400
+    assert values("stylize", *files)["size"] == 300
+    assert values("adain", *files, "--size", "500")["size"] == 500
+
+
+def test_flags_and_lists(write, monkeypatch):
+    write("quiet = true\nstyle_weights = [0.3, 0.7]\nmax-pixels = 1000\n")
+    found = values("adain", "a.jpg", "b.jpg", "-o", "c.png")
+    assert (found["quiet"], found["style_weights"], found["max_pixels"]) == (True, "0.3,0.7", 1000)
+    monkeypatch.setenv("QUANTART_QUIET", "0")
+    assert values("adain", "a.jpg", "b.jpg", "-o", "c.png")["quiet"] is False
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("sise = 3", "did you mean size?"),
+        ("[adain]\nalhpa = 3", "did you mean alpha?"),
+        ("[adain]\noutput = 'x.png'", "output in [adain] of"),
+        ("size = ", "is no TOML file"),
+        ("adain = 3", "write [adain], then options"),
+        ("size = 2000-01-01", "takes one value"),
+        ("size = 'huge'", "quantart config says where your default is from"),
+        ("device = 'gpu'", "device 'gpu' is not known"),
+    ],
+)
+def test_mistakes_are_one_line(run, write, tmp_path, text, message):
+    write(text)
+    status, _, err = run("adain", tmp_path / "a.jpg", tmp_path / "b.jpg", "-o", tmp_path / "c.png")
+    assert status == 2
+    assert message in err
+    assert len(err.splitlines()) == 1
+
+
+def test_config_shows_what_holds_and_where_from(run, write, monkeypatch):
+    path = write("seed = 7\nstyles_folder = '~/styles'\n[adain]\nsize = 200\n")
+    monkeypatch.delenv("QUANTART_STYLES")
+    monkeypatch.setenv("QUANTART_ADAIN_SEED", "9")
+    lines = run("config")[1].decode().splitlines()
+    assert lines[0] == str(path)
+    assert "styles_folder = ~/styles  from QUANTART_STYLES" in lines
+    at = lines.index("[adain]")
+    assert set(lines[at + 1 : at + 3]) == {
+        f"size = 200  from {path} [adain]",
+        "seed = 9  from QUANTART_ADAIN_SEED",
+    }
+    shown = json.loads(run("config", "adain", "--json")[1])
+    assert shown["exists"] is True
+    assert shown["defaults"]["adain"]["alpha"] == {"value": 1.0, "source": "quantart"}
+    assert shown["defaults"]["adain"]["size"]["value"] == 200
+
+
+def test_without_a_file(run, write, tmp_path):
+    status, out, _ = run("config")
+    assert status == 0
+    assert "does not exist" in out.decode().splitlines()[0]
+
+
+def test_the_place_of_the_file(monkeypatch):
+    monkeypatch.delenv("QUANTART_CONFIG")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/somewhere")
+    assert config_path().parts[-2:] == ("quantart", "config.toml")
