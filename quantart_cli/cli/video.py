@@ -56,8 +56,11 @@ class VideoOptions(SharedOptions):
 
     clip: Annotated[str, typer.Argument(metavar="CLIP", help="A film, an animation, or a folder of numbered pictures.")]
     styles: Annotated[
-        list[str], typer.Argument(metavar="STYLE", help="A picture in the style to take; several are blended.")
-    ]
+        list[str],
+        typer.Argument(
+            metavar="STYLE", help="A picture in the style to take; several are blended.", show_default=False
+        ),
+    ] = field(default_factory=list)
     output: Annotated[
         str,
         option(
@@ -91,6 +94,8 @@ class VideoOptions(SharedOptions):
     def check(self) -> None:
         super().check()
         check_choice("--method", self.method, methods())
+        if not self.styles and find(self.method).needs_style:
+            raise QuantArtError(f"{self.method} needs a style: give a picture in the style to take, after the clip")
         check_choice("sound", self.sound, SOUND)
         check_range("steady", self.steady, 0, 1)
         check_range("crf", self.crf, 0, 63)

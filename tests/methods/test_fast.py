@@ -189,6 +189,8 @@ def test_commands(run, small, content_file, style_file, tmp_path):
     assert (status, err.count("\n")) == (2, 1)
     status, out, err = run("fast", content_file, "-o", tmp_path / "not.png", *common, "--dry-run", "--json")
     assert (status, json.loads(out)["dry_run"]) == (0, True), err
+    status, _, err = run("fast", content_file, "-o", target, *common, "--mask", style_file, "--style", "ink")
+    assert status == 0, err
     folder = tmp_path / "many"
     status, _, err = run("batch", content_file, "--method", "fast", "-o", folder, *common, "--style-names", "waves")
     assert (status, [each.name for each in folder.glob("*.png")]) == (0, ["content.png"]), err
@@ -198,3 +200,18 @@ def test_commands(run, small, content_file, style_file, tmp_path):
     status, _, err = run("compare", content_file, style_file, "-o", sheet, *compared, *grid)
     assert status == 0, err
     assert sheet.exists()
+
+
+def test_a_moving_picture(run, small, tmp_path):
+    frames = [PIL.Image.fromarray(scene(40, 32, seed)) for seed in range(2)]
+    frames[0].save(tmp_path / "clip.gif", save_all=True, append_images=frames[1:])
+    common = ("--device", "cpu", "--precision", "fp32")
+    status, _, err = run(
+        "video", tmp_path / "clip.gif", "-o", tmp_path / "out.gif", "--method", "fast", "--model", small, *common
+    )
+    assert status == 0, err
+    with PIL.Image.open(tmp_path / "out.gif") as painted:
+        assert (painted.size, painted.n_frames) == ((40, 32), 2)
+    status, _, err = run("video", tmp_path / "clip.gif", "-o", tmp_path / "not.gif", "--method", "adain", *common)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "adain needs a style" in err
