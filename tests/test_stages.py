@@ -111,3 +111,13 @@ def test_nothing_visible_counts_as_all_opaque():
 def test_the_grain_is_a_multiple_of_every_stride(strides, grain):
     maps = {"image": (1, 3), **{f"map{i}": (stride, 5) for i, stride in enumerate(strides)}}
     assert Stage("toy", "toy:Toy", parts=(), maps=maps, outputs={"y": Map(2)}).grain == grain
+
+
+def test_variances_of_instance_norm_are_divided_by_the_number_of_positions():
+    rows = np.random.default_rng(0).normal(2, 3, (4, 50))
+    sums = Sums(unbiased=False)
+    for part in (rows[:, :20], rows[:, 20:]):
+        mean = part.mean(1)
+        sums.add(np.stack([np.full(4, part.shape[1]), mean, ((part - mean[:, None]) ** 2).sum(1)]))
+    found = sums.result()
+    np.testing.assert_allclose(found.std, np.sqrt(rows.var(1) + 1e-5), rtol=1e-6)
