@@ -252,11 +252,12 @@ quantart vqvae photo.jpg painting.jpg -o out.png --model vqgan-f16-1024 --downlo
         weights={"model": "fast"},
         models={"fast": None},
         needs_style=False,
-        help="""No picture of a style is needed: --style names those of the network, and mixes them.
+        help="""No picture of a style is needed: --style names those of the network, and mixes them. The network that
+comes with quantart has expressionist, ink-wash, neoplastic, pointillism, starry-oil and woodcut-wave.
 
-quantart train fast photos/ wave.jpg ink.jpg -o network.safetensors
+quantart fast photo.jpg -o out.png --style starry-oil:2,ink-wash
 
-quantart fast photo.jpg -o out.png --model network.safetensors --style wave:2,ink""",
+quantart train fast photos/ wave.jpg ink.jpg -o network.safetensors""",
     ),
     Method(
         name="magenta",

@@ -41,7 +41,7 @@ def test_the_manifest_keeps_to_the_schema():
     assert list(items) == list(manifest())
     for item in items.values():
         assert item.kind is None or item.kind in KINDS
-    ours = {"quantart-vgg19", "quantart-painter", "vqvae", "wct2-shallow"}
+    ours = {"quantart-vgg19", "quantart-painter", "vqvae", "wct2-shallow", "fast"}
     assert ours | {"vgg19-normalised", "adain-decoder", "microast"} == set(embedded())
 
 

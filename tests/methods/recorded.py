@@ -1,23 +1,9 @@
-"""Networks with filled weights, and what the numbers of their reference are compared by."""
-
-import json
+"""Recorded numbers, and how they are compared."""
 
 import safetensors.torch
 import torch
 
 from tests.conftest import DATA
-from tests.fill import fill
-
-
-def filled(case):
-    """The tensors of a case, by their published names."""
-    case = json.loads((DATA / f"{case}_keys.json").read_text())
-    state = fill(case["state_dict"], case["salt"])
-    for name, gain in case["gain"].items():
-        state[name] *= gain
-    for name, more in case.get("add", {}).items():
-        state[name] += more
-    return state
 
 
 def numbers(case):

@@ -15,7 +15,8 @@ from quantart_cli.runner import Image
 from quantart_cli.tiling import Tiler
 from tests import exact
 from tests.conftest import EXACT, scene
-from tests.methods.recorded import close, filled, numbers
+from tests.fill import filled
+from tests.methods.recorded import close, numbers
 
 
 @pytest.fixture(scope="module")
