@@ -48,7 +48,7 @@ class Recipe:
         """Name of the picture's file. JPEG and WebP stay what they are, everything else becomes PNG."""
         stem, _, suffix = self.content.name.rpartition(".")
         suffix = suffix.lower() if suffix.lower() in ("jpg", "jpeg", "webp") else "png"
-        styles = [style.name.rpartition(".")[0] or style.name for style in self.styles]
+        styles = [style.name.rpartition(".")[0] or style.name for style in self.styles] or [self.method]
         return f"{'--'.join([stem or self.content.name, *styles])[:120]}.{suffix}"
 
     def checked(self) -> Settings:

@@ -59,6 +59,7 @@ def test_defaults_are_not_named(recipe):
 )
 def test_names(recipe, name, expected):
     assert replace(recipe, content=File("/x", name)).name == expected
+    assert replace(recipe, content=File("/x", name), styles=()).name == expected.replace("ink", "tint")
 
 
 @pytest.mark.usefixtures("_toys")

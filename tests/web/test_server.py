@@ -4,6 +4,10 @@ import io
 import json
 import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -264,3 +268,30 @@ def test_programs_paint(served, tmp_path):
     assert picture[..., 0].mean() > 200
     with pytest.raises(AppError, match="amount must be between 0 and 1"):
         client.predict(photo, styles, "tint", {"amount": 3}, api_name="/paint")
+
+
+def test_the_command_ends_with_ctrl_c_and_leaves_nothing(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "quantart_cli", "ui", "--no-browser", "--json", "--port", str(port)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+        url = json.loads(run.stdout.readline())["url"]
+        assert url == f"http://127.0.0.1:{port}"
+        answer = next(filter(None, (reach(url) for _ in range(100))))
+        assert "quantart" in answer.text
+        assert [path.name[:12] for path in tmp_path.iterdir()] == ["quantart-ui-"]
+        run.send_signal(signal.SIGINT)
+        _, said = run.communicate(timeout=60)
+    assert run.returncode in (0, 130)
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def reach(url):
+    try:
+        return httpx.get(url, timeout=30)
+    except httpx.ConnectError:
+        time.sleep(0.1)
+        return None
