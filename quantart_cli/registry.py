@@ -2,6 +2,10 @@
 
 The command line, batch, evaluation, comparison and the Python API read these rows; none of them knows a method by name.
 Other packages add methods with entry points in the group ``quantart.methods``. Each entry point is a :class:`Method`.
+
+From the command to the picture: ``quantart adain`` finds the row here, ``load`` (model.py) finds its weights and
+imports its class, and ``Model`` prepares the pictures, calls the class, and crops what it returns to the content's
+size.
 """
 
 from __future__ import annotations
@@ -36,10 +40,14 @@ class Method:
         summary: one line of help.
         settings: the dataclass of its options.
         target: the class that implements it, ``"module:Class"``, a subclass of ``FeedForward`` or ``Optimising`` (see
-            methods/base.py). It is imported when a model is loaded.
-        weights: default weights. Part, which is the method's name for a network -> name in weights/manifest.toml.
-        models: model files that may be given instead. Kind of the file -> class that runs it; None: ``target``.
-        replaces: kind of a model file -> the part it replaces, where default weights are of another kind.
+            methods/base.py). It is imported by :func:`~quantart_cli.model.load`.
+        weights: files of the default weights. Part -> name in weights/manifest.toml. A part is a network of the
+            method, under the name that the method gives it.
+        models: model files that the user may give with ``--model``. Kind of the file -> the class that implements the
+            method with it, of methods/base.py; None: ``target``. The file replaces the part whose default weights are
+            of the same kind.
+        replaces: kind of a model file -> the part that it replaces. Needed only where no default weights are of that
+            kind.
         command: name of the command; None: ``name``.
         backends: backends that can compute it, of "torch" and "openvino".
         needs_style: whether it takes pictures of styles. False: its styles are in its weights.
@@ -74,7 +82,7 @@ class Method:
         return self.command or self.name
 
     def target_for(self, kind: str | None) -> str:
-        """The class, ``"module:Class"``, that runs a model file of this kind. None: the default weights."""
+        """The class, ``"module:Class"``, for a model file of this kind. None: for the default weights."""
         return (self.models.get(kind) if kind is not None else None) or self.target
 
 

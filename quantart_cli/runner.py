@@ -8,6 +8,10 @@ A method calls the runner once for each stage::
 For each tile the runner cuts the inputs with a halo around the tile, computes the network, crops the halo from the
 outputs, and stores them. The halo is as wide as the receptive field requires. Padding inside the networks changes the
 halo only, except at the borders of the picture. So the result does not depend on the tiles.
+
+A position is a pixel of a feature map: a map of stride 8 has one for each 8 × 8 pixels of the picture. The input
+``weight`` of a stage says how much each position counts in moments: its opacity. The backend has the weights of the
+networks.
 """
 
 from __future__ import annotations
@@ -51,14 +55,19 @@ class Backend(Protocol):
         """Allocate the map of a whole picture, (1, C, height, width), with C and the dtype of the tile ``like``."""
 
     def prepare(self, stage: Stage) -> Callable[..., tuple[Any, ...]]:
-        """Return the network of a stage: a function of its inputs, in the order of the stage. Its outputs are valid
-        until its next call only; see :meth:`keep`."""
+        """Return the network of a stage, a function of the inputs in the order ``maps``, ``whole``, ``scalars``. Its
+        next call may overwrite its outputs; see :meth:`keep`."""
 
     def keep(self, values: Any) -> Any:
-        """Return an output of a network so that it stays valid after the next call."""
+        """Return an output of a network, or a copy, that the next call does not overwrite."""
 
     def finished(self, stage: Stage, tiled: bool) -> None:
-        """Called when a stage has run over all tiles of a picture. Memory may be freed."""
+        """Called when a stage has run over all tiles of a picture, so that memory can be freed.
+
+        Args:
+            stage: the stage.
+            tiled: whether the tiler has a largest side, so that the picture may have been several tiles.
+        """
 
 
 @dataclass(frozen=True)
@@ -85,7 +94,7 @@ class Image:
 
     Attributes:
         pixels: (H, W, 3) uint8, or float32 in about [0, 1]. Small pictures are extended by mirroring, see :meth:`of`.
-        size: (height, width) before the extension.
+        size: (height, width) before the extension. The model crops the painted picture to the size of the content.
         opacity: (H, W) uint8; None if all pixels are opaque.
     """
 
@@ -153,13 +162,16 @@ class Runner:
 
         Args:
             stage: the stage.
-            image: the picture, if the stage has the input ``image``. Its opacity is the input ``weight``.
+            image: the picture, if the stage has the input ``image``. The input ``weight`` is its opacity inside each
+                tile, and 0 in the halo.
             **inputs: the other inputs by name: :class:`MapOf` for ``stage.maps``, arrays or :class:`MapOf` for
                 ``stage.whole``, floats for ``stage.scalars``.
 
         Returns:
             the outputs by name. A ``Map`` is a :class:`MapOf`, ``Summed`` is
-            :class:`~quantart_cli.stages.Moments`, ``Pixels`` is an array (H, W, 3) uint8.
+            :class:`~quantart_cli.stages.Moments` or :class:`~quantart_cli.stages.Covariance`, ``Pixels`` is an array
+            (H, W, 3) uint8. H and W are those of ``image``, else those of the first map times its stride: they may be
+            larger than the picture.
 
         Raises:
             NotFinite: a pixel or a moment is not finite.
@@ -190,14 +202,14 @@ class Runner:
         return run.results()
 
     def select(self, source: MapOf, places: np.ndarray) -> MapOf:
-        """Make a map of selected positions of another.
+        """Make a new map whose values are taken from given positions of a map.
 
         Args:
-            source: (1, C, h, w).
-            places: (a, b) integers, positions in the source: row · w + column.
+            source: a map, (1, C, h, w).
+            places: (a, b) integers, the position in the source for each position of the new map: row · w + column.
 
         Returns:
-            (1, C, a, b).
+            the new map, (1, C, a, b).
         """
         columns = source.size[1]
         rows = self.backend.numpy(source.values[0][:, places // columns, places % columns][None])
@@ -206,12 +218,13 @@ class Runner:
     def change_channels(
         self, z: MapOf, change: Callable[[np.ndarray, slice], np.ndarray], at_a_time: int = 32
     ) -> MapOf:
-        """A new map, computed by numpy: for what needs all positions of a channel at once, such as ranks.
+        """Compute a new map by numpy, a few channels at a time, for what needs all positions of a channel, as ranks do.
 
         Args:
             z: a map, (1, C, h, w).
-            change: called with (c, h·w) float32 and the channels these are; returns as many numbers.
-            at_a_time: c, for the memory.
+            change: called with the values of c channels, (c, h·w) float32, and the slice of these channels; returns
+                their new values, (c, h·w).
+            at_a_time: c. Smaller values take less memory.
 
         Returns:
             a map of the same size and type.
@@ -226,7 +239,7 @@ class Runner:
         return MapOf(found, z.stride)
 
     def mean_of(self, maps: Sequence[MapOf], weights: Sequence[float]) -> MapOf:
-        """The weighted mean of maps of one size; weights sum to 1."""
+        """The weighted mean of maps of the same size. The weights, one for each map, sum to 1."""
         if len(maps) == 1:
             return maps[0]
 
@@ -283,7 +296,7 @@ class _Run:
                 self._put_pixels(name, output, values, tile, outer)
             else:
                 self._put_map(name, output, values, tile, outer)
-        for name, part in sums.items():  # last: after running out of memory the tile is computed again
+        for name, part in sums.items():  # last: if memory runs out above, the tile is computed again
             output = self.stage.outputs[name]
             assert isinstance(output, Summed)
             self.stored.setdefault(name, Sums(output.unbiased)).add(part)
@@ -345,7 +358,7 @@ def extend(pixels: np.ndarray, smallest: int, multiple: int = 1) -> np.ndarray:
     Args:
         pixels: the array; returned unchanged if it is large enough.
         smallest: least height and width.
-        multiple: height and width become multiples of it as well.
+        multiple: height and width are rounded up to a multiple of it.
     """
     for axis in (0, 1):
         size = pixels.shape[axis]
@@ -357,5 +370,5 @@ def extend(pixels: np.ndarray, smallest: int, multiple: int = 1) -> np.ndarray:
 
 
 def _areas(size: int, count: int) -> list[slice]:
-    """Divide ``size`` positions into ``count`` slices, as adaptive average pooling does."""
+    """Divide ``size`` positions into ``count`` slices that may overlap, as adaptive average pooling does."""
     return [slice(i * size // count, -(-(i + 1) * size // count)) for i in range(count)]

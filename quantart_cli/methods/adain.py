@@ -3,15 +3,15 @@
     t     = AdaIN(f(c), f(s)) = σ(f(s)) (f(c) - μ(f(c))) / σ(f(c)) + μ(f(s))      equations 8 and 9
     image = g((1 - α) f(c) + α t)                                                 equation 14
 
-f is VGG-19 to relu4_1, g the decoder, both with the published weights. Several styles are blended by their weights
-(equation 15).
+c is the content, s the style, f VGG-19 to relu4_1, g the decoder, both with the published weights. μ and σ are the mean
+and standard deviation of each channel. Several styles are blended by the weights of the styles (equation 15).
 
-``transfer`` replaces equation 8: "efdm" matches whole distributions (methods/efdm.py), "wct" covariances
+The setting ``transfer`` replaces equation 8: "efdm" matches whole distributions (methods/efdm.py), "wct" covariances
 (methods/wct.py).
 
 Departures from the reference script:
 
-* The result has the size of the content also if that is not divisible by 8: the output is cropped.
+* The result has the size of the content also if that is not divisible by 8: the model crops the output.
 * Pictures of less than 16 pixels a side are extended to 16 by mirroring.
 * Transparent pixels do not count in μ and σ.
 """
@@ -87,7 +87,7 @@ class AdaIN(FeedForward[AdaINSettings]):
         return _KINDS[settings.transfer]
 
     def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Any:
-        """μ(f(s)) and σ(f(s)), or what another transfer needs of f(s)."""
+        """What the setting ``transfer`` needs from f(s): by default μ and σ."""
         if kind == "colouring":
             return WCT().encode_style(run, style)
         found = run(ENCODE, style)
@@ -114,8 +114,8 @@ class AdaIN(FeedForward[AdaINSettings]):
 
 
 def _with_quantiles(run: Runner, z: MapOf, content: Image, style: Quantiles, alpha: float) -> MapOf:
-    """(1 - α) z + α t, with t of equation 4 of EFDM."""
-    channels = range(0, z.values.shape[1], 32)  # some at a time, for the memory
+    """(1 - α) z + α t, with t of equation 4 of EFDM. Equal values are ordered by the sum over channels."""
+    channels = range(0, z.values.shape[1], 32)  # 32 at a time, which takes less memory
     totals = sum(run.backend.numpy(z.values[:, first : first + 32]).sum(1) for first in channels)
     positions, visible = np.argsort(np.ravel(totals), kind="stable"), content.visible(8)
     if visible is not None:

@@ -1,7 +1,7 @@
 """Base classes of methods. This module does not import torch.
 
-A feed-forward method declares stages and runs them. An optimising method yields steps. There is a complete example in
-CONTRIBUTING.md, "Add a method in one file".
+A feed-forward method declares stages and runs them. An optimising method yields steps. Classes for model files may also
+be :class:`WholePicture`. There is a complete example in CONTRIBUTING.md, "Add a method in one file".
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class FeedForward(Generic[S]):
         return float(size[0] * size[1])
 
     def paint(self, run: Runner, content: Image, style: Any, settings: S) -> np.ndarray:
-        """The painted picture, (H, W, 3) uint8, of the size of ``content.pixels``."""
+        """The painted picture, (H, W, 3) uint8, at least as large as the content. The model crops it to that size."""
         raise NotImplementedError
 
 
