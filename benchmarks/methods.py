@@ -7,6 +7,7 @@ Each method paints one picture in a process of its own: PyTorch on the CPU, one 
 that of the CPU, which other programs change less than that of the clock, and AdaIN is measured again beside each
 method. A feed-forward method has painted a picture before. Weights that are not here are replaced by random ones of the
 same shapes: time and memory do not depend on their values. A method that cannot be loaded keeps what was measured.
+Networks whose sizes depend on their file have no stand-in.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def measure(name: str) -> dict[str, float]:
         model = quantart.load(name, model=stand_in(name, Path(folder)), device="cpu", backend="torch")
         for _ in range(1 if model.optimises else 2):
             start = time.process_time()
-            model.stylize(content, style if model.method.needs_style else [])
+            model.stylize(content, style)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"seconds": time.process_time() - start, "megabytes": peak / 1e6}
 
@@ -62,11 +63,9 @@ def stand_in(name: str, folder: Path) -> Path | None:
         return None
     (kind,) = missing
     where = KINDS[kind].network
-    tensors = {}
-    for prefix, each in {"": where}.items() if isinstance(where, str) else (where or {}).items():
-        module, _, network = each.partition(":")
-        state = getattr(__import__(module, fromlist=[network]), network)().state_dict()
-        tensors |= {f"{prefix}.{key}" if prefix else key: value for key, value in state.items()}
+    assert isinstance(where, str)
+    module, _, network = where.partition(":")
+    tensors = getattr(__import__(module, fromlist=[network]), network)().state_dict()
     path = folder / f"{kind}.safetensors"
     safetensors.torch.save_file(tensors, path, {"format": "pt", "kind": kind})
     return path
