@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
@@ -29,7 +30,7 @@ from quantart_cli.checkpoints.models import ModelFile, embedded_model, find_mode
 from quantart_cli.color import keep_chroma, match_color
 from quantart_cli.device import DeviceSpec, choose_device, has_amx, may_have_gpu
 from quantart_cli.errors import QuantArtError, check_choice
-from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
+from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, encode_picture, fill_transparent, read_picture, resize
 from quantart_cli.masks import mix, opacity_of, read_masks, read_style_masks
 from quantart_cli.memo import Memo
 from quantart_cli.memory import (
@@ -42,6 +43,7 @@ from quantart_cli.memory import (
 )
 from quantart_cli.methods.base import FeedForward, Optimising, Step, WholePicture
 from quantart_cli.methods.inputs import Masks, OptimisationInputs, fit_mask
+from quantart_cli.notebook import shown_progress
 from quantart_cli.registry import Method
 from quantart_cli.runner import Backend, Image, NotFinite, Runner
 from quantart_cli.settings import BACKENDS, PRESERVE_COLOR, STYLE_SIZE, Settings, normalise_weights, parse_tile
@@ -53,6 +55,7 @@ Progress = Callable[[Step], None]
 
 # Pixels from which torch is faster than OpenVINO on a CPU with AMX, the time to import torch included.
 _LARGE = 4_000_000
+_SHOWN_SIZE = 1024
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,24 @@ class Result:
     precision: str
     notes: tuple[str, ...] = ()
     stopped: bool = False
+
+    def _repr_png_(self) -> bytes:
+        """The picture as a notebook shows it: at most 1024 pixels a side."""
+        return encode_picture(resize(self.picture, _SHOWN_SIZE, enlarge=False), "png")
+
+    def to_pil(self) -> PIL.Image.Image:
+        """A PIL image, RGB, or RGBA with transparency."""
+        return self.picture.to_pil()
+
+    def to_numpy(self) -> np.ndarray:
+        """(H, W, 3) uint8, or (H, W, 4) with transparency; a copy."""
+        return np.array(self.picture.to_pil())
+
+    def to_tensor(self) -> Any:
+        """A torch tensor (3, H, W) or (4, H, W) with transparency, float32 in [0, 1], on the CPU."""
+        import torch
+
+        return torch.from_numpy(self.to_numpy()).permute(2, 0, 1).float() / 255
 
 
 def load(
@@ -332,7 +353,7 @@ class Model:
         preserve_color: str = "none",
         tile: int | str | None = "auto",
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         masks: Sequence[Source] = (),
         style_masks: Sequence[Source] = (),
         start: Source | None = None,
@@ -350,7 +371,8 @@ class Model:
             tile: "auto", "none", or a number of pixels: the picture is computed in tiles of at most that many pixels a
                 side. With VGG-19 the result does not depend on it.
             seed: of all random numbers.
-            progress: called after each tile or step with a :class:`~quantart_cli.methods.base.Step`.
+            progress: called after each tile or step with a :class:`~quantart_cli.methods.base.Step`. True draws a bar,
+                in notebooks too.
             masks: regions of the content, white is inside; one for each style or each of ``style_masks``. They are
                 resized to the content. With a single one the rest is not painted. "alpha" is the content's own alpha,
                 which is then opaque; "not:" before "alpha" or a path is the rest of the picture. See docs/masks.md.
@@ -399,7 +421,7 @@ class Model:
         preserve_color: str = "none",
         tile: int | str | None = "auto",
         seed: int = 0,
-        progress: Progress | None = None,
+        progress: Progress | bool | None = None,
         inputs: Masks | None = None,
         runner: Callable[..., Runner] = Runner,
     ) -> Result:
@@ -426,9 +448,9 @@ class Model:
             inputs.styles_of_regions(max(1, len(style.pictures)))  # without pictures, that of the weights
             if self.optimises and not isinstance(inputs, OptimisationInputs):
                 inputs = OptimisationInputs(inputs.masks, inputs.style_masks)
-        with self._lock:
+        with self._lock, shown_progress() if progress is True else nullcontext(progress or None) as show:
             return self._paint(
-                content, style, settings, preserve_color, parse_tile(tile), int(seed), progress, inputs, runner
+                content, style, settings, preserve_color, parse_tile(tile), int(seed), show, inputs, runner
             )
 
     def _paint(

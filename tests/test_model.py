@@ -234,3 +234,18 @@ def test_max_pixels_of_a_model():
     PIL.Image.fromarray(CONTENT).save(file, "PNG")
     with pytest.raises(QuantArtError, match="above the limit"):
         model.encode_style(file.getvalue())
+
+
+def test_a_result_shows_itself_and_becomes_arrays_and_tensors(adain_model, capsys):
+    content = read_picture(scene(40, 24, 1))
+    style = adain_model.encode_style(scene(32, 32, 2))
+    result = adain_model.paint(content, style, adain_model.method.settings(), progress=True)
+    assert "decode" in capsys.readouterr().err  # a bar for each stage
+    shown = PIL.Image.open(io.BytesIO(result._repr_png_()))
+    assert np.array_equal(np.asarray(shown), result.to_numpy())
+    assert np.array_equal(np.asarray(result.to_pil()), result.to_numpy())
+    tensor = result.to_tensor()
+    assert tuple(tensor.shape) == (3, 24, 40)
+    assert np.array_equal(
+        np.asarray(adain_model.stylize(tensor, style)), np.asarray(adain_model.stylize(result.picture, style))
+    )
