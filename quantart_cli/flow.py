@@ -89,9 +89,9 @@ def consistent(flow: Array, back: Array) -> Array:
     """
     height, width = flow.shape[:2]
     y, x = np.mgrid[:height, :width].astype(np.float32)
-    there = np.stack([x + flow[..., 0], y + flow[..., 1]], 2)
-    inside = (there >= -0.5).all(2) & (there[..., 0] <= width - 0.5) & (there[..., 1] <= height - 0.5)
-    returned = sample(back, there)
+    x, y = x + flow[..., 0], y + flow[..., 1]
+    inside = (x >= -0.5) & (y >= -0.5) & (x <= width - 0.5) & (y <= height - 0.5)
+    returned = warp(back, flow)
     error = ((flow + returned) ** 2).sum(2)
     found: Array = (inside & (error <= 0.01 * ((flow**2).sum(2) + (returned**2).sum(2)) + 0.5)).astype(np.float32)
     return found

@@ -24,7 +24,7 @@ from quantart_cli.flow import Array
 
 FAR = 10
 _HOLDS = 0.99
-_SCORED = 25  # the painted score is that of every so manieth frame
+_SCORED = 10  # frames of which the painted score is that of the last
 
 Frames = Iterable[list[Array]]
 """For each time the frame of the clip and those of the painted clips, (H, W, 3) uint8, of one size."""
@@ -114,9 +114,11 @@ def measure(
             short.add(now, kept[-1])
         if len(kept) == FAR:
             long.add(now, kept[0])
-        if scores is not None and number % _SCORED == 0:
+        if scores is not None and number % _SCORED == _SCORED - 1:
             scores.add(now)
         kept.append(now)
         progress(number + 1)
+    if scores is not None and not scores.values and kept:
+        scores.add(kept[-1])
     painted = [None] * (count + 1) if scores is None else [float(each) for each in np.mean(scores.values, 0)]
     return [Flicker(*each) for each in zip(short.errors(), long.errors(), painted, strict=True)]
