@@ -191,11 +191,15 @@ def _fetch_nothing() -> None:
 
 
 def gallery(folder: Path) -> list[Any]:
-    """The styles that come along, as files in the private folder."""
+    """The presets that browsers show, as files in the private folder."""
+    from quantart_cli.presets import presets
     from quantart_cli.web.recipe import File
 
     found = []
-    for path in sorted((Path(__file__).parents[2] / "examples/styles").glob("*.jpg")):
+    for preset in presets().values():
+        path = preset.path
+        if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
+            continue
         copy = folder / "styles" / path.name
         copy.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, copy)
