@@ -11,7 +11,7 @@ from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.settings import rule_of
 from quantart_cli.web.events import Events
 from quantart_cli.web.jobs import paint_one
-from quantart_cli.web.recipe import Recipe
+from quantart_cli.web.order import Order
 
 
 def add_calls(events: Events) -> None:
@@ -47,7 +47,7 @@ def add_calls(events: Events) -> None:
                 raise QuantArtError("content is missing: give a picture")
             check_choice("method", method, rows)
             pictures = [events.file(path) for path in [content, *(styles or [])]]
-            recipe = Recipe(
+            order = Order(
                 method=method,
                 content=pictures[0],
                 styles=tuple(pictures[1:]),
@@ -57,7 +57,7 @@ def add_calls(events: Events) -> None:
                 preserve_color=preserve_color,
             )
             session = events.session(request)
-            return paint_one(events.studio, session, session.begin(), recipe)
+            return paint_one(events.studio, session, session.begin(), order)
         except QuantArtError as error:
             raise gr.Error(str(error), print_exception=False) from None
 

@@ -13,8 +13,8 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.web.controls import status
 from quantart_cli.web.films import paint_film
 from quantart_cli.web.jobs import Session, Superseded, View, batch, bug, look, sentence
+from quantart_cli.web.order import File, Order
 from quantart_cli.web.page import Page
-from quantart_cli.web.recipe import File, Recipe
 from quantart_cli.web.studio import COLOURS, STYLES
 
 _MOMENT = "(...values) => [...values.slice(0, -1), Date.now()]"
@@ -93,9 +93,10 @@ class Events:
         """
         if not Path(path).resolve().is_relative_to(self.studio.folder):
             raise QuantArtError("that file was not uploaded")
-        return File(path, Path(path).name)
+        is_preset = Path(path).parent == self.studio.folder / "styles"
+        return File(path, f"@{Path(path).stem}" if is_preset else Path(path).name)
 
-    def recipe(self, values: Values, session: Session, content: File | None = None) -> Recipe:
+    def order(self, values: Values, session: Session, content: File | None = None) -> Order:
         """What the controls say.
 
         Args:
@@ -112,7 +113,7 @@ class Events:
         method, count = values[page.method], int(values[page.count])
         pairs = [(upload, weight) for upload, weight in zip(page.uploads, page.weights, strict=True) if values[upload]]
         used = pairs[:count] if page.methods[method].needs_style else []
-        return Recipe(
+        return Order(
             method=method,
             content=content or self.file(values[page.content]["path"]),
             styles=tuple(self.file(values[upload]["path"]) for upload, _ in used),
@@ -133,24 +134,24 @@ class Events:
         session = self.session(request)
         try:
             job = session.begin(float(values[self.page.moment] or 0))
-            recipe = self.recipe(values, session)
-            recipe.checked()
+            order = self.order(values, session)
+            order.checked()
         except Superseded:
             return
         except QuantArtError as error:
             yield {self.page.line: status(sentence(str(error)))}
             return
-        if recipe == session.last and not at_once:
+        if order == session.last and not at_once:
             return
-        texts = self._texts(recipe)  # with each view: those of an older job must not come later
-        for view in look(self.studio, session, job, recipe, at_once):
+        texts = self._texts(order)  # with each view: those of an older job must not come later
+        for view in look(self.studio, session, job, order, at_once):
             yield texts | self._update(view, session)
 
-    def _texts(self, recipe: Recipe) -> Updates:
-        masks, machine = [mask.path for mask in recipe.masks], self.studio.machine
+    def _texts(self, order: Order) -> Updates:
+        masks, machine = [mask.path for mask in order.masks], self.studio.machine
         return {
-            self.page.command: recipe.command(machine),
-            self.page.python: recipe.python(machine),
+            self.page.command: order.command(machine),
+            self.page.python: order.python(machine),
             self.page.masks: gr.update(value=masks, visible=bool(masks)),
         }
 
@@ -160,7 +161,7 @@ class Events:
         if view.before is not None:
             found[page.picture] = (view.before, view.after)
         if view.painting is not None:
-            thumbnails = [(each.thumbnail, each.recipe.method) for each in session.history]
+            thumbnails = [(each.thumbnail, each.order.method) for each in session.history]
             found[page.download] = gr.update(value=view.painting.file, interactive=True)
             found[page.history] = gr.update(value=thumbnails, visible=True, selected_index=None)
         return found
@@ -188,25 +189,25 @@ class Events:
         painting = session.chosen = session.history[event.index]
         found = self._update(View("Painted before.", painting.before, painting.after), session)
         found |= {page.download: gr.update(value=painting.file, interactive=True), page.again: gr.update(visible=True)}
-        return found | self._texts(painting.recipe)
+        return found | self._texts(painting.order)
 
     def _again(self, request: gr.Request) -> list[Any]:
         """The controls as they were for a painting of the history."""
         session, page = self.session(request), self.page
         assert session.chosen is not None  # or there were no button
-        recipe = session.chosen.recipe
-        session.masks = recipe.masks
-        shown = self._show_styles(len(recipe.styles))
-        for i, weight in enumerate(recipe.weights):
+        order = session.chosen.order
+        session.masks = order.masks
+        shown = self._show_styles(len(order.styles))
+        for i, weight in enumerate(order.weights):
             shown[STYLES + i]["value"] = weight
-        styles = [recipe.styles[i].path if i < len(recipe.styles) else None for i in range(STYLES)]
+        styles = [order.styles[i].path if i < len(order.styles) else None for i in range(STYLES)]
         controls = [
-            recipe.settings[setting] if name == recipe.method else gr.update()
+            order.settings[setting] if name == order.method else gr.update()
             for name, each in page.of.items()
             for setting in each.controls
         ]
-        others = [recipe.content.path, *styles, recipe.method, recipe.size or 0, recipe.preserve_color]
-        return [*shown, *others, *self._show_method(recipe.method), *controls]
+        others = [order.content.path, *styles, order.method, order.size or 0, order.preserve_color]
+        return [*shown, *others, *self._show_method(order.method), *controls]
 
     def _show_regions(self, content: Updates | None) -> str | None:
         """The photograph, to draw on."""
@@ -227,9 +228,9 @@ class Events:
             contents = [self.file(each["path"]) for each in values[page.contents] or []]
             if not contents:
                 raise QuantArtError("add photographs")
-            recipe = self.recipe(values, session, contents[0])
-            recipe.checked()
-            for line, painted in batch(self.studio, session, session.begin(), recipe, contents):
+            order = self.order(values, session, contents[0])
+            order.checked()
+            for line, painted in batch(self.studio, session, session.begin(), order, contents):
                 yield {page.batch_line: status(line), page.painted: painted}
         for problem in problems:
             yield {page.batch_line: status(problem)}
@@ -240,9 +241,9 @@ class Events:
             if values[page.clip] is None:
                 raise QuantArtError("add a film")
             clip = self.file(values[page.clip]["path"])
-            recipe = self.recipe(values, session, clip)
+            order = self.order(values, session, clip)
             steady = float(values[page.steady])
-            for line, film in paint_film(self.studio, session, session.begin(), recipe, clip, steady):
+            for line, film in paint_film(self.studio, session, session.begin(), order, clip, steady):
                 yield {page.film_line: status(line), **({} if film is None else {page.film: film})}
         for problem in problems:
             yield {page.film_line: status(problem)}

@@ -13,30 +13,30 @@ from quantart_cli.video.clips import Target, check_target, open_clip
 from quantart_cli.video.render import Job, Report, render
 from quantart_cli.video.steady import Steady
 from quantart_cli.web.jobs import Session, Superseded
-from quantart_cli.web.recipe import File, Recipe
+from quantart_cli.web.order import File, Order
 from quantart_cli.web.studio import Studio
 
 _ANIMATIONS = (".gif", ".webp", ".png")
 
 
 def paint_film(
-    studio: Studio, session: Session, job: float, recipe: Recipe, clip: File, steady: float
+    studio: Studio, session: Session, job: float, order: Order, clip: File, steady: float
 ) -> Iterator[tuple[str, str | None]]:
     """Paint a film or an animation: a line after each frame, and at the end the file too.
 
     Args:
-        recipe: how; its content is not used.
+        order: how; its content is not used.
         clip: the film.
         steady: 0 to 1, how firmly strokes stay on what they paint.
 
     Raises:
         QuantArtError: the clip cannot be read or written, or it was stopped before the first frame.
     """
-    settings = recipe.checked()
-    if recipe.preserve_color == "match":
+    settings = order.checked()
+    if order.preserve_color == "match":
         raise QuantArtError("a film keeps its colours by luma only: choose luma or none")
     source = open_clip(clip.path, rate=Fraction(25), max_pixels=studio.max_pixels)
-    scale = Fraction(recipe.size or max(source.size), max(source.size))
+    scale = Fraction(order.size or max(source.size), max(source.size))
     suffix = Path(clip.name).suffix.lower()
     target = Target(
         path=studio.new_file(f"{Path(clip.name).stem}--painted{suffix if suffix in _ANIMATIONS else '.mp4'}"),
@@ -53,7 +53,7 @@ def paint_film(
     )
     check_target(source, target)
     background = None if target.alpha or not source.alpha else "white"
-    work = Job(source, target, recipe.size, studio.max_pixels, background, None, {})
+    work = Job(source, target, order.size, studio.max_pixels, background, None, {})
     found: queue.Queue[int | Report | BaseException] = queue.Queue()
 
     def progress(done: int) -> None:
@@ -65,10 +65,8 @@ def paint_film(
         try:
             with studio.lock:
                 session.check(job)
-                model, style = studio.model(recipe.method), studio.style(recipe)
-                painter = Steady(
-                    model, style, settings, steady, preserve_color=recipe.preserve_color, **studio.painting
-                )
+                model, style = studio.model(order.method), studio.style(order)
+                painter = Steady(model, style, settings, steady, preserve_color=order.preserve_color, **studio.painting)
                 found.put(render(work, painter, progress))
         except BaseException as error:
             found.put(error)

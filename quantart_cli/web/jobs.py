@@ -16,11 +16,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images import Picture, save_picture
+from quantart_cli.images import Picture
 from quantart_cli.methods.base import Step
 from quantart_cli.model import Result
 from quantart_cli.registry import find
-from quantart_cli.web.recipe import File, Recipe
+from quantart_cli.web.order import File, Order
 from quantart_cli.web.studio import SHOWN, Studio
 
 PREVIEW = 512
@@ -41,13 +41,13 @@ class Painting:
     """A picture painted at full size.
 
     Attributes:
-        recipe: how.
+        order: how.
         file: the picture at full size.
         before, after: the content and the picture as they are shown.
         thumbnail: the picture in the history.
     """
 
-    recipe: Recipe
+    order: Order
     file: str
     before: str
     after: str
@@ -71,7 +71,7 @@ class Session:
     Attributes:
         newest: number of the newest job; older ones end.
         stopped: number of the newest job that was stopped.
-        last: the recipe that was painted last.
+        last: the order that was painted last.
         masks: the regions drawn on the page.
         history: newest first.
         chosen: the picture of the history that was clicked last.
@@ -79,7 +79,7 @@ class Session:
 
     newest: float = 0
     stopped: float = 0
-    last: Recipe | None = None
+    last: Order | None = None
     masks: tuple[File, ...] = ()
     history: list[Painting] = field(default_factory=list)
     chosen: Painting | None = None
@@ -113,7 +113,7 @@ class Session:
             self.check(job)
 
 
-def look(studio: Studio, session: Session, job: float, recipe: Recipe, at_once: bool = False) -> Iterator[View]:
+def look(studio: Studio, session: Session, job: float, order: Order, at_once: bool = False) -> Iterator[View]:
     """Paint for the page: a preview and the full size, or the steps of an optimisation. Errors are lines.
 
     Args:
@@ -121,8 +121,8 @@ def look(studio: Studio, session: Session, job: float, recipe: Recipe, at_once: 
         at_once: paint at full size now. Otherwise methods that optimise wait to be asked.
     """
     try:
-        recipe.checked()
-        yield from _look(studio, session, job, recipe, at_once)
+        order.checked()
+        yield from _look(studio, session, job, order, at_once)
     except Superseded:
         pass
     except KeyboardInterrupt:
@@ -133,20 +133,20 @@ def look(studio: Studio, session: Session, job: float, recipe: Recipe, at_once: 
         yield View(bug())
 
 
-def _look(studio: Studio, session: Session, job: float, recipe: Recipe, at_once: bool) -> Iterator[View]:
-    path = recipe.content.path
-    if find(recipe.method).optimises:
+def _look(studio: Studio, session: Session, job: float, order: Order, at_once: bool) -> Iterator[View]:
+    path = order.content.path
+    if find(order.method).optimises:
         if not at_once:
             yield View("This method takes a minute or more: press Paint.")
             return
     else:
-        if recipe.method not in studio.loaded:
-            yield View(f"Loading {recipe.method}…")
+        if order.method not in studio.loaded:
+            yield View(f"Loading {order.method}…")
         with studio.lock:
             session.check(job)
             start = time.perf_counter()
-            small = studio.content(recipe, PREVIEW)
-            result = studio.paint(recipe, small)
+            small = studio.content(order, PREVIEW)
+            result = studio.paint(order, small)
         yield View(
             f"Preview of {_size(small)}, {time.perf_counter() - start:.2f} s.",
             studio.shown(path, max(small.size)),
@@ -154,26 +154,26 @@ def _look(studio: Studio, session: Session, job: float, recipe: Recipe, at_once:
         )
         if not at_once:
             session.rest(job)
-    full, start = studio.content(recipe), time.perf_counter()
+    full, start = studio.content(order), time.perf_counter()
     yield View(f"Painting {_size(full)}…")
-    for item in _in_background(studio, session, job, recipe, full):
+    for item in _in_background(studio, session, job, order, full):
         if isinstance(item, View):
             yield item
             continue
         painting = Painting(
-            recipe,
-            _save(studio, recipe, item),
+            order,
+            studio.save(order, item),
             studio.shown(path, min(SHOWN, max(full.size))),
             studio.show(item.picture),
             studio.show(item.picture, 240),
         )
-        session.last, session.history = recipe, [painting, *session.history][:_HISTORY]
+        session.last, session.history = order, [painting, *session.history][:_HISTORY]
         line = " ".join(map(sentence, (f"{_size(full)} in {time.perf_counter() - start:.1f} s", *item.notes)))
         yield View(line, painting.before, painting.after, painting)
 
 
 def _in_background(
-    studio: Studio, session: Session, job: float, recipe: Recipe, content: Picture
+    studio: Studio, session: Session, job: float, order: Order, content: Picture
 ) -> Iterator[View | Result]:
     """Paint in a thread of its own: views of its progress, then the result."""
     found: queue.Queue[View | Result | BaseException] = queue.Queue()
@@ -183,14 +183,14 @@ def _in_background(
         nonlocal shown
         session.check(job)
         if time.monotonic() - shown > SHOW_EVERY:
-            found.put(_progress(studio, recipe, content, step))
+            found.put(_progress(studio, order, content, step))
             shown = time.monotonic()
 
     def run() -> None:
         try:
             with studio.lock:
                 session.check(job)
-                found.put(studio.paint(recipe, content, progress))
+                found.put(studio.paint(order, content, progress))
         except BaseException as error:
             found.put(error)
 
@@ -203,32 +203,32 @@ def _in_background(
         yield item
 
 
-def _progress(studio: Studio, recipe: Recipe, content: Picture, step: Step) -> View:
+def _progress(studio: Studio, order: Order, content: Picture, step: Step) -> View:
     if step.image is None:
         return View(f"Painting {_size(content)}: {step.stage}, tile {step.step} of {step.steps}.")
-    picture = studio.model(recipe.method).picture_at(step, content, recipe.preserve_color)
+    picture = studio.model(order.method).picture_at(step, content, order.preserve_color)
     line = f"Step {step.step} of {step.steps}, {step.size[0]} × {step.size[1]}."
-    return View(line, studio.shown(recipe.content.path, min(SHOWN, max(content.size))), studio.show(picture))
+    return View(line, studio.shown(order.content.path, min(SHOWN, max(content.size))), studio.show(picture))
 
 
-def paint_one(studio: Studio, session: Session, job: float, recipe: Recipe) -> str:
+def paint_one(studio: Studio, session: Session, job: float, order: Order) -> str:
     """Paint a picture at full size and return its file.
 
     Raises:
         QuantArtError: as of ``Model.paint``, or it was stopped.
     """
-    recipe.checked()
+    order.checked()
     try:
-        for item in _in_background(studio, session, job, recipe, studio.content(recipe)):
+        for item in _in_background(studio, session, job, order, studio.content(order)):
             if isinstance(item, Result):
-                return _save(studio, recipe, item)
+                return studio.save(order, item)
     except (Superseded, KeyboardInterrupt):
         pass
     raise QuantArtError("stopped")
 
 
 def batch(
-    studio: Studio, session: Session, job: float, recipe: Recipe, contents: Sequence[File]
+    studio: Studio, session: Session, job: float, order: Order, contents: Sequence[File]
 ) -> Iterator[tuple[str, list[str]]]:
     """Paint many contents: a line and the files painted so far, before each and at the end."""
     files: list[str] = []
@@ -238,16 +238,10 @@ def batch(
             break
         yield f"Painting {content.name}, {i + 1} of {len(contents)}.", files
         try:
-            files = [*files, paint_one(studio, session, job, replace(recipe, content=content, masks=()))]
+            files = [*files, paint_one(studio, session, job, replace(order, content=content, masks=()))]
         except QuantArtError as error:
             failed.append(f"{content.name}: {error}.")
     yield " ".join([f"{len(files)} of {len(contents)} pictures painted.", *failed]), files
-
-
-def _save(studio: Studio, recipe: Recipe, result: Result) -> str:
-    path = studio.new_file(recipe.name)
-    save_picture(result.picture, path)
-    return path
 
 
 def bug() -> str:

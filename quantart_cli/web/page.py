@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from quantart_cli.settings import PRESERVE_COLOR
 from quantart_cli.web.controls import MethodControls, status
-from quantart_cli.web.recipe import File
+from quantart_cli.web.order import File
 from quantart_cli.web.studio import COLOURS, STYLES, Studio
 
 CSS = """
@@ -72,7 +71,7 @@ class Page:
         ]
         self.gallery = _gallery(
             "Styles",
-            [(style.path, Path(style.name).stem) for style in self.styles],
+            [(style.path, style.name[1:]) for style in self.styles],
             show_label=False,
             columns=3,
             height=270,
@@ -159,7 +158,7 @@ class Page:
 
     @property
     def inputs(self) -> set[Any]:
-        """Everything that a recipe depends on, and the moment."""
+        """Everything that a order depends on, and the moment."""
         pictures = {self.content, *self.uploads, *self.weights, self.count}
         return {*pictures, self.method, *self.controls, self.size, self.color, self.moment}
 

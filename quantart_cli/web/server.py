@@ -191,19 +191,18 @@ def _fetch_nothing() -> None:
 
 
 def gallery(folder: Path) -> list[Any]:
-    """The presets that browsers show, as files in the private folder."""
+    """The presets, as files in the folder ``styles`` of the private folder."""
     from quantart_cli.presets import presets
-    from quantart_cli.web.recipe import File
+    from quantart_cli.web.order import File
 
     found = []
-    for preset in presets().values():
-        path = preset.path
-        if path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):
+    for name, preset in sorted(presets().items()):
+        if preset.path.suffix.lower() not in (".jpg", ".jpeg", ".png", ".webp"):  # browsers show no others
             continue
-        copy = folder / "styles" / path.name
+        copy = folder / "styles" / f"{name}{preset.path.suffix}"
         copy.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, copy)
-        found.append(File(str(copy), path.name))
+        shutil.copyfile(preset.path, copy)
+        found.append(File(str(copy), f"@{name}"))
     return found
 
 

@@ -20,8 +20,9 @@ from quantart_cli.images import Picture, read_picture, resize, save_picture, to_
 from quantart_cli.methods.base import Step
 from quantart_cli.methods.inputs import Masks, mask_of
 from quantart_cli.model import Model, Result, Style, files_of, load
+from quantart_cli.recipe import recipe_of, region
 from quantart_cli.registry import Method, methods
-from quantart_cli.web.recipe import File, Recipe
+from quantart_cli.web.order import File, Order
 
 SHOWN = 1600
 """Long side to which pictures are reduced for the browser; the file to download is not."""
@@ -92,34 +93,50 @@ class Studio:
         """A text without the private folder: the page shows no paths."""
         return re.sub(f"{re.escape(str(self.folder))}{re.escape(os.sep)}(?:[0-9a-f]+{re.escape(os.sep)})?", "", text)
 
-    def content(self, recipe: Recipe, side: int | None = None) -> Picture:
-        """The content of a recipe at the size to be painted, or reduced to a long side, for a preview."""
-        full = to_size(self._kept(recipe.content.path), recipe.size, self.max_pixels)
-        return full if side is None or max(full.size) <= side else self._kept(recipe.content.path, side)
+    def content(self, order: Order, side: int | None = None) -> Picture:
+        """The content of a order at the size to be painted, or reduced to a long side, for a preview."""
+        full = to_size(self._kept(order.content.path), order.size, self.max_pixels)
+        return full if side is None or max(full.size) <= side else self._kept(order.content.path, side)
 
     def _encode(self, method: str, styles: tuple[File, ...], weights: tuple[float, ...]) -> Style:
         """Styles, encoded when they are first painted with: masks and settings decide how."""
         pictures = [self._kept(style.path) for style in styles]
         return self.model(method).encode_style(pictures, weights=weights or None, encode=False)
 
-    def style(self, recipe: Recipe) -> Style:
-        """The styles of a recipe."""
-        return self._style(recipe.method, recipe.styles, recipe.weights)
+    def style(self, order: Order) -> Style:
+        """The styles of a order."""
+        return self._style(order.method, order.styles, order.weights)
 
-    def paint(self, recipe: Recipe, content: Picture, progress: Callable[[Step], None] | None = None) -> Result:
+    def paint(self, order: Order, content: Picture, progress: Callable[[Step], None] | None = None) -> Result:
         """Paint a content; errors as of ``Model.paint``."""
-        model, settings = self.model(recipe.method), recipe.checked()
-        style = self.style(recipe)
-        masks = tuple(mask_of(self._kept(mask.path), content.size) for mask in recipe.masks)
+        model, settings = self.model(order.method), order.checked()
+        style = self.style(order)
+        masks = tuple(mask_of(self._kept(mask.path), content.size) for mask in order.masks)
         return model.paint(
             content,
             style,
             settings,
-            preserve_color=recipe.preserve_color,
+            preserve_color=order.preserve_color,
             progress=progress,
             inputs=Masks(masks) if masks else None,
             **self.painting,
         )
+
+    def save(self, order: Order, result: Result) -> str:
+        """Write a result at full size, with its recipe; returns the file."""
+        options = {"size": order.size, "preserve_color": order.preserve_color, "style_weights": order.weights}
+        recipe = recipe_of(
+            self.model(order.method),
+            order.checked(),
+            self._kept(order.content.path),
+            [self._kept(style.path) for style in order.styles],
+            result,
+            {**self.machine, **options},
+            {"mask": [region(mask.path) for mask in order.masks]},
+        )
+        path = self.new_file(order.name)
+        save_picture(result.picture.with_recipe(recipe.text()), path)
+        return path
 
     def _show(self, path: str, side: int) -> str:
         return self.show(self.read(path, side))

@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 
 from quantart_cli import registry
-from quantart_cli.web.recipe import File, Recipe
+from quantart_cli.web.order import File, Order
 from quantart_cli.web.studio import Studio
 from tests.conftest import scene
 from tests.quantart_toy import FADE, TINT
@@ -39,10 +39,10 @@ def picture_file(folder, name, size=(72, 48), seed=1) -> File:
 
 
 @pytest.fixture
-def recipe(tmp_path):
+def order(tmp_path):
     """To paint a small photograph with the method ``tint``."""
     content = picture_file(tmp_path, "a photo.png")
-    return Recipe("tint", content, (picture_file(tmp_path, "ink.png", seed=2),), (1.0,), {"amount": 0.25})
+    return Order("tint", content, (picture_file(tmp_path, "ink.png", seed=2),), (1.0,), {"amount": 0.25})
 
 
 @pytest.fixture(scope="session")

@@ -80,7 +80,7 @@ def test_upload_slide_and_download(opened, photo, tmp_path):
     choose(page, photo)
     line(page, r"^160 × 100 in")
     page.get_by_text("The same in a terminal").click()
-    assert "expressionist.jpg" in command(page)
+    assert " @charcoal " in command(page)
     slider = page.locator("input[type=range]").first
     box = slider.bounding_box()
     page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
@@ -97,7 +97,7 @@ def test_upload_slide_and_download(opened, photo, tmp_path):
     line(page, r"^160 × 100 in")
     with page.expect_download() as download:
         page.locator("#download").click()
-    assert download.value.suggested_filename == "photo--expressionist.png"
+    assert download.value.suggested_filename == "photo--charcoal.png"
     assert PIL.Image.open(download.value.path()).size == (160, 100)
     # Back to the first picture of the session.
     page.locator("#history button").last.click()
@@ -209,4 +209,4 @@ def test_batch(opened, photo, tmp_path):
     page.locator("#contents", has_text="second").wait_for()
     page.get_by_role("button", name="Paint all").click()
     page.locator("#batch-line", has_text="2 of 2 pictures painted.").wait_for()
-    assert page.locator("#painted", has_text="second--expressionist").count() == 1
+    assert page.locator("#painted", has_text="second--charcoal").count() == 1

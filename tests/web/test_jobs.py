@@ -13,7 +13,7 @@ from quantart_cli.video.steady import Steady
 from quantart_cli.web import jobs
 from quantart_cli.web.films import paint_film
 from quantart_cli.web.jobs import Session, Superseded, batch, look, paint_one
-from quantart_cli.web.recipe import File
+from quantart_cli.web.order import File
 from quantart_cli.web.studio import COLOURS, Studio
 from tests.conftest import scene
 from tests.web.conftest import MACHINE, picture_file
@@ -36,19 +36,19 @@ def lines(views):
     return [view.line for view in views]
 
 
-def test_a_preview_and_then_the_full_size(studio, session, recipe):
+def test_a_preview_and_then_the_full_size(studio, session, order):
     studio.model("tint")
-    preview, painting, full = look(studio, session, session.begin(), recipe)
+    preview, painting, full = look(studio, session, session.begin(), order)
     assert PIL.Image.open(preview.after).size == PIL.Image.open(preview.before).size == (32, 21)
     assert painting.line == "Painting 72 × 48…"
     assert PIL.Image.open(full.painting.file).size == (72, 48)
     assert full.painting.file.endswith("/a photo--ink.png")
     assert session.history == [full.painting]
-    assert session.last == recipe
+    assert session.last == order
 
 
-def test_something_newer_ends_a_job_after_its_preview(studio, session, recipe):
-    views = look(studio, session, session.begin(), recipe)
+def test_something_newer_ends_a_job_after_its_preview(studio, session, order):
+    views = look(studio, session, session.begin(), order)
     next(view for view in views if view.after)
     session.begin()
     assert list(views) == []
@@ -62,15 +62,15 @@ def test_requests_that_arrive_late_are_older(session):
     assert session.begin(1001.0) == session.newest == 1001
 
 
-def test_stop(studio, session, recipe):
+def test_stop(studio, session, order):
     job = session.begin()
     session.stopped = job
-    assert lines(look(studio, session, job, recipe))[-1] == "Stopped."
+    assert lines(look(studio, session, job, order))[-1] == "Stopped."
 
 
-def test_methods_that_optimise_wait_to_be_asked_and_keep_what_they_reached(studio, session, recipe, monkeypatch):
+def test_methods_that_optimise_wait_to_be_asked_and_keep_what_they_reached(studio, session, order, monkeypatch):
     monkeypatch.setattr(jobs, "SHOW_EVERY", 0)
-    slow = replace(recipe, method="fade", settings={"steps": 20})
+    slow = replace(order, method="fade", settings={"steps": 20})
     assert "press Paint" in lines(look(studio, session, session.begin(), slow))[-1]
     job = session.begin()
     seen = []
@@ -91,42 +91,42 @@ def test_methods_that_optimise_wait_to_be_asked_and_keep_what_they_reached(studi
         ({"styles": ()}, "No style was given"),
     ],
 )
-def test_mistakes_are_lines(studio, session, recipe, changes, message):
-    found = lines(look(studio, session, session.begin(), replace(recipe, **changes)))
+def test_mistakes_are_lines(studio, session, order, changes, message):
+    found = lines(look(studio, session, session.begin(), replace(order, **changes)))
     assert found[-1].startswith(message)
 
 
-def test_pictures_that_cannot_be_read_are_lines(studio, session, recipe, tmp_path):
+def test_pictures_that_cannot_be_read_are_lines(studio, session, order, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
-    broken = replace(recipe, content=File(str(tmp_path / "text.jpg"), "text.jpg"))
+    broken = replace(order, content=File(str(tmp_path / "text.jpg"), "text.jpg"))
     (line,) = [line for line in lines(look(studio, session, session.begin(), broken)) if "Loading" not in line]
     assert line.startswith("text.jpg ")
-    large = replace(recipe, content=picture_file(tmp_path, "large.png", (400, 300)))
+    large = replace(order, content=picture_file(tmp_path, "large.png", (400, 300)))
     assert "megapixels" in lines(look(studio, session, session.begin(), large))[-1]
 
 
-def test_no_memory_is_a_line(studio, session, recipe, monkeypatch):
+def test_no_memory_is_a_line(studio, session, order, monkeypatch):
     def paint(*_, **__):
         raise MemoryError
 
     monkeypatch.setattr(studio.model("tint").program, "paint", paint)
-    assert lines(look(studio, session, session.begin(), recipe))[-1].startswith("Memory ran out")
+    assert lines(look(studio, session, session.begin(), order))[-1].startswith("Memory ran out")
 
 
-def test_a_bug_is_a_line_and_a_traceback_in_the_terminal(studio, session, recipe, monkeypatch, capsys):
+def test_a_bug_is_a_line_and_a_traceback_in_the_terminal(studio, session, order, monkeypatch, capsys):
     monkeypatch.setattr(studio, "paint", lambda *_: 1 / 0)
-    assert lines(look(studio, session, session.begin(), recipe))[-1].startswith("This is a bug")
+    assert lines(look(studio, session, session.begin(), order))[-1].startswith("This is a bug")
     assert "ZeroDivisionError" in capsys.readouterr().err
     assert studio.lock.acquire(timeout=1)
 
 
-def test_visitors_take_turns(studio, recipe):
+def test_visitors_take_turns(studio, order):
     """While one is painted, the others wait, and none is lost."""
     found = []
 
     def visit():
         session = Session()
-        found.append(paint_one(studio, session, session.begin(), recipe))
+        found.append(paint_one(studio, session, session.begin(), order))
 
     visitors = [threading.Thread(target=visit) for _ in range(4)]
     for each in visitors:
@@ -137,17 +137,17 @@ def test_visitors_take_turns(studio, recipe):
     assert len(set(found)) == 4
 
 
-def test_batch_goes_on_after_a_failure(studio, session, recipe, tmp_path):
+def test_batch_goes_on_after_a_failure(studio, session, order, tmp_path):
     (tmp_path / "text.jpg").write_text("no picture")
-    contents = [recipe.content, File(str(tmp_path / "text.jpg"), "text.jpg"), picture_file(tmp_path, "b.png")]
-    *_, (line, files) = batch(studio, session, session.begin(), recipe, contents)
+    contents = [order.content, File(str(tmp_path / "text.jpg"), "text.jpg"), picture_file(tmp_path, "b.png")]
+    *_, (line, files) = batch(studio, session, session.begin(), order, contents)
     assert [path.rpartition("/")[2] for path in files] == ["a photo--ink.png", "b--ink.png"]
     assert line.startswith("2 of 3 pictures painted. text.jpg")
 
 
-def test_batch_stops(studio, session, recipe):
+def test_batch_stops(studio, session, order):
     job = session.begin()
-    views = batch(studio, session, job, recipe, [recipe.content] * 3)
+    views = batch(studio, session, job, order, [order.content] * 3)
     next(views)
     session.stopped = job
     assert [files for _, files in views][-1] == []
@@ -183,8 +183,8 @@ def clip(tmp_path):
     return File(str(tmp_path / "cat.gif"), "cat.gif")
 
 
-def test_a_film(studio, session, recipe, clip):
-    *lines, (last, film) = paint_film(studio, session, session.begin(), recipe, clip, 0.5)
+def test_a_film(studio, session, order, clip):
+    *lines, (last, film) = paint_film(studio, session, session.begin(), order, clip, 0.5)
     assert [line for line, _ in lines][:2] == ["Painting cat.gif.", "1 frames painted."]
     assert last.startswith("4 frames in all.")
     assert film.endswith("/cat--painted.gif")
@@ -192,7 +192,7 @@ def test_a_film(studio, session, recipe, clip):
         assert (painted.n_frames, painted.size) == (4, (40, 32))
 
 
-def test_a_film_that_is_stopped_is_what_was_painted(studio, session, recipe, clip, monkeypatch):
+def test_a_film_that_is_stopped_is_what_was_painted(studio, session, order, clip, monkeypatch):
     job, paint = session.begin(), Steady.paint
 
     def stop_at_the_second(self, *arguments):
@@ -201,11 +201,11 @@ def test_a_film_that_is_stopped_is_what_was_painted(studio, session, recipe, cli
         return paint(self, *arguments)
 
     monkeypatch.setattr(Steady, "paint", stop_at_the_second)
-    *_, (line, film) = paint_film(studio, session, job, recipe, clip, 0.5)
+    *_, (line, film) = paint_film(studio, session, job, order, clip, 0.5)
     assert line.startswith("2 frames in all. It was stopped.")
     assert PIL.Image.open(film).n_frames == 2
 
 
-def test_a_picture_is_no_film(studio, session, recipe):
+def test_a_picture_is_no_film(studio, session, order):
     with pytest.raises(QuantArtError, match="still picture"):
-        list(paint_film(studio, session, session.begin(), recipe, recipe.content, 0.5))
+        list(paint_film(studio, session, session.begin(), order, order.content, 0.5))

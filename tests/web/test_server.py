@@ -186,7 +186,7 @@ def test_a_picture_is_painted_and_downloaded(http, served):
     assert picture.size == (64, 48)
     assert "quantart tint" in found
     history = served.events.sessions["painter"].history
-    assert [each.recipe.method for each in history] == ["tint"]
+    assert [each.order.method for each in history] == ["tint"]
 
 
 def test_formats_that_gradio_cannot_open_are_lines(http, served):

@@ -13,14 +13,14 @@ from quantart_cli.settings import Settings
 
 
 class File(NamedTuple):
-    """A file that was uploaded, and the name it had."""
+    """A file that was uploaded and the name it had, or a preset, whose name is ``@name``."""
 
     path: str
     name: str
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Order:
     """A painting to make.
 
     Attributes:
@@ -48,7 +48,7 @@ class Recipe:
         """Name of the picture's file. JPEG and WebP stay what they are, everything else becomes PNG."""
         stem, _, suffix = self.content.name.rpartition(".")
         suffix = suffix.lower() if suffix.lower() in ("jpg", "jpeg", "webp") else "png"
-        styles = [style.name.rpartition(".")[0] or style.name for style in self.styles] or [self.method]
+        styles = [style.name.rpartition(".")[0] or style.name.lstrip("@") for style in self.styles] or [self.method]
         return f"{'--'.join([stem or self.content.name, *styles])[:120]}.{suffix}"
 
     def checked(self) -> Settings:
