@@ -22,8 +22,9 @@ OPTIONS = [
 ]
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def browser():
+    """A browser of its own for each test: a second download by the keyboard is held back in one that stays open."""
     playwright = pytest.importorskip("playwright.sync_api", reason="there is no browser: pip install playwright")
     if CHROMIUM is None:
         pytest.skip("there is no browser: apt-get install chromium")
