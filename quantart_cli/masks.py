@@ -70,7 +70,7 @@ def read_style_masks(
     for i, given in enumerate(masks):
         source, inverted = _split(given)
         if isinstance(source, str) and source == ALPHA:
-            raise QuantArtError("a style's transparent pixels count nothing anyway: give style_mask a file")
+            raise QuantArtError("a style's transparent pixels count nothing anyway: give a file with style_mask")
         picture = read(source)
         mask = mask_of(picture)
         found.append(1 - mask if inverted else mask)

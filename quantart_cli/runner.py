@@ -48,8 +48,8 @@ class Backend(Protocol):
     def numpy(self, values: Any) -> np.ndarray:
         """Convert an output of a network to a float32 or integer array."""
 
-    def to_map(self, values: np.ndarray) -> Any:
-        """Convert (1, C, h, w) float32 or int32 to a map, floats in the precision of the backend."""
+    def to_map(self, values: np.ndarray, like: Any) -> Any:
+        """Convert (1, C, h, w) float32 or int32 to a map, floats in the precision of the map ``like``."""
 
     def allocate(self, like: Any, height: int, width: int) -> Any:
         """Allocate the map of a whole picture, (1, C, height, width), with C and the dtype of the tile ``like``."""
@@ -213,7 +213,7 @@ class Runner:
         """
         columns = source.size[1]
         rows = self.backend.numpy(source.values[0][:, places // columns, places % columns][None])
-        return MapOf(self.backend.to_map(np.ascontiguousarray(rows)), source.stride)
+        return MapOf(self.backend.to_map(np.ascontiguousarray(rows), source.values), source.stride)
 
     def change_channels(
         self, z: MapOf, change: Callable[[np.ndarray, slice], np.ndarray], at_a_time: int = 32
@@ -235,7 +235,7 @@ class Runner:
             part = slice(first, min(first + at_a_time, channels))
             values = self.backend.numpy(z.values[:, part]).reshape(-1, height * width)
             changed = change(values, part).reshape(1, -1, height, width)
-            found[:, part] = self.backend.to_map(np.ascontiguousarray(changed, np.float32))
+            found[:, part] = self.backend.to_map(np.ascontiguousarray(changed, np.float32), z.values)
         return MapOf(found, z.stride)
 
     def mean_of(self, maps: Sequence[MapOf], weights: Sequence[float]) -> MapOf:

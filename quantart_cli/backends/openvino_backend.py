@@ -134,8 +134,8 @@ class OpenVINOBackend:
             return values
         return (values.astype(np.uint32) << 16).view(np.float32)
 
-    def to_map(self, values: np.ndarray) -> np.ndarray:
-        if values.dtype != np.float32 or self.spec.precision != "bf16":
+    def to_map(self, values: np.ndarray, like: np.ndarray) -> np.ndarray:
+        if values.dtype != np.float32 or like.dtype != np.uint16:
             return values
         bits = values.view(np.uint32) + np.uint32(0x8000)  # rounded to the nearest
         return (bits >> 16).astype(np.uint16)

@@ -44,9 +44,9 @@ class TorchBackend:
     def numpy(self, values: Tensor) -> np.ndarray:
         return (values.float() if values.is_floating_point() else values).cpu().numpy()
 
-    def to_map(self, values: np.ndarray) -> Tensor:
+    def to_map(self, values: np.ndarray, like: Tensor) -> Tensor:
         found = self.array(values)
-        return found.to(self.spec.dtype) if found.is_floating_point() else found
+        return found.to(like.dtype) if found.is_floating_point() else found
 
     def allocate(self, like: Tensor, height: int, width: int) -> Tensor:
         shape = (height, width, like.shape[1])  # channels last

@@ -158,7 +158,8 @@ def _announce(options: BatchOptions, plan: Plan, due: Due) -> None:
 
     names = [" + ".join(map(printable, files[:5])) + (" + …" if files[5:] else "") for files in plan.styles[:3]]
     shown = ", ".join(names) + (", …" if plan.styles[3:] else "")
-    _tell(options, f"{_count(plan.contents, 'content')}, {_count(len(plan.styles), 'style')}: {shown}")
+    styles = f", {_count(len(plan.styles), 'style')}: {shown}" if shown else ""  # none: they are in the weights
+    _tell(options, f"{_count(plan.contents, 'content')}{styles}")
     if due.why[CHANGED] and not options.overwrite:
         _tell(
             options,

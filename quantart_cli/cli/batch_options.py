@@ -14,6 +14,7 @@ from quantart_cli.cli.startup import cpus
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.presets import locate
 from quantart_cli.registry import find, methods
+from quantart_cli.settings import rule_of
 
 if TYPE_CHECKING:
     from quantart_cli.batch.job import PaintJob
@@ -176,9 +177,13 @@ class BatchOptions(SharedOptions):
             contents, styles = paths[:-1] or paths, paths[1:] and paths[-1:]
         if not contents and not self.from_file:
             raise QuantArtError("there is nothing to paint: give folders, globs or files, and then a style")
-        if not find(self.method).needs_style:
+        method = find(self.method)
+        if not method.needs_style:
             if self.style:
-                raise QuantArtError(f"{self.method} takes no pictures of styles: leave --style out")
+                # Its own option of that name is here another one.
+                own = [item.name for item in fields(method.settings) if "style" in rule_of(item).aliases]
+                instead = f", or give --{own[0].replace('_', '-')}" if own else ""
+                raise QuantArtError(f"{self.method} takes no pictures of styles: leave --style out{instead}")
             return [*contents, *styles], []
         if not styles:
             raise QuantArtError("there is no style: give a picture in the style to take, after the photographs")

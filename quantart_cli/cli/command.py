@@ -13,6 +13,7 @@ from dataclasses import MISSING, Field, fields
 from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
+from typer.models import ArgumentInfo
 
 from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, one_of
 from quantart_cli.cli.startup import ended
@@ -147,7 +148,7 @@ def parameters_of_all(methods: Mapping[str, type[Settings]], taken: Container[st
                 helps.setdefault(name, []).append(f"{method}: {said}{default}")
                 info = typer.Option(
                     _flag(name),
-                    help=" ".join(helps[name]) if name == item.name else f"The same as --{item.name}.",
+                    help=" ".join(helps[name]) if name == item.name else f"The same as {_flag(item.name)}.",
                     metavar=_metavar(rule, kind),
                     rich_help_panel=METHOD,
                 )
@@ -208,7 +209,8 @@ def _panel_of(annotation: Any) -> str | None:
 
 def _flags(parameters: Parameters) -> Iterable[str]:
     for name, (annotation, _) in parameters.items():
-        yield from _declared(annotation.__metadata__[0]) or (_flag(name),)
+        if not isinstance(annotation.__metadata__[0], ArgumentInfo):
+            yield from _declared(annotation.__metadata__[0]) or (_flag(name),)
 
 
 def _declared(info: Any) -> tuple[str, ...]:

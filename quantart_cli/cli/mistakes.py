@@ -56,7 +56,13 @@ def message(error: Any) -> str:
     if kind == "BadParameter" and parameter is not None:
         return _bad_value(error, parameter)
     text = " ".join(error.format_message().split())
-    return f"{text} {_usage(error.ctx)}" if kind == "UsageError" and error.ctx is not None else text
+    if kind != "UsageError" or error.ctx is None:
+        return text
+    for method in methods().values():
+        if method.command_name == error.ctx.command.name and not method.needs_style and "extra argument" in text:
+            own = f"its styles are in its weights, see {error.ctx.command_path} --help"
+            return f"{method.command_name} takes one picture and no pictures of styles: {own}"
+    return f"{text.rstrip('.')}. {_usage(error.ctx)}"
 
 
 def _unknown_option(option: str, ctx: Any) -> str:

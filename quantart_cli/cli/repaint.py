@@ -49,8 +49,10 @@ def repaint(
     command: Any = ctx.parent.command.commands[method.command_name]  # type: ignore[attr-defined]
     # Two more files than are given: what is missing is said here, everything else by the parser.
     everything = [*ctx.args, "--output", output, "", ""]
-    given = command.make_context(method.command_name, everything, default_map={}).params
-    files = [given["content"], *given["styles"]][:-2]
+    parsed = command.make_context(method.command_name, everything, default_map={}, allow_extra_args=True)
+    given = parsed.params
+    # A method that takes no pictures of styles leaves all files but the first over.
+    files = [given["content"], *given.get("styles", ()), *parsed.args][:-2]
     content, styles = (files or [None])[0], files[1:]
     if content is None:
         raise QuantArtError(f"the content of {printable(painted)} is missing: give it after {printable(painted)}")

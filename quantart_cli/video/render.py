@@ -260,7 +260,12 @@ def _held(job: Job) -> Iterator[str]:
     try:
         os.makedirs(job.work, exist_ok=True)
         with FileLock(os.path.join(job.work, "lock"), timeout=0):
-            yield job.work
+            try:
+                yield job.work
+            except QuantArtError:
+                if not any(each.startswith("state-") for each in os.listdir(job.work)):  # nothing to continue from
+                    shutil.rmtree(job.work, ignore_errors=True)
+                raise
     except Timeout:
         raise QuantArtError(f"{printable(job.target.path)} is being painted by another run: wait for it") from None
     except OSError as error:

@@ -226,7 +226,7 @@ class _SteadyRunner(Runner):
                 share = (self._memory.share * holds)[..., None]
                 now[name] = now[name] + share * (flow.sample(last[name], places) - now[name])
         self._memory.new[call] = now
-        maps = {name: self.backend.to_map(_planes(now[name])) for name in names}
+        maps = {name: self.backend.to_map(_planes(now[name]), inputs[name].values) for name in names}
         return {**inputs, **{name: MapOf(values, inputs[name].stride) for name, values in maps.items()}}
 
     def _keep(

@@ -57,6 +57,11 @@ def test_flags_and_lists(write, monkeypatch):
     assert values("adain", "a.jpg", "b.jpg", "-o", "c.png")["quiet"] is False
 
 
+def test_an_argument_is_not_called_an_option(run):
+    status, _, err = run("config", "adian")
+    assert (status, err.startswith("quantart: command 'adian' is not known: did you mean adain?")) == (2, True), err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

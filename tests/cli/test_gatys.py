@@ -228,6 +228,7 @@ def test_tiles_change_nothing(run, content_file, style_file, tmp_path):
         (("--mask", "nowhere.png"), "nowhere.png"),
         (("--mask", "BLACK"), "black all over"),
         (("--style-mask", "WHITE"), "0 masks and 1 style masks"),
+        (("--mask", "WHITE", "--style-mask", "alpha"), "give a file with --style-mask"),
         (("--mask", "WHITE", "--mask", "WHITE"), "give a style mask for each"),
         (("--style-scale", "0"), "--style-scale must be between"),
         (("--optimizer", "sgd"), "use one of auto, lbfgs, adam"),

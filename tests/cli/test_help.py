@@ -43,6 +43,10 @@ def test_an_error_found_without_torch_does_not_import_it(content_file, tmp_path)
     assert "torch" not in imported_by(f"from quantart_cli.cli import main; main({arguments})")
 
 
+def test_help_names_options_as_they_are_written(run):
+    assert not re.search(rb"--[a-z]+_", run("video", "--help")[1])
+
+
 @pytest.mark.parametrize("method", methods().values(), ids=lambda method: method.name)
 def test_help_shows_every_setting_with_its_default(run, monkeypatch, method):
     monkeypatch.setattr("typer.rich_utils.MAX_WIDTH", 500)  # each option in one line

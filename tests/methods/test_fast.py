@@ -186,6 +186,15 @@ def test_commands(run, small, content_file, style_file, tmp_path):
     assert (status, json.loads(out)["options"]["style_names"]) == (0, "waves:2,ink"), err
     with PIL.Image.open(target) as picture, PIL.Image.open(content_file) as content:
         assert picture.size == content.size
+    again = tmp_path / "again.png"
+    status, _, err = run("repaint", target, content_file, "-o", again, "--model", small)
+    assert (status, again.read_bytes() == target.read_bytes()) == (0, True), err
+    status, _, err = run("repaint", target, content_file, style_file, "-o", tmp_path / "not.png", "--model", small)
+    assert (status, "painted in 0 styles, not 1" in err) == (2, True), err
+    status, _, err = run("repaint", target, "-o", tmp_path / "not.png", "--model", small)
+    assert (status, "the content of" in err) == (2, True), err
+    status, _, err = run("fast", content_file, style_file, "-o", target, *common)
+    assert (status, "fast takes one picture and no pictures of styles" in err, err.count("\n")) == (2, True, 1)
     status, _, err = run("fast", content_file, "-o", target, *common, "--style", "wave")
     assert (status, err.count("\n")) == (2, 1)
     status, out, err = run("fast", content_file, "-o", tmp_path / "not.png", *common, "--dry-run", "--json")
@@ -195,6 +204,9 @@ def test_commands(run, small, content_file, style_file, tmp_path):
     folder = tmp_path / "many"
     status, _, err = run("batch", content_file, "--method", "fast", "-o", folder, *common, "--style-names", "waves")
     assert (status, [each.name for each in folder.glob("*.png")]) == (0, ["content.png"]), err
+    assert err.startswith("1 content\n")
+    status, _, err = run("batch", content_file, "--method", "fast", "-o", folder, *common, "--style", "waves")
+    assert (status, "leave --style out, or give --style-names" in err) == (2, True), err
     sheet = tmp_path / "sheet.png"
     compared = ("--method", f"fast:model={small},style_names=ink", "--size", "48", "--cell", "64")
     grid = ("--fidelity", "1", "--strength", "1", "--device", "cpu")
@@ -216,3 +228,7 @@ def test_a_moving_picture(run, small, tmp_path):
     status, _, err = run("video", tmp_path / "clip.gif", "-o", tmp_path / "not.gif", "--method", "adain", *common)
     assert (status, err.count("\n")) == (2, 1)
     assert "adain needs a style" in err
+    wrong = ("--method", "fast", "--model", small, "--style", "wave")
+    status, _, err = run("video", tmp_path / "clip.gif", "-o", tmp_path / "not.gif", *wrong, *common)
+    assert (status, "no style 'wave'" in err) == (2, True), err
+    assert not list(tmp_path.glob("not.gif*"))  # nothing that could be continued

@@ -142,6 +142,14 @@ def test_methods_that_optimise_start_from_the_last_frame():
     assert np.array_equal(starts[1].start, first)
 
 
+def test_maps_keep_their_precision():
+    model = quantart.load("microast", device="cpu", precision="bf16", backend="torch")  # its maps are float32
+    frames = panned(2, STEP, WIDTH, HEIGHT)
+    alone = paint(model, frames, [None] * 2, 0)
+    painted = paint(model, frames, [None, CUT], 0.7)
+    assert np.abs(np.int16(painted[0]) - alone[0]).max() <= 1
+
+
 def test_flow_of_a_pan():
     pytest.importorskip("cv2")
     motion = flow.estimate(*panned(2, STEP, 192, 128))
