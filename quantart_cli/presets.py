@@ -94,5 +94,5 @@ def locate(source: str) -> str:
         return source
     known = presets()
     if name not in known:
-        raise QuantArtError(f"style @{printable(name)} is not known: {suggest(name, known)}")
+        raise QuantArtError(f"the style @{printable(name)} is not known: {suggest(name, known)}")
     return str(known[name].path)

@@ -60,10 +60,11 @@ def test_a_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
         presets()
 
 
-def test_an_unknown_name_gets_a_suggestion(run, content_file, tmp_path):
-    status, _, err = run("stylize", content_file, "@ink-wahs", "-o", tmp_path / "out.png")
+@pytest.mark.parametrize("command", ["stylize", "compare"])
+def test_an_unknown_name_gets_a_suggestion(run, content_file, tmp_path, command):
+    status, _, err = run(command, content_file, "@ink-wahs", "-o", tmp_path / "out.png")
     assert status == 2
-    assert "style @ink-wahs is not known: did you mean ink-wash?" in err
+    assert "quantart: the style @ink-wahs is not known: did you mean ink-wash?" in err  # not an option --style
     assert len(err.splitlines()) == 1
 
 

@@ -101,7 +101,7 @@ class WCT(FeedForward[Any]):
 
     def style_kind(self, settings: Any) -> str:
         if getattr(settings, "levels", "auto") not in ("auto", "4"):  # AdaIN's settings have no levels
-            raise QuantArtError(f"levels {settings.levels}: these weights have level 4 only, give model wct-levels")
+            raise QuantArtError(f"levels {settings.levels}: these weights have level 4 only, give model=wct-levels")
         return "colouring"
 
     def encode_style(self, run: Runner, style: Image, kind: str = "colouring") -> Colouring:

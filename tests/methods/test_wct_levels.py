@@ -120,6 +120,11 @@ def test_levels():
         quantart.load("wct", device="cpu").stylize(scene(16, 16), scene(16, 16), levels="4,3")
 
 
+def test_the_command_names_the_option(run, content_file, style_file, tmp_path):
+    status, _, err = run("wct", content_file, style_file, "-o", tmp_path / "out.png", "--levels", "4,3")
+    assert (status, "give --model wct-levels" in err) == (2, True), err
+
+
 def test_the_published_layout_loads_strictly(tmp_path):
     for changes, message in (
         ({"conv12.bias": None}, r"lacks the tensor decoder2\.conv12\.bias"),
