@@ -176,6 +176,10 @@ def _connect(path: Path, read_only: bool, shared_memory: bool = True) -> sqlite3
                 connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute(_SCHEMA)
             connection.execute(f"PRAGMA user_version = {_VERSION}")
+        elif version == 0:  # a run that was stopped before it made the table: nothing is noted
+            connection.close()
+            connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+            connection.execute(_SCHEMA)
         connection.execute("SELECT count(*) FROM (SELECT * FROM outputs LIMIT 1)").fetchone()
     except BaseException:
         connection.close()

@@ -95,3 +95,12 @@ def test_a_missing_flock_is_one_line(tmp_path, monkeypatch, error, said):
     monkeypatch.setattr(FileLock, "acquire", acquire)
     with pytest.raises(QuantArtError, match=said), output_lock(tmp_path):
         pass
+
+
+def test_a_run_stopped_before_its_first_note_leaves_an_empty_ledger(tmp_path):
+    (tmp_path / ".quantart").mkdir()
+    sqlite3.connect(tmp_path / ".quantart" / "ledger.sqlite").close()
+    for read_only in (True, False):
+        ledger = Ledger(tmp_path, read_only=read_only)
+        assert list(ledger.outputs()) == []
+        ledger.close()

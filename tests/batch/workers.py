@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import signal
 from pathlib import Path
-
-import numpy as np
+from types import SimpleNamespace
+from typing import ClassVar
 
 from quantart_cli.batch.job import Computation
 from quantart_cli.batch.ray_worker import Worker
@@ -40,12 +40,15 @@ class Xor:
     """Paints without networks: the content's pixels xor the style's first one."""
 
     max_pixels = 10_000
+    method = SimpleNamespace(name="adain")
+    spec = SimpleNamespace(device="cpu", precision="fp32", backend="torch")
+    weights: ClassVar[dict[str, str]] = {}
 
     def encode_style(self, pictures, *, weights, size, settings):
-        return int(pictures[0].rgb[0, 0, 0])
+        return SimpleNamespace(pictures=pictures)
 
     def paint(self, picture, style, settings, **_):
-        return Result(picture.with_rgb(picture.rgb ^ np.uint8(style)), "fp32")
+        return Result(picture.with_rgb(picture.rgb ^ style.pictures[0].rgb[0, 0, 0]), "fp32")
 
 
 class Quick(Worker):

@@ -187,8 +187,9 @@ def test_the_list_needs_neither_torch_nor_the_hub_client(arguments, cache_root):
     assert not modules & {"torch", "huggingface_hub", "filelock"}
 
 
-def test_a_file_that_a_person_brought_is_kept(run, tmp_path):
+def test_a_file_that_a_person_brought_is_kept(run, tmp_path, monkeypatch):
     """By its name it is then found as if it had been downloaded."""
+    monkeypatch.setenv("QUANTART_CACHE", str(tmp_path / "cache"))  # other tests expect it missing
     for kind in ("sanet", "adaattn"):
         safetensors.torch.save_file({"a": torch.zeros(3)}, tmp_path / f"{kind}.safetensors", {"kind": kind})
     for words, said in (

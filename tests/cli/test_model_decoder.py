@@ -51,7 +51,7 @@ def test_the_embedded_codebook_brings_one(run, content_file, style_file, tmp_pat
         for name, options in (("plain", ("--model", plain)), ("embedded", ("--codebook", "art"))):
             out = tmp_path / f"{name}-{fidelity}.png"
             assert run("stylize", content_file, style_file, "-o", out, "--fidelity", fidelity, *options, *EXACT)[0] == 0
-            outputs[name, fidelity] = out.read_bytes()
+            outputs[name, fidelity] = PIL.Image.open(out).tobytes()
     assert outputs["plain", 0] == outputs["embedded", 0]  # AdaIN and its decoder
     assert outputs["plain", 1] != outputs["embedded", 1]
 
