@@ -45,7 +45,7 @@ def measure(name: str) -> dict[str, float]:
         model = quantart.load(name, model=stand_in(name, Path(folder)), device="cpu", backend="torch")
         for _ in range(1 if model.optimises else 2):
             start = time.process_time()
-            model.stylize(content, style)
+            model.stylize(content, style if model.method.needs_style else ())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     return {"seconds": time.process_time() - start, "megabytes": peak / 1e6}
 

@@ -171,6 +171,6 @@ class Studio:
         for i in range(len(colours)):
             file = File(self.new_file(f"mask-{i + 1}.png"), f"mask-{i + 1}.png")
             inside = (nearest == i) & (marked[..., 3] > 127)
-            PIL.Image.fromarray(np.uint8(inside) * 255).save(file.path)
+            PIL.Image.fromarray(inside.astype(np.uint8) * 255).save(file.path)
             found.append(file)
         return tuple(found)

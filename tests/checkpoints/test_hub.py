@@ -2,7 +2,7 @@
 
 import hashlib
 import inspect
-import os
+import random
 import socket
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.errors import QuantArtError
 from tests.checkpoints.servers import COMMIT, Served, entry, files_in, hub_carrier, sha256
 
-DATA = os.urandom(300_000)
+DATA = random.Random(0).randbytes(300_000)  # the same in all processes: it is in the names of tests
 WRONG = DATA[:-1] + bytes([DATA[-1] ^ 1])
 MODEL = safetensors.torch.save({"a": torch.arange(6.0)})
 
