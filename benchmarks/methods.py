@@ -110,7 +110,8 @@ def main() -> None:
     own = [name for name, row in methods().items() if row.target.startswith("quantart_cli.")]
     kept: dict[str, Any] = json.loads(MEASURED.read_text("utf-8")) if MEASURED.exists() else {"methods": {}}
     for name in arguments.method or own:
-        adain, found = in_a_process("adain"), in_a_process(name)
+        found = in_a_process(name)
+        adain = found if name == "adain" else in_a_process("adain")
         if found is None or adain is None:
             continue
         found = {
