@@ -19,7 +19,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
-from benchmarks.measure import Failed, Row, Run, Target, alternate, execute, machine, render, replace  # noqa: E402
+from benchmarks.measure import Failed, Row, Run, Target, alternate, execute, machine, render, write_figures  # noqa: E402
 
 MARKERS = "<!-- batch: begin -->", "<!-- batch: end -->"
 ONE_BY_ONE = 8  # pictures painted by a process each: the others would take as long
@@ -187,8 +187,7 @@ def main() -> None:
     figures = render(here, rows, notes)
     print(figures)
     if arguments.write:
-        readme = HERE / "README.md"
-        readme.write_text(replace(readme.read_text("utf-8"), figures, MARKERS), "utf-8")
+        write_figures(figures, MARKERS)
 
 
 if __name__ == "__main__":

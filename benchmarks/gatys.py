@@ -28,7 +28,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.measure import Failed, Row, Run, Target, execute, machine, render, replace  # noqa: E402
+from benchmarks.measure import Failed, Row, Run, Target, execute, machine, render, write_figures  # noqa: E402
 
 MARKERS = "<!-- gatys: begin -->", "<!-- gatys: end -->"
 ALPHA, BETA = 1.0, 12.0  # quantart's defaults
@@ -203,8 +203,7 @@ def main() -> None:
     figures = render(here, rows, notes)
     print(figures)
     if arguments.write:
-        readme = ROOT / "benchmarks/README.md"
-        readme.write_text(replace(readme.read_text("utf-8"), figures, MARKERS), "utf-8")
+        write_figures(figures, MARKERS)
 
 
 if __name__ == "__main__":

@@ -165,6 +165,12 @@ def replace(text: str, figures: str, markers: tuple[str, str] = (BEGIN, END)) ->
     return f"{before}{begin}\n\n{figures}\n{end}{after}"
 
 
+def write_figures(figures: str, markers: tuple[str, str] = (BEGIN, END)) -> None:
+    """Put figures between two markers of benchmarks/README.md."""
+    readme = Path(__file__).resolve().parent / "README.md"
+    readme.write_text(replace(readme.read_text("utf-8"), figures, markers), "utf-8")
+
+
 def machine() -> dict[str, str]:
     """Figures of this machine."""
     cpu, flags = platform.processor() or platform.machine(), ""

@@ -23,7 +23,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.measure import Failed, Row, Run, Target, alternate, execute, machine, render, replace
+from benchmarks.measure import Failed, Row, Run, Target, alternate, execute, machine, render, write_figures
 
 HERE = Path(__file__).resolve().parent
 
@@ -311,8 +311,7 @@ def main() -> None:
         record = {"machine": here, "rows": [row.record() for row in rows], "notes": notes}
         arguments.json.write_text(json.dumps(record, indent=1, ensure_ascii=False) + "\n", "utf-8")
     if arguments.write:
-        readme = HERE / "README.md"
-        readme.write_text(replace(readme.read_text("utf-8"), figures), "utf-8")
+        write_figures(figures)
 
 
 if __name__ == "__main__":

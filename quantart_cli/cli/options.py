@@ -28,6 +28,7 @@ from quantart_cli.settings import (
 if TYPE_CHECKING:
     from quantart_cli.checkpoints.models import ModelFile
     from quantart_cli.evaluation.systems import System, SystemSpec
+    from quantart_cli.model import Model
     from quantart_cli.registry import Method
 
 # Panels of the help, in their order.
@@ -240,6 +241,29 @@ class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
         with bytes_bar(self.quiet) as bar:
             notify = None if self.quiet else bar.say
             return find_model(self.model, accepts, download=True, tell=notify, progress=bar.of(self.model))
+
+    def load(self, method: str, file: ModelFile | None, pixels: int) -> Model:
+        """The model, with everything that these options say.
+
+        Args:
+            method: its name.
+            file: of :meth:`find_model`.
+            pixels: of one picture, by which the backend is chosen.
+        """
+        from quantart_cli.cli.console import say
+        from quantart_cli.model import load
+
+        return load(
+            method,
+            model=file,
+            device=self.device,
+            precision=self.precision,
+            backend=self.backend,
+            max_pixels=self.max_pixels,
+            pixels=pixels,
+            cache_styles=True,
+            notify=(lambda line: None) if self.quiet else say,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -165,22 +165,12 @@ def _load(method: Method, options: PaintingOptions, content: Picture) -> Model:
     if cache_folder() is None and not options.quiet:
         say("without a cache, everything is computed again next time: QUANTART_CACHE chooses its folder")
     with waiting("Loading", options.quiet):
-        from quantart_cli.model import load, refines
+        from quantart_cli.model import refines
 
         plain = not method.optimises and not refines(options.settings)
         if plain and method.target.startswith("quantart_cli."):  # others may need all of torch
             lean_torch()
-        model = load(
-            method.name,
-            model=file,
-            device=options.device,
-            precision=options.precision,
-            backend=options.backend,
-            max_pixels=options.max_pixels,
-            pixels=content.width * content.height,
-            cache_styles=True,
-            notify=(lambda line: None) if options.quiet else say,
-        )
+        model = options.load(method.name, file, content.width * content.height)
     # Blocks of many sizes, and larger than those of tiles, cost more when they are kept than they save.
     if model.spec.backend == "torch" and not model.changes_with_tiles and options.tile != "none":
         keep_memory()

@@ -209,21 +209,9 @@ def _count(job: Job) -> int:
 
 def _load(options: VideoOptions, job: Job, styles: list[Picture], settings: Settings) -> tuple[Model, Style]:
     """The model and the style, recoloured to the first frame if that is wanted."""
-    from quantart_cli.model import load
-
     file = options.find_model(find(options.method))
     with waiting("Loading", options.quiet):
-        model = load(
-            options.method,
-            model=file,
-            device=options.device,
-            precision=options.precision,
-            backend=options.backend,
-            max_pixels=options.max_pixels,
-            pixels=job.target.size[0] * job.target.size[1],
-            cache_styles=True,
-            notify=(lambda line: None) if options.quiet else say,
-        )
+        model = options.load(options.method, file, job.target.size[0] * job.target.size[1])
         if options.preserve_color == "match":
             from quantart_cli.video.steady import recolored
 

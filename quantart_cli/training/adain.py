@@ -20,14 +20,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.training.folders import Training
 from quantart_cli.training.loop import Trainable, backward, check_finite, random_numbers
 from quantart_cli.training.losses import Moments, moments, renormalise, style_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
-from quantart_cli.training.options import AdaINOptions
+from quantart_cli.training.options import AdaINOptions, check_crop
 from quantart_cli.training.pictures import PictureSet, crops
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -42,10 +41,7 @@ def adain_training(options: AdaINOptions, vgg: VGG19) -> Training:
         options: of the training.
         vgg: the encoder, on the device and in the precision to use; it stays as it is.
     """
-    if options.crop % 8:
-        raise QuantArtError(f"crop must be a multiple of 8, not {options.crop}")
-    if options.crop > options.short_side:
-        raise QuantArtError(f"crop must be at most short_side {options.short_side}, not {options.crop}")
+    check_crop(options.crop, 8, options.short_side)
     return Training(
         "adain-decoder",
         lambda pictures, shown: AdaINTraining(vgg, pictures, shown, options),

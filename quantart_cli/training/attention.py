@@ -27,7 +27,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.adaattn import AdaAttNNetworks, adapted, keys_of, softmax_statistics
 from quantart_cli.nets.attention import positions
 from quantart_cli.nets.sanet import SANet
@@ -36,7 +35,7 @@ from quantart_cli.training.folders import Training
 from quantart_cli.training.loop import Trainable, backward, check_finite, random_numbers
 from quantart_cli.training.losses import moments, standardise, style_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
-from quantart_cli.training.options import AdaAttNOptions, AttentionOptions, SANetOptions
+from quantart_cli.training.options import AdaAttNOptions, AttentionOptions, SANetOptions, check_crop
 from quantart_cli.training.pictures import PictureSet, crops
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
@@ -55,10 +54,7 @@ def attention_training(options: AttentionOptions, vgg: VGG19) -> Training:
         options: of the training.
         vgg: the encoder, on the device and in the precision to use; it stays as it is.
     """
-    if options.crop % 16:
-        raise QuantArtError(f"crop must be a multiple of 16, not {options.crop}")
-    if options.crop > options.short_side:
-        raise QuantArtError(f"crop must be at most short_side {options.short_side}, not {options.crop}")
+    check_crop(options.crop, 16, options.short_side)
     made: type[AttentionTraining[Any]] = SANetTraining if isinstance(options, SANetOptions) else AdaAttNTraining
     return Training(
         made.network_class.kind,

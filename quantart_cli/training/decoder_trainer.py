@@ -33,7 +33,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.discriminator import LAYERS as DISCRIMINATED
@@ -53,7 +52,7 @@ from quantart_cli.training.losses import (
     texture_loss,
 )
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
-from quantart_cli.training.options import AutoencoderOptions
+from quantart_cli.training.options import AutoencoderOptions, check_crop
 from quantart_cli.training.pictures import PictureSet, pairs
 from quantart_cli.training.quantizer import Quantizer, perplexity
 
@@ -76,8 +75,7 @@ def autoencoder_training(options: AutoencoderOptions, vgg: VGG19, codebook: ArtC
         codebook: the first state, float32 on the same device; D̂ starts as its decoder, or as D if it has none.
         decoder: D, float32 on the same device; it stays as it is.
     """
-    if options.crop % 8:
-        raise QuantArtError(f"crop must be a multiple of 8, not {options.crop}")
+    check_crop(options.crop, 8)
     return Training(
         "quantart-vgg19",
         lambda pictures, shown: DecoderTrainer(vgg, codebook, decoder, pictures, shown, options),

@@ -29,7 +29,7 @@ from quantart_cli.training.decoder_trainer import falling
 from quantart_cli.training.folders import Training
 from quantart_cli.training.loop import Trainable, backward, check_finite, random_numbers
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
-from quantart_cli.training.options import FastOptions
+from quantart_cli.training.options import FastOptions, check_crop
 from quantart_cli.training.pictures import PictureSet, crops
 
 _STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -49,8 +49,7 @@ def fast_training(options: FastOptions, vgg: VGG19, styles: Mapping[str, Tensor]
         vgg: for the losses, on the device and in the precision to use; it stays as it is.
         styles: of :func:`read_styles`.
     """
-    if options.crop % 4:
-        raise QuantArtError(f"crop must be a multiple of 4, not {options.crop}")
+    check_crop(options.crop, 4)
     dtype = device_and_dtype(vgg)[1]
     start = nn.ParameterDict({name: nn.Parameter(picture, requires_grad=False) for name, picture in styles.items()})
     return Training(

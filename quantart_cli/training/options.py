@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from quantart_cli.errors import QuantArtError
 from quantart_cli.settings import Settings, setting
 
 
@@ -19,6 +20,18 @@ def _share(default: float, help: str, low: float = 0) -> float:
 
 def _smallest_crop(default: float) -> float:
     return _share(default, "Crops are squares of this share of a picture's short side, or more.", low=0.05)
+
+
+def check_crop(crop: int, multiple: int, short_side: int | None = None) -> None:
+    """Check the side of crops, in pixels, against the stride of a network and the size of the pictures.
+
+    Raises:
+        QuantArtError: it is not a multiple, or larger than the pictures' short side.
+    """
+    if crop % multiple:
+        raise QuantArtError(f"crop must be a multiple of {multiple}, not {crop}")
+    if short_side is not None and crop > short_side:
+        raise QuantArtError(f"crop must be at most short_side {short_side}, not {crop}")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.matching import StylePatches, match
 from quantart_cli.nets.painter import Painter
 from quantart_cli.nets.vgg import VGG19
@@ -36,7 +35,7 @@ from quantart_cli.training.folders import Training
 from quantart_cli.training.loop import Trainable, backward, check_finite, random_numbers
 from quantart_cli.training.losses import moments, relaxed_emd, renormalise, self_similarity, standardise, style_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
-from quantart_cli.training.options import PainterOptions
+from quantart_cli.training.options import PainterOptions, check_crop
 from quantart_cli.training.painter_data import Batch, Batches
 from quantart_cli.training.pictures import DETAILS, PAINTINGS, PHOTOGRAPHS, PictureSet
 
@@ -61,8 +60,7 @@ def painter_training(options: PainterOptions, vgg: VGG19, painter: Painter) -> T
         vgg: the encoder, on the device and in the precision to use; it stays as it is.
         painter: the first state, float32; trained in place.
     """
-    if options.crop % 8:
-        raise QuantArtError(f"crop must be a multiple of 8, not {options.crop}")
+    check_crop(options.crop, 8)
     return Training(
         "quantart-painter",
         lambda pictures, shown: PainterTraining(vgg, painter, pictures, shown, options),

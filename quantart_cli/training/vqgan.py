@@ -28,7 +28,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.nets.vqgan import VQGAN, VQGANConfig, config_of
 from quantart_cli.training.adversary import Adversary
@@ -37,7 +36,7 @@ from quantart_cli.training.folders import Training
 from quantart_cli.training.loop import Trainable, check_finite, random_numbers
 from quantart_cli.training.losses import hinge_generator, perceptual_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, identity
-from quantart_cli.training.options import VQGANOptions
+from quantart_cli.training.options import VQGANOptions, check_crop
 from quantart_cli.training.pictures import PictureSet, crops
 from quantart_cli.training.quantizer import perplexity
 
@@ -101,8 +100,7 @@ def vqgan_training(
         device, dtype: to compute on and in.
     """
     stride = network.config.stride
-    if options.crop % stride:
-        raise QuantArtError(f"crop must be a multiple of {stride}, not {options.crop}")
+    check_crop(options.crop, stride)
     return Training(
         "vqgan",
         lambda pictures, shown: VQGANTraining(network, perceptual, pictures, shown, options, device, dtype),

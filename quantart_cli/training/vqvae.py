@@ -37,7 +37,7 @@ from quantart_cli.training.folders import Training
 from quantart_cli.training.loop import Trainable, backward, check_finite, random_numbers
 from quantart_cli.training.losses import moments, perceptual_loss, renormalise, style_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
-from quantart_cli.training.options import VQVAEOptions
+from quantart_cli.training.options import VQVAEOptions, check_crop
 from quantart_cli.training.pictures import PictureSet, pairs
 from quantart_cli.training.quantizer import Quantizer, perplexity
 
@@ -56,8 +56,7 @@ def vqvae_training(options: VQVAEOptions, vgg: VGG19, network: VQVAE | None = No
         vgg: for the losses, on the device and in the precision to use; it stays as it is.
         network: the first state, float32; its sizes replace those of the options. None: random.
     """
-    if options.crop % 8:
-        raise QuantArtError(f"crop must be a multiple of 8, not {options.crop}")
+    check_crop(options.crop, 8)
     if options.channels % 4:
         raise QuantArtError(f"channels must be a multiple of 4, not {options.channels}")
     start = identity(device_and_dtype(vgg)[1], *([] if network is None else [network]))

@@ -80,7 +80,10 @@ class Address:
 
 @contextmanager
 def private_folder() -> Iterator[Path]:
-    """A folder that only this user can read, for uploads and results; removed at the end. Gradio is told to use it."""
+    """A folder that only this user can read, for uploads and results. Gradio stores its files there, too.
+
+    It is removed at the end.
+    """
     folder = Path(tempfile.mkdtemp(prefix="quantart-ui-")).resolve()
     ours = {"GRADIO_TEMP_DIR": str(folder), "GRADIO_EXAMPLES_CACHE": str(folder), "GRADIO_ANALYTICS_ENABLED": "False"}
     before = {name: os.environ.get(name) for name in ours}
