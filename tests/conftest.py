@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +30,15 @@ from tests.fill import fill
 DATA = Path(__file__).with_name("data")
 PERSONS_CACHE = os.environ.get("QUANTART_CACHE", "")
 EXACT = DeviceSpec("cpu", "fp32", "tests")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+CHROMIUM_OPTIONS = [
+    "--no-sandbox",  # root has none
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -160,3 +170,15 @@ def tiny_model(tiny_checkpoints, tmp_path_factory):
     target = tmp_path_factory.mktemp("model") / "tiny.safetensors"
     convert(tiny_checkpoints["quantized"], target, continuous=tiny_checkpoints["continuous"])
     return target
+
+
+@pytest.fixture
+def browser():
+    """A browser of its own for each test: a second download by the keyboard is held back in one that stays open."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="there is no browser: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("there is no browser: apt-get install chromium")
+    with playwright.sync_playwright() as tools:
+        found = tools.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_OPTIONS)
+        yield found
+        found.close()

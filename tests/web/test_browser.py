@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import time
 
 import PIL.Image
@@ -11,27 +10,6 @@ import pytest
 from tests.conftest import scene
 
 pytestmark = pytest.mark.browser
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-OPTIONS = [
-    "--no-sandbox",  # root has none
-    "--disable-gpu",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
-
-
-@pytest.fixture
-def browser():
-    """A browser of its own for each test: a second download by the keyboard is held back in one that stays open."""
-    playwright = pytest.importorskip("playwright.sync_api", reason="there is no browser: pip install playwright")
-    if CHROMIUM is None:
-        pytest.skip("there is no browser: apt-get install chromium")
-    with playwright.sync_playwright() as tools:
-        found = tools.chromium.launch(executable_path=CHROMIUM, args=OPTIONS)
-        yield found
-        found.close()
 
 
 @pytest.fixture
