@@ -37,9 +37,11 @@ if TYPE_CHECKING:
     from quantart_cli.training.vqgan import Perceptual
 
 Network = TypeVar("Network", bound="nn.Module")
+Sized = TypeVar("Sized", PainterOptions, FastOptions, VQVAEOptions)
 
 _LPIPS = "lpips-vgg16"
-_ON_GPU = {"batch": 16, "crop": 256}
+_ON_GPU = {"painter": {"batch": 16, "crop": 256}, "fast": {"batch": 8}, "vqvae": {"batch": 32}}
+"""Defaults of a command that are others on a GPU."""
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +50,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
     start = model_option("A painter or an AdaIN decoder to start from. Default: the included decoder.")
     sources = {**p.OPTIONAL_PHOTOS, **p.OPTIONAL_ART, **p.DETAILS, **p.SHARDS, **start}
-    add_command(group, "painter", PainterOptions, sources, _painter, unset=tuple(_ON_GPU))
+    add_command(group, "painter", PainterOptions, sources, _painter, unset=tuple(_ON_GPU["painter"]))
     add_command(group, "pack", PackOptions, p.FOLDERS, _pack)
     add_command(group, "codebook", CodebookOptions, p.ART, _codebook)
     start = model_option("A codebook, or a model of this command, to start from. Default: the included one.")
@@ -56,13 +58,13 @@ def register(app: typer.Typer) -> None:
     add_command(group, "adain", AdaINOptions, {**p.PHOTOS, **p.ART}, _adain)
     add_command(group, "sanet", SANetOptions, {**p.PHOTOS, **p.ART}, _sanet)
     add_command(group, "adaattn", AdaAttNOptions, {**p.PHOTOS, **p.ART}, _adaattn)
-    add_command(group, "fast", FastOptions, {**p.PHOTOS, **p.STYLES}, _fast)
+    add_command(group, "fast", FastOptions, {**p.PHOTOS, **p.STYLES}, _fast, unset=tuple(_ON_GPU["fast"]))
     start = model_option("A VQGAN to start from; it sets the sizes. Default: none.")
     add_command(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
     start = model_option("The VQGAN.", required=True)
     add_command(group, "transfer", TransferOptions, {**p.PHOTOS, **p.ART, **start}, _transfer)
     start = model_option("A VQ-VAE to start from; it sets the sizes. Default: none.")
-    add_command(group, "vqvae", VQVAEOptions, {**p.PHOTOS, **p.ART, **start}, _vqvae)
+    add_command(group, "vqvae", VQVAEOptions, {**p.PHOTOS, **p.ART, **start}, _vqvae, unset=tuple(_ON_GPU["vqvae"]))
     app.add_typer(group, name="train")
 
 
@@ -74,9 +76,8 @@ def _painter(request: Request[PainterOptions]) -> int:
     quantart train painter photos/ paintings/ --detail-paintings large_paintings/ -o painter.safetensors
     """
     folders = _painter_folders(request)
-    machine, options = request.machine(), request.options
-    if machine.device == "cuda":
-        options = replace(options, **{name: _ON_GPU[name] for name in request.unset})
+    machine = request.machine()
+    options = _sized(request, machine, "painter")
     from quantart_cli.checkpoints.models import embedded_model
     from quantart_cli.nets.decoder import Decoder
     from quantart_cli.nets.painter import Painter, PainterDecoder
@@ -230,7 +231,8 @@ def _fast(request: Request[FastOptions]) -> int:
 
     quantart train fast photos/ starry-oil.jpg woodcut-wave.jpg -o network.safetensors
     """
-    machine, options = request.machine(), request.options
+    machine = request.machine()
+    options = _sized(request, machine, "fast")
     from quantart_cli.training.fast import fast_training, read_styles
 
     styles = read_styles([Path(style) for style in request.styles], options.style_size)
@@ -282,7 +284,8 @@ def _vqvae(request: Request[VQVAEOptions]) -> int:
 
     quantart train vqvae photos/ paintings/ -o vqvae.safetensors
     """
-    options, machine = request.options, request.machine()
+    machine = request.machine()
+    options = _sized(request, machine, "vqvae")
     from quantart_cli.nets.vqvae import VQVAE
     from quantart_cli.training.vqvae import vqvae_training
 
@@ -293,6 +296,12 @@ def _vqvae(request: Request[VQVAEOptions]) -> int:
         options = replace(options, channels=c.channels, width=c.width, entries=c.entries)
     training = vqvae_training(options, _vgg(machine), network)
     return run_training(request, options, training, request.both(), ("pixel", "content", "style", "perplexity"))
+
+
+def _sized(request: Request[Sized], machine: DeviceSpec, command: str) -> Sized:
+    """The options, with the defaults of a GPU where there is one."""
+    larger = _ON_GPU[command] if machine.kind == "cuda" else {}
+    return replace(request.options, **{name: larger[name] for name in request.unset if name in larger})
 
 
 def _vgg(machine: DeviceSpec) -> VGG19:

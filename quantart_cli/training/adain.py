@@ -27,7 +27,7 @@ from quantart_cli.training.loop import Trainable, backward, check_finite, random
 from quantart_cli.training.losses import Moments, moments, renormalise, style_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
 from quantart_cli.training.options import AdaINOptions, check_crop
-from quantart_cli.training.pictures import PictureSet, crops
+from quantart_cli.training.pictures import PAINTINGS, PHOTOGRAPHS, Crops, PictureSet
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 
@@ -55,21 +55,19 @@ class AdaINTraining(Trainable):
     def __init__(
         self, vgg: VGG19, pictures: Mapping[str, PictureSet], shown: Mapping[str, Tensor], options: AdaINOptions
     ) -> None:
-        self.vgg, self.pictures, self.shown, self.options = vgg.requires_grad_(False), pictures, shown, options
+        self.vgg, self.shown, self.options = vgg.requires_grad_(False), shown, options
         self.device, dtype = device_and_dtype(vgg)
         with random_numbers(options.seed, 0):
             network = Decoder()
         network.to(self.device).to(memory_format=torch.channels_last)
         self.decoder = MixedPrecisionOptimizer(network, dtype, options.rate)
         self.parts = {"decoder": self.decoder}
+        share, both = options.crop / options.short_side, (pictures[PHOTOGRAPHS], pictures[PAINTINGS])
+        self.crops = Crops(both, options, self.device, (share, share))
 
     def update(self, number: int) -> dict[str, float]:
         o = self.options
-        shares = [o.crop / o.short_side] * o.batch
-        with random_numbers(o.seed, number + 1):
-            content, style = (
-                crops(self.pictures[name], shares, o.crop).to(self.device) for name in ("photographs", "paintings")
-            )
+        content, style = self.crops[number]
         t, wanted = self._target(content, style)
         output = self.vgg(self.decoder(t), _LAYERS)
         losses = {

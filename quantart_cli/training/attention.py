@@ -36,7 +36,7 @@ from quantart_cli.training.loop import Trainable, backward, check_finite, random
 from quantart_cli.training.losses import moments, standardise, style_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
 from quantart_cli.training.options import AdaAttNOptions, AttentionOptions, SANetOptions, check_crop
-from quantart_cli.training.pictures import PictureSet, crops
+from quantart_cli.training.pictures import PAINTINGS, PHOTOGRAPHS, Crops, PictureSet
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _SAMPLES = 4096  # positions of the style in the local loss, as in the authors' program
@@ -75,7 +75,7 @@ class AttentionTraining(Trainable, Generic[Options]):
     def __init__(
         self, vgg: VGG19, pictures: Mapping[str, PictureSet], shown: Mapping[str, Tensor], options: Options
     ) -> None:
-        self.vgg, self.pictures, self.shown, self.options = vgg.requires_grad_(False), pictures, shown, options
+        self.vgg, self.shown, self.options = vgg.requires_grad_(False), shown, options
         self.device, dtype = device_and_dtype(vgg)
         with random_numbers(options.seed, 0):
             network: nn.Module = self.network_class()
@@ -84,6 +84,8 @@ class AttentionTraining(Trainable, Generic[Options]):
         others = tuple(f"{name}." for name, _ in network.named_children() if name != "decoder")
         self.network = MixedPrecisionOptimizer(network, dtype, options.rate, float32=others)
         self.parts = {"network": self.network}
+        share, both = options.crop / options.short_side, (pictures[PHOTOGRAPHS], pictures[PAINTINGS])
+        self.crops = Crops(both, options, self.device, (share, share))
 
     def losses(self, content: Tensor, style: Tensor, c: Features, s: Features) -> dict[str, Tensor]:
         """Weighted losses by name.
@@ -99,12 +101,8 @@ class AttentionTraining(Trainable, Generic[Options]):
         raise NotImplementedError
 
     def update(self, number: int) -> dict[str, float]:
-        o = self.options
-        shares = [o.crop / o.short_side] * o.batch
-        with random_numbers(o.seed, number + 1):
-            content, style = (
-                crops(self.pictures[name], shares, o.crop).to(self.device) for name in ("photographs", "paintings")
-            )
+        content, style = self.crops[number]
+        with random_numbers(self.options.seed, number + 1):
             c, s = self.features(content), self.features(style)
             self.network.zero_grad()
             values = backward(self.losses(content, style, c, s))

@@ -53,7 +53,7 @@ from quantart_cli.training.losses import (
 )
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
 from quantart_cli.training.options import AutoencoderOptions, check_crop
-from quantart_cli.training.pictures import PictureSet, pairs
+from quantart_cli.training.pictures import PAINTINGS, PHOTOGRAPHS, Crops, PictureSet
 from quantart_cli.training.quantizer import Quantizer, perplexity
 
 LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -134,7 +134,7 @@ class DecoderTrainer(Trainable):
         shown: Mapping[str, Tensor],
         options: AutoencoderOptions,
     ) -> None:
-        self.vgg, self.pictures, self.shown, self.options = vgg.requires_grad_(False), pictures, shown, options
+        self.vgg, self.shown, self.options = vgg.requires_grad_(False), shown, options
         self.device, self.dtype = device_and_dtype(vgg)
         codebook = copy.deepcopy(codebook).requires_grad_(False)
         self.quantizer = Quantizer(codebook, options.codebook_decay)
@@ -153,14 +153,15 @@ class DecoderTrainer(Trainable):
             options.adversary_after,
         )
         self.parts = {"codebook": self.quantizer, "decoder": self.decoder, "adversary": self.adversary}
+        both = pictures[PHOTOGRAPHS], pictures[PAINTINGS]
+        self.crops = Crops(both, options, self.device, (options.smallest_crop, 1))
 
     def update(self, number: int) -> dict[str, float]:
         o = self.options
         with random_numbers(o.seed, number + 1):
             mixed = torch.rand(()).item() < o.mixed
             alpha = torch.empty(()).uniform_(_LOWEST_MIXED, 1).item() if mixed else 1.0
-            both = pairs(self.pictures["photographs"], self.pictures["paintings"], o.batch, o.smallest_crop, o.crop)
-            photographs, paintings = (each.to(self.device) for each in both)
+            photographs, paintings = self.crops[number]
             return self._update(photographs, paintings, alpha, number)
 
     def _update(self, photographs: Tensor, paintings: Tensor, alpha: float, number: int) -> dict[str, float]:

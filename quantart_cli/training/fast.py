@@ -30,7 +30,7 @@ from quantart_cli.training.folders import Training
 from quantart_cli.training.loop import Trainable, backward, check_finite, random_numbers
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
 from quantart_cli.training.options import FastOptions, check_crop
-from quantart_cli.training.pictures import PictureSet, crops
+from quantart_cli.training.pictures import Crops, PictureSet
 
 _STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 _CONTENT_LAYER = "relu3_1"
@@ -87,7 +87,7 @@ class FastTraining(Trainable):
     def __init__(
         self, vgg: VGG19, styles: Mapping[str, Tensor], pictures: PictureSet, shown: Tensor, options: FastOptions
     ) -> None:
-        self.vgg, self.pictures, self.shown, self.options = vgg.requires_grad_(False), pictures, shown, options
+        self.vgg, self.shown, self.options = vgg.requires_grad_(False), shown, options
         self.device, dtype = device_and_dtype(vgg)
         self.names = list(styles)
         self.styles = styles
@@ -113,14 +113,14 @@ class FastTraining(Trainable):
             largest_gradient=_LARGEST_GRADIENT,
         )
         self.parts = {"network": self.network}
+        self.crops = Crops([pictures], options, self.device, (options.smallest_crop, 1))
 
     def update(self, number: int) -> dict[str, float]:
         o = self.options
         with random_numbers(o.seed, number + 1):
-            shares = (o.smallest_crop ** torch.rand(o.batch)).tolist()
             # In turn, from a random one on: as many crops of each style.
             chosen = (torch.randint(len(self.names), ()) + torch.arange(o.batch)) % len(self.names)
-            content = crops(self.pictures, shares, o.crop).to(self.device)
+        (content,) = self.crops[number]
         image = self._painted(content, chosen.tolist())
         output = self.vgg(image, {*_STYLE_LAYERS, _CONTENT_LAYER})
         with torch.no_grad():

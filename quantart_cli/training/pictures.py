@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
 import torch
 from torch import Tensor
 from torchvision.transforms import v2
+from torchvision.transforms.v2.functional import resize
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
 from quantart_cli.images.formats import SUFFIXES
+from quantart_cli.training.options import GradientOptions
 
 PHOTOGRAPHS, PAINTINGS, DETAILS = "photographs", "paintings", "detail paintings"
 """Names of what folders hold."""
@@ -116,50 +120,64 @@ def reduce(picture: Tensor, short_side: int) -> Tensor:
     """(3, H, W) uint8 with at most this short side."""
     if min(picture.shape[1:]) <= short_side:
         return picture
-    reduced: Tensor = v2.functional.resize(picture, [short_side], antialias=True)
+    reduced: Tensor = resize(picture, [short_side], antialias=True)
     return reduced
 
 
-def crop(picture: Tensor, share: float, size: int) -> Tensor:
-    """A random square of a picture, flipped at random. Uses torch's global generator.
+class Crops:
+    """Random crops of pictures, by the number of an update; the next ones are made by threads meanwhile.
+
+    Everything random depends on the seed and the number only. It comes from generators of its own, because torch's
+    global generator is not safe in threads.
+
+    Args:
+        pictures: sets of them. Crops of several sets at one place of a batch have the same share of their pictures.
+        options: ``batch``, ``crop`` and ``seed`` are used.
+        device: where the crops are put.
+        shares: smallest and largest side of a crop divided by its picture's short side; log-uniform between them.
+    """
+
+    def __init__(
+        self,
+        pictures: Sequence[PictureSet],
+        options: GradientOptions,
+        device: torch.device | str,
+        shares: tuple[float, float],
+    ) -> None:
+        self._pictures, self._options, self._shares = pictures, options, shares
+        self._device = torch.device(device)
+        self._ahead = 16 if self._device.type == "cuda" else 2
+        self._pool = ThreadPoolExecutor(self._ahead)
+        self._next: dict[int, Future[list[Tensor]]] = {}
+
+    def __getitem__(self, number: int) -> list[Tensor]:
+        """A batch of each set, (B, 3, crop, crop) float32 in [0, 1] on the device."""
+        numbers = range(number, number + self._ahead + 1)
+        self._next = {n: self._next.get(n) or self._pool.submit(self._make, n) for n in numbers}
+        return [batch.to(self._device).float() / 255 for batch in self._next.pop(number).result()]
+
+    def _make(self, number: int) -> list[Tensor]:
+        o, (low, high) = self._options, self._shares
+        r = random.Random(f"{o.seed} {number}")
+        shares = [high * (low / high) ** r.random() for _ in range(o.batch)]
+        return [torch.stack([crop(r.choice(each), share, o.crop, r) for share in shares]) for each in self._pictures]
+
+
+def crop(picture: Tensor, share: float, size: int, r: random.Random) -> Tensor:
+    """A random square of a picture, flipped at random.
 
     Args:
         picture: (3, H, W) uint8.
         share: side of the square divided by the picture's short side.
         size: side of the result in pixels.
+        r: random numbers.
 
     Returns:
-        (3, size, size) float32 in [0, 1].
+        (3, size, size) uint8.
     """
-    side = max(1, round(share * min(picture.shape[1:])))
-    view = v2.Compose(
-        [
-            v2.RandomCrop(side),
-            v2.Resize([size, size], v2.InterpolationMode.BICUBIC, antialias=True),
-            v2.RandomHorizontalFlip(),
-            v2.ToDtype(torch.float32, scale=True),
-        ]
-    )
-    found: Tensor = view(picture)
-    return found
-
-
-def crops(pictures: PictureSet, shares: Sequence[float], size: int) -> Tensor:
-    """Random crops of random pictures, (len(shares), 3, size, size) float32 in [0, 1]; see :func:`crop`."""
-    chosen = torch.randint(len(pictures), (len(shares),)).tolist()
-    return torch.stack([crop(pictures[number], share, size) for number, share in zip(chosen, shares, strict=True)])
-
-
-def pairs(contents: PictureSet, styles: PictureSet, count: int, smallest: float, size: int) -> tuple[Tensor, Tensor]:
-    """Random crops of contents and of styles; the two of a pair have the same share of their pictures.
-
-    Args:
-        count: number of pairs.
-        smallest: smallest share of a picture's short side; shares are log-uniform up to 1.
-        size: side of the crops in pixels.
-
-    Returns:
-        two of (count, 3, size, size) float32 in [0, 1].
-    """
-    shares = (smallest ** torch.rand(count)).tolist()
-    return crops(contents, shares, size), crops(styles, shares, size)
+    height, width = picture.shape[1:]
+    side = max(1, round(share * min(height, width)))
+    top, left = r.randint(0, height - side), r.randint(0, width - side)
+    square = picture[:, top : top + side, left : left + side]
+    found: Tensor = resize(square, [size, size], v2.InterpolationMode.BICUBIC, antialias=True)
+    return found.flip(2) if r.random() < 0.5 else found

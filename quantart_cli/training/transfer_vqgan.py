@@ -39,7 +39,7 @@ from quantart_cli.training.loop import Trainable, check_finite, random_numbers
 from quantart_cli.training.losses import gram, gram_loss, moments, standardise
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, identity, prefixed
 from quantart_cli.training.options import TransferOptions
-from quantart_cli.training.pictures import PictureSet, pairs
+from quantart_cli.training.pictures import PAINTINGS, PHOTOGRAPHS, Crops, PictureSet
 
 _BETAS, _ADVERSARY_BETAS = (0.9, 0.99), (0.5, 0.99)
 
@@ -94,7 +94,7 @@ class TransferTraining(Trainable):
         device: str,
         dtype: torch.dtype,
     ) -> None:
-        self.network, self.pictures, self.shown, self.options = network.requires_grad_(False), pictures, shown, options
+        self.network, self.shown, self.options = network.requires_grad_(False), shown, options
         self.device, self.dtype = device, dtype
         self.fast = copy.deepcopy(network)  # to compute with; the other is written
         self.fast.to_machine(device, dtype)
@@ -119,12 +119,10 @@ class TransferTraining(Trainable):
         self.parts = {}
         for end, (transfer, adversary) in self.ends.items():
             self.parts |= {f"{end}.transfer": transfer, f"{end}.adversary": adversary}
+        self.crops = Crops((pictures[PHOTOGRAPHS], pictures[PAINTINGS]), o, device, (o.smallest_crop, 1))
 
     def update(self, number: int) -> dict[str, float]:
-        o = self.options
-        with random_numbers(o.seed, number + 1):
-            both = pairs(self.pictures["photographs"], self.pictures["paintings"], o.batch, o.smallest_crop, o.crop)
-        latents = self._encode(*(each.to(self.device) for each in both))
+        latents = self._encode(*self.crops[number])
         logged: dict[str, float] = {}
         for end, own in latents.items():
             logged |= {f"{end} {name}": value for name, value in self._backward(end, own, number).items()}

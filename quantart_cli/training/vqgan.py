@@ -37,7 +37,7 @@ from quantart_cli.training.loop import Trainable, check_finite, random_numbers
 from quantart_cli.training.losses import hinge_generator, perceptual_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, identity
 from quantart_cli.training.options import VQGANOptions, check_crop
-from quantart_cli.training.pictures import PictureSet, crops
+from quantart_cli.training.pictures import Crops, PictureSet
 from quantart_cli.training.quantizer import perplexity
 
 _BETAS = (0.5, 0.9)
@@ -143,7 +143,8 @@ class VQGANTraining(Trainable):
     ) -> None:
         self.network = network.to(device).to(memory_format=torch.channels_last)
         self.perceptual = perceptual
-        self.pictures, self.shown, self.options, self.device = pictures["pictures"], shown["pictures"], options, device
+        self.shown, self.options, self.device = shown["pictures"], options, device
+        self.crops = Crops([pictures["pictures"]], options, device, (options.smallest_crop, 1))
         with random_numbers(options.seed, 1):
             discriminator = PatchGAN().to(device).to(memory_format=torch.channels_last)
         rate = options.rate * options.batch
@@ -157,9 +158,7 @@ class VQGANTraining(Trainable):
 
     def update(self, number: int) -> dict[str, float]:
         o = self.options
-        with random_numbers(o.seed, number + 2):
-            shares = (o.smallest_crop ** torch.rand(o.batch)).tolist()
-            pictures = crops(self.pictures, shares, o.crop).to(self.device)
+        (pictures,) = self.crops[number]
         x = 2 * pictures - 1
         output, z, z_hat, indices = self.autoencoder(x)
         losses = {

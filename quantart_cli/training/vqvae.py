@@ -38,7 +38,7 @@ from quantart_cli.training.loop import Trainable, backward, check_finite, random
 from quantart_cli.training.losses import moments, perceptual_loss, renormalise, style_loss
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
 from quantart_cli.training.options import VQVAEOptions, check_crop
-from quantart_cli.training.pictures import PictureSet, pairs
+from quantart_cli.training.pictures import PAINTINGS, PHOTOGRAPHS, Crops, PictureSet
 from quantart_cli.training.quantizer import Quantizer, perplexity
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1")
@@ -116,7 +116,7 @@ class VQVAETraining(Trainable):
         shown: Mapping[str, Tensor],
         options: VQVAEOptions,
     ) -> None:
-        self.vgg, self.pictures, self.shown, self.options = vgg.requires_grad_(False), pictures, shown, options
+        self.vgg, self.shown, self.options = vgg.requires_grad_(False), shown, options
         self.device, dtype = device_and_dtype(vgg)
         with random_numbers(options.seed, 0):
             made = network or VQVAE(config)
@@ -135,27 +135,25 @@ class VQVAETraining(Trainable):
         made.codebook.entries.requires_grad_(False)  # they follow as moving averages
         self.quantizer = Quantizer(made.codebook, options.codebook_decay)
         self.parts = {"painting": self.painting, "quantizer": self.quantizer}
-
-    def _crops(self) -> tuple[Tensor, Tensor]:
-        o = self.options
-        both = pairs(self.pictures["photographs"], self.pictures["paintings"], o.batch, o.smallest_crop, o.crop)
-        return both[0].to(self.device), both[1].to(self.device)
+        both = pictures[PHOTOGRAPHS], pictures[PAINTINGS]
+        self.crops = Crops(both, options, self.device, (options.smallest_crop, 1))
 
     def update(self, number: int) -> dict[str, float]:
         with random_numbers(self.options.seed, number + 1):
-            return self._update(*self._crops(), number)
+            photographs, paintings = self.crops[number]
+            return self._update(photographs, paintings, number)
 
     def _update(self, photographs: Tensor, paintings: Tensor, number: int) -> dict[str, float]:
         images, count = torch.cat([photographs, paintings]), len(photographs)
         if 0 < number == self._first:
             self._place_entries(images)
         quantized, styled = number >= self._first, number >= self.options.style_after
-        rebuilt = torch.arange(2 * count)
+        rebuilt = torch.arange(2 * count, device=self.device)
         if styled:
             rebuilt = torch.cat([rebuilt[: count // 2], rebuilt[count + count // 2 :]])
         content, style = rebuilt, rebuilt
         if styled:
-            c = torch.arange(count)
+            c = torch.arange(count, device=self.device)
             content, style = torch.cat([rebuilt, c]), torch.cat([rebuilt, c + count])
         output, z, e, indices = self.painting(images, content, style, quantized)
         losses = {"pixel": self.options.pixel_weight * F.l1_loss(output[: len(rebuilt)], images[rebuilt])}
@@ -209,7 +207,7 @@ class VQVAETraining(Trainable):
     def sheet(self) -> list[list[Tensor]]:
         """Rows of content, style, the content rebuilt, the style rebuilt, and the content in the style."""
         rows = []
-        numbers = torch.tensor([0, 1, 0]), torch.tensor([0, 1, 1])
+        numbers = torch.tensor([[0, 1, 0], [0, 1, 1]], device=self.device)
         for content, style in zip(self.shown["photographs"], self.shown["paintings"], strict=True):
             both = torch.stack([content, style]).to(self.device)
             rows.append([content, style, *self.painting(both, *numbers, averaged=True)[0]])

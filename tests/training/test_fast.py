@@ -8,6 +8,9 @@ import pytest
 import torch
 
 import quantart_cli as quantart
+from quantart_cli.cli.train import _sized
+from quantart_cli.cli.train_request import Request
+from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.fast import LAST, StyleNetwork
 from quantart_cli.training.fast import FastTraining, _gram, fast_training, read_styles
@@ -152,3 +155,10 @@ def test_the_gradient_of_gram_matrices():
     weights = torch.randn(2, 5, 5)
     own, expected = (torch.autograd.grad((of(z) * weights).sum(), z)[0] for of in (_gram, gram))
     torch.testing.assert_close(own, expected)
+
+
+@pytest.mark.parametrize(("device", "given", "batch"), [("cpu", (), 4), ("cuda:1", (), 8), ("cuda", ("batch",), 4)])
+def test_the_default_batch_is_larger_on_a_gpu(device, given, batch):
+    unset = tuple({"batch"} - {*given})
+    request = Request(FastOptions(), unset, "a.safetensors", False, False, False, device, "auto")
+    assert _sized(request, DeviceSpec(device, "bf16", "asked"), "fast").batch == batch

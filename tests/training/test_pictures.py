@@ -1,12 +1,14 @@
 """Pictures in memory, and crops."""
 
+import random
+
 import PIL.Image
 import pytest
 import torch
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.training.loop import random_numbers
-from quantart_cli.training.pictures import Pictures, crop, pairs
+from quantart_cli.training.options import GradientOptions
+from quantart_cli.training.pictures import Crops, Pictures, crop
 from tests.conftest import scene
 
 
@@ -46,22 +48,25 @@ def test_large_pictures_are_reduced(tmp_path):
 
 def test_a_crop_is_a_square_of_the_share_asked_for():
     ramp = torch.arange(100, dtype=torch.uint8).expand(3, 50, 100).contiguous()  # value: the column
-    with random_numbers(0, 0):
-        found = crop(ramp, 0.4, 20) * 255  # 20 of 20 pixels: not resized
+    found = crop(ramp, 0.4, 20, random.Random(0)).int()  # 20 of 20 pixels: not resized
     steps = found.diff(dim=2)
-    assert torch.allclose(steps, torch.full_like(steps, steps[0, 0, 0].sign().item()), atol=1e-4)
-    with random_numbers(0, 1):
-        half = crop(ramp, 0.8, 20)[:, :, 5:15] * 255  # 40 pixels to 20
+    assert torch.equal(steps, torch.full_like(steps, steps[0, 0, 0].sign().item()))
+    half = crop(ramp, 0.8, 20, random.Random(1))[:, :, 5:15].float()  # 40 pixels to 20
     assert half.diff(dim=2).abs().mean().item() == pytest.approx(2, abs=0.1)
 
 
-def test_pairs_depend_on_the_numbers_alone(paths):
+def test_crops_depend_on_the_seed_and_the_number_alone(paths):
     pictures = Pictures(paths, 1e9, quiet)
-    drawn = []
-    for update in (4, 4, 5):
-        with random_numbers(3, update):
-            drawn.append(pairs(pictures, pictures, 2, 0.5, 64))
-    assert torch.equal(torch.stack(drawn[0]), torch.stack(drawn[1]))
-    assert not torch.equal(torch.stack(drawn[0]), torch.stack(drawn[2]))
-    assert drawn[0][0].shape == (2, 3, 64, 64)
-    assert 0 <= drawn[0][0].min() < drawn[0][0].max() <= 1
+
+    def made(numbers, seed=3):
+        options = GradientOptions(batch=2, crop=64, seed=seed)
+        crops = Crops([pictures, pictures], options, "cpu", (0.5, 1))
+        return {number: torch.stack(crops[number]) for number in numbers}
+
+    one, other = made(range(4, 8)), made([9, 5])  # in turn, and from others on
+    assert torch.equal(one[5], other[5])
+    drawn = [*one.values(), other[9], *made([5], seed=4).values()]
+    assert not any(torch.equal(a, b) for i, a in enumerate(drawn) for b in drawn[:i])
+    assert one[5].shape == (2, 2, 3, 64, 64)
+    assert not torch.equal(*one[5])
+    assert 0 <= one[5].min() < one[5].max() <= 1
