@@ -14,17 +14,21 @@ class QuantArtError(Exception):
     """
 
 
-def suggest(given: str, valid: Iterable[str]) -> str:
-    """The valid names as the end of an error message, the nearest one first when there is one.
+def suggest(given: str, valid: Iterable[str], where: str | None = None) -> str:
+    """The end of an error message: the nearest valid name when there is one, and all of them, or where they are.
 
     >>> suggest("lumma", ["none", "luma", "match"])
     'did you mean luma? (one of none, luma, match)'
+    >>> suggest("lumma", ["none", "luma", "match"], "see quantart stylize --help")
+    'did you mean luma? (see quantart stylize --help)'
     """
     names = list(valid)
     by_folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(given.casefold(), by_folded, n=1, cutoff=0.5)
-    listing = ", ".join(names)
-    return f"did you mean {by_folded[near[0]]}? (one of {listing})" if near else f"use one of {listing}"
+    listing = where or f"one of {', '.join(names)}"
+    if near:
+        return f"did you mean {by_folded[near[0]]}? ({listing})"
+    return where or f"use {listing}"
 
 
 def check_choice(name: str, given: str, valid: Iterable[str]) -> str:

@@ -44,7 +44,7 @@ def read_masks(
     """
     found, notes, opaque = [], [], content
     for given in masks:
-        source, inverted = _split(given)
+        source, inverted = split_mask(given)
         if isinstance(source, str) and source == ALPHA:
             if content.alpha is None:
                 raise QuantArtError(
@@ -68,7 +68,7 @@ def read_style_masks(
         raise QuantArtError("style_mask needs the picture of a style, and there is none: leave it out")
     found, notes = [], []
     for i, given in enumerate(masks):
-        source, inverted = _split(given)
+        source, inverted = split_mask(given)
         if isinstance(source, str) and source == ALPHA:
             raise QuantArtError("a style's transparent pixels count nothing anyway: give a file with style_mask")
         picture = read(source)
@@ -80,10 +80,10 @@ def read_style_masks(
 
 def mask_files(masks: Sequence[str]) -> list[str]:
     """The files among the masks of a command."""
-    return [source for source, _ in map(_split, masks) if source != ALPHA]
+    return [source for source, _ in map(split_mask, masks) if source != ALPHA]
 
 
-def _split(given: Any) -> tuple[Any, bool]:
+def split_mask(given: Any) -> tuple[Any, bool]:
     """What to read, and whether the mask is inverted."""
     inverted = isinstance(given, str) and given.startswith(NOT)
     return (given.removeprefix(NOT), True) if inverted else (given, False)

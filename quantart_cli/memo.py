@@ -54,6 +54,12 @@ class Memo:
             self.bytes -= self._kept.popitem(last=False)[1][2]
         return found
 
+    def clear(self) -> int:
+        """Keep nothing; returns the bytes that were kept."""
+        freed, self.bytes = self.bytes, 0
+        self._kept.clear()
+        return freed
+
 
 def _key(stage: Stage, image: Image | None, inputs: Mapping[str, Any]) -> tuple[bytes, tuple[Any, ...]]:
     """A digest of everything that the outputs depend on, and the maps in it."""

@@ -16,6 +16,11 @@ from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
 from quantart_cli.scratch import resident_bytes
 
+
+class NotEnoughMemory(QuantArtError):
+    """A picture does not fit into the free memory."""
+
+
 # Peak bytes a pixel of a tile by bytes of the dtype, measured with benchmarks/memory.py. Feature maps at full
 # resolution decide it: 64 channels in VGG-19 and 128 in VQGAN, a few of them alive at once in a forward pass,
 # all of them where gradients are taken.
@@ -236,11 +241,11 @@ def check_memory(wanted: int, spec: DeviceSpec, name: str) -> None:
         name: of the picture, for the message.
 
     Raises:
-        QuantArtError: with both sizes and a way out.
+        NotEnoughMemory: with both sizes and a way out.
     """
     free = available(spec)
     if free is not None and wanted > free:
-        raise QuantArtError(
+        raise NotEnoughMemory(
             f"{name} needs about {wanted / 1e9:.1f} GB to paint and {free / 1e9:.1f} GB are free: reduce it with size"
         )
 
@@ -255,7 +260,7 @@ def out_of_memory(name: str) -> Iterator[None]:
             raise
     else:
         return
-    raise QuantArtError(f"memory ran out on {name}: reduce it with size") from None
+    raise NotEnoughMemory(f"memory ran out on {name}: reduce it with size") from None
 
 
 _WORDS = (

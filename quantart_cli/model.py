@@ -46,6 +46,7 @@ from quantart_cli.methods.inputs import Masks, OptimisationInputs, fit_mask
 from quantart_cli.notebook import shown_progress
 from quantart_cli.registry import Method
 from quantart_cli.runner import Backend, Image, NotFinite, Runner
+from quantart_cli.scratch import trim_heap
 from quantart_cli.settings import BACKENDS, PRESERVE_COLOR, STYLE_SIZE, Settings, normalise_weights, parse_tile
 from quantart_cli.tiling import Tiler
 
@@ -445,7 +446,7 @@ class Model:
         if isinstance(inputs, OptimisationInputs) and not self.optimises:
             raise QuantArtError(f"{self.method.name} starts from nothing: an optimising method such as gatys does")
         if inputs is not None:
-            inputs.styles_of_regions(max(1, len(style.pictures)))  # without pictures, that of the weights
+            inputs.styles_of_regions(style.weights)
             if self.optimises and not isinstance(inputs, OptimisationInputs):
                 inputs = OptimisationInputs(inputs.masks, inputs.style_masks)
         with self._lock, shown_progress() if progress is True else nullcontext(progress or None) as show:
@@ -542,6 +543,12 @@ class Model:
     def _neighbours(self) -> Model:
         """NNST on the same device, in the same precision."""
         return load("nnst", device=self.spec.device, precision=self.spec.precision)
+
+    def forget(self) -> int:
+        """Give back the feature maps that ``memo_bytes`` of :func:`load` keeps; returns their bytes."""
+        freed = self._memo.clear()
+        trim_heap()
+        return freed
 
     def picture_at(self, step: Step, content: Picture, preserve_color: str = "none") -> Picture:
         """The picture that an optimisation has reached at a step; arguments as of :meth:`paint`."""
@@ -661,12 +668,13 @@ def _style_of_region(style: Style, masks: Masks, number: int) -> Style:
     if len(style.pictures) <= 1 and not masks.style_masks:
         return style
     picture = style.pictures[number if len(style.pictures) > 1 else 0]
-    if masks.style_masks:
-        alpha = opacity_of(fit_mask(masks.style_masks[number], picture.size), picture.alpha)
-        if not alpha.any():
-            raise QuantArtError(f"style mask {number + 1} shows nothing of {picture.name}: white is inside")
-        picture = replace(picture, alpha=alpha)
-    return Style(style.identity, (picture,), (1.0,), {})
+    if not masks.style_masks:  # the same for every content, so it is kept
+        alone: Style = style.encoded.setdefault(f"region {number}", Style(style.identity, (picture,), (1.0,), {}))
+        return alone
+    alpha = opacity_of(fit_mask(masks.style_masks[number], picture.size), picture.alpha)
+    if not alpha.any():
+        raise QuantArtError(f"style mask {number + 1} shows nothing of {picture.name}: white is inside")
+    return Style(style.identity, (replace(picture, alpha=alpha),), (1.0,), {})
 
 
 def _keep_chroma(rgb: np.ndarray, content: Picture) -> None:

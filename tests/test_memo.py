@@ -48,6 +48,13 @@ def test_the_limit_holds_and_what_was_used_last_stays():
     assert not kept(Memo(0), s=1)
 
 
+def test_nothing_is_kept_after_clear():
+    memo = Memo(10)
+    kept(memo, 4, s=1)
+    assert (memo.clear(), memo.clear(), memo.bytes) == (4, 0, 0)
+    assert not kept(memo, 4, s=1)
+
+
 def test_pixels_are_not_kept():
     stage = Stage("pixels", "m:Pixels", (), {"z": (8, 1)}, {"image": Pixels()})
     memo, calls = Memo(1000), []

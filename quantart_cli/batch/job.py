@@ -14,14 +14,17 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 
 from quantart_cli.batch.ledger import Content
 from quantart_cli.checkpoints.models import ModelFile, find_model
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture, encode_picture, read_picture, to_size
 from quantart_cli.images.reading import read_file
+from quantart_cli.masks import read_masks
+from quantart_cli.methods.inputs import Masks
 from quantart_cli.model import Model, Progress, Result, Style, files_of, load
-from quantart_cli.recipe import recipe_of
+from quantart_cli.recipe import recipe_of, region
 from quantart_cli.registry import find
 from quantart_cli.settings import Settings
 
@@ -115,18 +118,21 @@ class PaintJob:
     threads: int | None = None
     tiles_matter: bool = False
 
-    def fingerprint(self, styles: tuple[str, ...], format: str) -> str:
+    def fingerprint(self, styles: tuple[str, ...], format: str, masks: tuple[str, ...] = ()) -> str:
         """sha256 over everything that decides the bytes of an output except its content.
 
         Args:
             styles: sha256 of each style's file.
             format: of the output.
+            masks: each as of :func:`quantart_cli.recipe.region`.
         """
         facts = asdict(replace(self, model_file=None))
         for name in (*_NEUTRAL, *(() if self.tiles_matter else ("tile",))):
             del facts[name]
         facts["weights"] = sorted(self.weights.values())  # whatever the names of their files
         facts |= {"styles": styles, "format": format, "generation": _GENERATION}
+        if masks:
+            facts["masks"] = masks
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def load_model(self, notify: Callable[[str], None]) -> Model:
@@ -186,14 +192,24 @@ class PaintJob:
         return to_size(picture, self.size, self.max_pixels)
 
     def paint(
-        self, model: Model, picture: Picture, style: Style, progress: Progress | None = None
+        self,
+        model: Model,
+        picture: Picture,
+        style: Style,
+        progress: Progress | None = None,
+        masks: Sequence[str] = (),
     ) -> tuple[Result, float]:
-        """The painted picture, and the seconds it took; ``progress`` as in ``Model.paint``.
+        """The painted picture, and the seconds it took.
+
+        Args:
+            progress: as of ``Model.paint``.
+            masks: as of :class:`~quantart_cli.batch.plan.WorkItem`.
 
         Raises:
             KeyboardInterrupt: Ctrl-C, also in the middle of an optimisation.
         """
         start = time.perf_counter()
+        picture, regions, notes = read_masks(masks, picture, partial(read_picture, max_pixels=self.max_pixels))
         painted = model.paint(
             picture,
             style,
@@ -202,12 +218,15 @@ class PaintJob:
             tile=self.tile,
             seed=self.seed,
             progress=progress,
+            inputs=Masks(regions) if regions else None,
         )
         if painted.stopped:
             raise KeyboardInterrupt
+        painted = replace(painted, notes=(*notes, *painted.notes)) if notes else painted
         if not self.no_recipe:
             options = {item.name: getattr(self, item.name) for item in fields(self)}
-            recipe = recipe_of(model, self.settings, picture, style.pictures, painted, options)
+            used = {"mask": [region(mask) for mask in masks]}
+            recipe = recipe_of(model, self.settings, picture, style.pictures, painted, options, used)
             painted = replace(painted, picture=painted.picture.with_recipe(recipe.text()))
         return painted, time.perf_counter() - start
 

@@ -190,7 +190,8 @@ class LocalExecutor(Pipeline):
                 self._record(item, content, picture)
                 continue
             try:
-                painted, seconds = self._job.paint(self._model, picture, self._styles(item.style), self.progress)
+                style = self._styles(item.style)
+                painted, seconds = self._job.paint(self._model, picture, style, self.progress, item.masks)
             except Exception as error:
                 self._record(item, content, Failure.of(error))
             else:

@@ -14,6 +14,7 @@ from quantart_cli.batch.walking import Findings, identity
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import printable
 from quantart_cli.images.formats import SUFFIXES
+from quantart_cli.masks import ALPHA, NOT, mask_files, split_mask
 
 STYLES_AT_ONCE = 32
 """Each picture is painted in up to so many styles before the next picture: as many encoded styles are in memory."""
@@ -34,6 +35,7 @@ class Request:
         name: the template for names of outputs, see ``naming.parse_template``.
         format: of all outputs; None: the source's own.
         shard: (k, n), k from 1: the k-th of n parts of the plan.
+        masks: a region of every content each, as of ``masks.read_masks``, with a folder of masks instead of a file.
     """
 
     inputs: Sequence[str]
@@ -46,6 +48,7 @@ class Request:
     name: str | None = None
     format: str | None = None
     shard: tuple[int, int] | None = None
+    masks: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,7 @@ class WorkItem:
         style: index into ``Plan.styles``.
         format: of the output, normalised; set when the item is due.
         fingerprint: of its settings, see :meth:`quantart_cli.batch.job.PaintJob.fingerprint`; set likewise.
+        masks: its regions, as of ``masks.read_masks``.
     """
 
     source: str
@@ -65,6 +69,7 @@ class WorkItem:
     style: int
     format: str = ""
     fingerprint: str = ""
+    masks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,11 @@ def make_plan(request: Request, own: Container[str] = ()) -> Plan:
                 wishes.append(Wish(folder, stem, names[style], written, suffix[1:], path))
                 order.append(style)
     outputs = distinct_names(template, wishes)
-    items = [WorkItem(wish.source, output, style) for wish, output, style in zip(wishes, outputs, order, strict=True)]
+    masks = _find_masks(request.masks, found)
+    items = [
+        WorkItem(wish.source, output, style, masks=masks.get(wish.source, ()))
+        for wish, output, style in zip(wishes, outputs, order, strict=True)
+    ]
     _refuse_overwriting(items, request.output, styles)
     if request.shard is not None:
         items = [item for item in items if in_shard(item.output, *request.shard)]
@@ -160,6 +169,31 @@ def _find_styles(request: Request, own: Container[str]) -> tuple[list[tuple[str,
     return [tuple(request.styles)], Findings()
 
 
+def _find_masks(given: Sequence[str], contents: Findings) -> dict[str, tuple[str, ...]]:
+    """The masks of each content by its path. In a folder, that of the same place and name, or of the same name."""
+    if not given:
+        return {}
+    columns = []
+    for text in given:
+        folder, inverted = split_mask(text)
+        if folder == ALPHA:
+            columns.append([text] * len(contents.pictures))
+            continue
+        if not os.path.isdir(folder):
+            raise QuantArtError(f"mask {printable(folder)} is no folder: give a folder of masks, or {ALPHA}")
+        by_place = {os.path.splitext(each.place)[0]: each.path for each in find_pictures([folder]).pictures}
+        places = [os.path.splitext(each.place)[0] for each in contents.pictures]
+        paths = [by_place.get(place) or by_place.get(place.rpartition("/")[2]) for place in places]
+        if None in paths:
+            first, count = contents.pictures[paths.index(None)].path, paths.count(None)
+            more = f" and {count - 1:,} more" if count > 1 else ""
+            raise QuantArtError(
+                f"{printable(folder)} has no mask for {printable(first)}{more}: name masks as the pictures"
+            )
+        columns.append([(NOT if inverted else "") + str(path) for path in paths])
+    return dict(zip((each.path for each in contents.pictures), zip(*columns, strict=True), strict=True))
+
+
 def _nothing(what: str, given: Sequence[str], found: Findings) -> QuantArtError:
     """The error when there is nothing to paint, or no style."""
     where = ", ".join("stdin" if name == "-" else printable(name, 80) for name in given[:3])
@@ -186,7 +220,8 @@ def _refuse_overwriting(items: Sequence[WorkItem], folder: str, styles: Sequence
             raise QuantArtError(f"{same}: choose another output folder or --name")
     if not existing:
         return
-    for given in dict.fromkeys([*(item.source for item in items), *(file for style in styles for file in style)]):
+    read = [file for item in items for file in (item.source, *mask_files(item.masks))]
+    for given in dict.fromkeys([*read, *(file for style in styles for file in style)]):
         path = existing.get(_identity(given), "")
         if path:
             also = (

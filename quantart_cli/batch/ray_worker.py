@@ -58,7 +58,9 @@ class Worker:
             return Failure(f"its style: {style.reason}", style.trace)
         try:
             picture = self._job.decode(data, item.source)
-            paint = self._painting.submit(lambda: self._job.paint(self._model, picture, self._style(style)))
+            paint = self._painting.submit(
+                lambda: self._job.paint(self._model, picture, self._style(style), masks=item.masks)
+            )
             return self._job.encode(picture, *paint.result(), item.format)
         except Exception as error:
             return Failure.of(error)

@@ -22,6 +22,7 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.files import printable, reason
 from quantart_cli.images.formats import format_for
 from quantart_cli.images.output import remove_left_behind, write_atomically
+from quantart_cli.recipe import region
 
 # After these errors the next picture would fail as well.
 _FATAL = {errno.ENOSPC, errno.EROFS, errno.EIO, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -72,7 +73,7 @@ class Run:
         for item in self.plan.items:
             try:
                 format = format_for(item.output, self.format)
-                item = replace(item, format=format, fingerprint=self._fingerprint(item.style, format))
+                item = replace(item, format=format, fingerprint=self._fingerprint(item.style, format, item.masks))
                 entry = self.ledger.find(item.output)
                 why = "overwritten" if overwrite else self._why(item, entry)
             except QuantArtError as error:
@@ -126,8 +127,9 @@ class Run:
     def _done(self, entry: Entry, status: os.stat_result) -> None:
         self.ledger.put(replace(entry, state="done", size=status.st_size, mtime=status.st_mtime_ns))
 
-    def _fingerprint_of(self, style: int, format: str) -> str:
-        return self.job.fingerprint(tuple(map(self._style_hash, self.plan.styles[style])), format)
+    def _fingerprint_of(self, style: int, format: str, masks: tuple[str, ...]) -> str:
+        styles = tuple(map(self._style_hash, self.plan.styles[style]))
+        return self.job.fingerprint(styles, format, tuple(map(_mask_hash, masks)))
 
     def _why(self, item: WorkItem, entry: Entry | None) -> str:
         """The reason why an item is painted, or UP_TO_DATE or KEPT.
@@ -264,6 +266,13 @@ def _style_hash(path: str) -> str:
         return sha256_of(Path(path))
     except OSError as error:
         raise QuantArtError(f"its style {printable(path)} cannot be read: {reason(error)}") from None
+
+
+def _mask_hash(mask: str) -> str:
+    try:
+        return region(mask)
+    except OSError as error:
+        raise QuantArtError(f"its mask {printable(mask)} cannot be read: {reason(error)}") from None
 
 
 def _sha256(path: Path) -> str | None:

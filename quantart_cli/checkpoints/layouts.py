@@ -57,7 +57,7 @@ class Layout:
     """One kind of model file."""
 
     kind: str  # its name in the manifest, in metadata and in messages
-    description: str  # a few words for people
+    description: str  # a few words for people, with an article where they need one
     matches: Callable[[Shapes], bool] = lambda _: False  # recognises a file in our own layout
     network: str | Mapping[str, str] | None = None  # "module:Class", or one for each prefix of the tensor names
     partial: bool = False  # with several networks: whether a file may have only some of them
@@ -273,13 +273,13 @@ KINDS: dict[str, Layout] = {
     for layout in (
         Layout(
             "quantart-painter",
-            "QuantArt painter",
+            "a QuantArt painter",
             has("decoder.fuse3.weight", "project"),
             network="quantart_cli.nets.painter:Painter",
         ),
         Layout(
             "quantart-vgg19",
-            "QuantArt codebook for VGG-19",
+            "a QuantArt codebook for VGG-19",
             has("entries", "project.weight"),
             network="quantart_cli.nets.autoencoder:ArtCodebook",
         ),
@@ -368,7 +368,7 @@ KINDS: dict[str, Layout] = {
         ),
         Layout(
             "fast",
-            "network for its own styles",
+            "a network for its own styles",
             has("contract1.weight", "expand3.weight"),
             network="quantart_cli.nets.fast:StyleNetwork",
             published=(
@@ -385,7 +385,7 @@ KINDS: dict[str, Layout] = {
         ),
         Layout(
             "adain-decoder",
-            "AdaIN decoder",
+            "an AdaIN decoder",
             _conv4_1(256),
             network="quantart_cli.nets.decoder:Decoder",
             published=(
@@ -398,7 +398,7 @@ KINDS: dict[str, Layout] = {
         ),
         Layout(
             "vgg19-normalised",
-            "normalised VGG-19",
+            "the normalised VGG-19",
             lambda shapes: "conv4_1.weight" in shapes and not _conv4_1(256)(shapes),
             network="quantart_cli.nets.vgg:VGG19",
             published=(
@@ -416,7 +416,7 @@ KINDS: dict[str, Layout] = {
         ),
         Layout(
             "vqgan",
-            "VQGAN, stage 1",
+            "a VQGAN, stage 1",
             lambda shapes: (
                 has("quantize.embedding.weight", "encoder.conv_in.weight")(shapes)
                 and not any(name.startswith("model_x2y.") for name in shapes)
@@ -426,7 +426,7 @@ KINDS: dict[str, Layout] = {
         ),
         Layout(
             "vqvae",
-            "VQ-VAE with a decoder of two pictures' codes",
+            "a VQ-VAE with a decoder of two pictures' codes",
             has("codebook.entries", "decoder.film.weight"),
             network="quantart_cli.nets.vqvae:VQVAE",
         ),

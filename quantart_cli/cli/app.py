@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -201,7 +202,9 @@ def _options(
 def run(arguments: list[str] | None = None) -> int:
     """Run a command; returns the exit status. A mistake is one line on stderr and status 2."""
     try:
-        defaults = Defaults(_Commands())
+        words = sys.argv[1:] if arguments is None else arguments
+        helps = not {"--help", "-h"}.isdisjoint(words)  # help is there also where the file is wrong
+        defaults = {} if helps else Defaults(_Commands())
         status = app(arguments, prog_name="quantart", standalone_mode=False, default_map=defaults)
     except _ClickException as error:
         from quantart_cli.cli.mistakes import is_help, message

@@ -12,6 +12,7 @@ from quantart_cli.cli.command import typed
 from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, SharedOptions, one_of
 from quantart_cli.cli.startup import cpus
 from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.masks import mask_files
 from quantart_cli.presets import locate
 from quantart_cli.registry import find, methods
 from quantart_cli.settings import rule_of
@@ -42,6 +43,13 @@ _FROM_FILE = typer.Option(
     "--from-file", metavar="LIST|-", help="A file with one path a line; - is stdin.", rich_help_panel=PICTURE
 )
 _RECURSIVE = typer.Option("--recursive/--no-recursive", help="Whether subfolders are read.", rich_help_panel=PICTURE)
+_MASK = typer.Option(
+    "--mask",
+    metavar="FOLDER|alpha",
+    help="A region of every picture: the mask of its name in a folder, or alpha; not:FOLDER, not:alpha: the rest. "
+    "Several times: one for each style.",
+    rich_help_panel=PICTURE,
+)
 _EACH_STYLE = typer.Option(
     "--each-style", help="Every picture in every style, and folders of styles; no blend.", rich_help_panel=STYLE
 )
@@ -87,6 +95,7 @@ class BatchOptions(SharedOptions):
     input: Annotated[list[str] | None, _INPUT] = None
     from_file: Annotated[list[str] | None, _FROM_FILE] = None
     recursive: Annotated[bool, _RECURSIVE] = True
+    mask: Annotated[list[str] | None, _MASK] = None
     each_style: Annotated[bool, _EACH_STYLE] = False
     name: Annotated[str | None, _NAME] = None
     overwrite: Annotated[bool, _OVERWRITE] = False
@@ -134,6 +143,7 @@ class BatchOptions(SharedOptions):
                 "quantart stylize paints one picture into a file"
             )
         inputs, styles = self._contents_and_styles()
+        self._check_masks(1 if self.each_style else max(1, len(styles)))
         return Request(
             inputs=tuple(inputs),
             lists=tuple(self.from_file or ()),
@@ -145,7 +155,18 @@ class BatchOptions(SharedOptions):
             name=self.name,
             format=self.format,
             shard=None if self.shard is None else parse_shard(self.shard),
+            masks=tuple(self.mask or ()),
         )
+
+    def _check_masks(self, styles: int) -> None:
+        if not self.mask:
+            return
+        if len(self.mask) != styles:
+            raise QuantArtError(f"{len(self.mask)} --mask for {styles} styles: give one for each style")
+        if self.style_weights is not None:
+            raise QuantArtError("--style-weights blends styles, and with --mask each region takes one: leave it out")
+        if self.executor == "ray" and mask_files(self.mask):
+            raise QuantArtError("--executor ray takes --mask alpha only, no files: leave the executor out")
 
     def paint_job(self, plan: Plan, model: ModelFile | None) -> PaintJob:
         """How the pictures of a plan are painted."""

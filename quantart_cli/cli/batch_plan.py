@@ -109,7 +109,7 @@ def _measure(options: BatchOptions, run: Run, items: list[WorkItem]) -> tuple[fl
                 for _ in range(2):
                     style, start = styles(item.style), time.perf_counter()
                     picture = job.decode(read_content(item.source)[0], item.source)
-                    painted = job.encode(picture, *job.paint(model, picture, style), item.format)
+                    painted = job.encode(picture, *job.paint(model, picture, style, masks=item.masks), item.format)
                 pixels = picture.width * picture.height
                 return (time.perf_counter() - start) / pixels, len(painted.data) / pixels
             except QuantArtError:

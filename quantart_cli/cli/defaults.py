@@ -92,7 +92,8 @@ class Defaults(Mapping[str, Any]):
         for key in table:
             if key not in known:
                 where = f"[{name.replace('_', '.')}] of {printable(config_path())}"
-                raise QuantArtError(f"{printable(key)} in {where} is not known: {suggest(key, known)}")
+                see = f"see quantart {name.replace('_', ' ')} --help"
+                raise QuantArtError(f"{printable(key)} in {where} is not known: {suggest(key, known, see)}")
         found: dict[str, Default] = {}
         for source, values in (
             (str(config_path()), self.file),
@@ -138,9 +139,8 @@ class Defaults(Mapping[str, Any]):
         known = {*_options_of_many(), *FOLDERS, *self._commands}
         for key in values:
             if key not in known:
-                raise QuantArtError(
-                    f"{printable(key)} in {printable(path)} is not known: {suggest(key, sorted(known))}"
-                )
+                nearest = suggest(key, sorted(known), "see quantart stylize --help")
+                raise QuantArtError(f"{printable(key)} in {printable(path)} is not known: {nearest}")
         return values
 
     def set_folders(self) -> None:

@@ -50,11 +50,15 @@ class EvaluateOptions(EvaluationOptions):
     """
 
     contents: Annotated[str | None, option("FOLDER", "Photographs to paint.")] = None
-    styles: Annotated[str | None, option("FOLDER", "Paintings whose style is taken; of --video the painting.")] = None
+    styles: Annotated[
+        str | None, option("FOLDER|@NAME", "Paintings whose style is taken, or a preset; of --video the painting.")
+    ] = None
     video: Annotated[
         str | None, option("CLIP", "Measure --outputs, painted clips, against this one, instead of pictures.")
     ] = None
-    artworks: Annotated[str | None, option("FOLDER", "Real artworks for FID and KID. Default: the styles.")] = None
+    artworks: Annotated[str | None, option("FOLDER", "Two or more artworks for FID and KID. Default: the styles.")] = (
+        None
+    )
     compare: Annotated[
         list[str], option("METHOD[:NAME=VALUE,…]", "What to measure; several times. Default: quantart.")
     ] = field(default_factory=list)
@@ -132,7 +136,7 @@ def run(options: EvaluateOptions) -> int:
             warn = (lambda line: None) if options.quiet else say
             return inception_features(paths, options.size, networks.inception, _stage(bar, stage), warn)
 
-        reference = features(found.artworks, "artworks")
+        reference = features(found.artworks, "artworks") if len(found.artworks) > 1 else None
         progress = _stage(bar, "pictures")
         measured = measure(systems, found.pairs, options.size, networks, progress, writer, options.seed)
         for name, files in found.unpaired.items():

@@ -396,8 +396,12 @@ class EvaluationOptions(DeviceOptions, ModelOptions):
     seed: Annotated[int, option("N", "Seed of all random numbers.")] = 0
 
     def load(self, specs: Sequence[SystemSpec], model: str | None = None) -> list[System]:
-        """Load what is compared; errors as of :func:`quantart_cli.evaluation.systems.load_systems`."""
-        from quantart_cli.evaluation.systems import load_systems
+        """Load what is compared, and name what cannot paint in the styles given; errors as of
+        :func:`quantart_cli.evaluation.systems.load_systems`."""
+        from quantart_cli.cli.console import say
+        from quantart_cli.evaluation.systems import load_systems, with_own_styles
 
+        for name in [] if self.quiet else with_own_styles(specs):
+            say(f"{name} paints in styles of its own, not in those given: only the content is the same")
         machine = {"device": self.device, "precision": self.precision, "download": self.download}
         return load_systems(specs, model=model, seed=self.seed, **machine)

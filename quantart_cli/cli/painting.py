@@ -73,7 +73,7 @@ def run(method: Method, options: PaintingOptions) -> int:
     content = read_picture(options.content, frame=options.frame, max_pixels=options.max_pixels)
     content = to_size(content, options.size, options.max_pixels)
     styles = [read_picture(style, max_pixels=options.max_pixels) for style in options.styles]
-    content, masks, notes = _read_masks(options, content, styles)
+    content, masks, notes = _read_masks(options, content, styles, weights)
     check_output(
         options.output,
         options.inputs,
@@ -106,13 +106,15 @@ def run(method: Method, options: PaintingOptions) -> int:
     if options.show:
         from quantart_cli.cli import showing
 
-        showing.show(result.picture.to_pil())
+        showing.show(result.picture.to_pil(), options.quiet)
     if options.json:
         write_json(_report(method, options, model, result, weights, notes, seconds))
     return INTERRUPTED if result.stopped else 0
 
 
-def _read_masks(options: PaintingOptions, content: Picture, styles: list[Picture]) -> tuple[Picture, Masks, list[str]]:
+def _read_masks(
+    options: PaintingOptions, content: Picture, styles: list[Picture], weights: Sequence[float]
+) -> tuple[Picture, Masks, list[str]]:
     """The content, opaque if its alpha is a mask; the masks; remarks for a person."""
     from quantart_cli.masks import read_masks, read_style_masks
 
@@ -122,7 +124,7 @@ def _read_masks(options: PaintingOptions, content: Picture, styles: list[Picture
     content, regions, notes = read_masks(options.mask, content, read)
     parts, more = read_style_masks(options.style_mask, styles, read)
     masks = Masks(regions, parts)
-    masks.styles_of_regions(max(1, len(styles)))
+    masks.styles_of_regions(weights)
     return content, masks, notes + more
 
 

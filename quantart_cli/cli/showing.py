@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 _BEHIND = (128, 128, 128)  # transparency
 
 
-def show(picture: PIL.Image.Image) -> None:
-    """Draw on stdout if it is a terminal, else on stderr; if neither is, say so."""
+def show(picture: PIL.Image.Image, quiet: bool = False) -> None:
+    """Draw on stdout if it is a terminal, else on stderr; if neither is, say so unless ``quiet``."""
     from rich.console import Console
 
     console = Console() if sys.stdout is not None and sys.stdout.isatty() else Console(stderr=True)
     if not console.is_terminal:
-        say("--show: there is no terminal to draw in")
+        if not quiet:
+            say("--show: there is no terminal to draw in")
         return
     backdrop = PIL.Image.new("RGBA", picture.size, (*_BEHIND, 255))
     console.print(_drawn(PIL.Image.alpha_composite(backdrop, picture.convert("RGBA")).convert("RGB"), console))

@@ -47,7 +47,7 @@ class StudyOptions(EvaluationOptions):
         list[str] | None,
         typer.Argument(metavar="CONTENTS", help="Pictures and folders; with --score, CSV files of votes."),
     ] = None
-    styles: Annotated[str | None, option("FOLDER", "Paintings whose style is taken.")] = None
+    styles: Annotated[str | None, option("FOLDER|@NAME", "Paintings whose style is taken, or a preset.")] = None
     compare: Annotated[list[str], option("METHOD[:NAME=VALUE,…]", "A method to paint with; several times.")] = field(
         default_factory=list
     )

@@ -15,6 +15,7 @@ from PIL import Image
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import fill_transparent, read_picture, resize
 from quantart_cli.images.formats import SUFFIXES
+from quantart_cli.presets import locate
 
 PATTERN = "{content}--{style}"
 """Default names of outputs, without the suffix."""
@@ -44,7 +45,7 @@ def find_pictures(given: str, hold_out: float = 0.0) -> list[Path]:
     """A file, or the pictures below a folder.
 
     Args:
-        given: path of a file or folder.
+        given: path of a file or folder, or ``@NAME`` of a preset.
         hold_out: keep only the files that a training with this ``hold_out`` leaves out; 0: all files.
 
     Raises:
@@ -52,7 +53,7 @@ def find_pictures(given: str, hold_out: float = 0.0) -> list[Path]:
     """
     from quantart_cli.training.pictures import name_hash, pictures_below
 
-    path = Path(given)
+    path = Path(locate(given))
     if path.is_file():
         return [path]
     if not path.is_dir():

@@ -147,6 +147,11 @@ def check_model(specs: Sequence[SystemSpec], model: str | None) -> None:
         raise QuantArtError("model: none of the compared methods takes other weights")
 
 
+def with_own_styles(specs: Sequence[SystemSpec]) -> list[str]:
+    """Names of the systems whose styles are in their weights: they paint in no style that is given."""
+    return [spec.name for spec in specs if spec.settings and not find(spec.method).needs_style]
+
+
 def load_systems(specs: Sequence[SystemSpec], *, model: str | None, seed: int, **machine: Any) -> list[System]:
     """Load the methods, each set of weights once.
 

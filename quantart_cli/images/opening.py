@@ -148,7 +148,8 @@ def choose_frame(image: Image.Image, frame: int | None, origin: Origin) -> list[
         return []
     if count > 1 and image.format != "TIFF":
         raise QuantArtError(
-            f"{origin.shown} is animated ({count} frames): frame=0 takes the first, quantart video paints all of them"
+            f"{origin.shown} is animated ({count} frames): quantart video paints all of them, "
+            "quantart stylize --frame 0 the first"
         )
     return [f"{count} pages: the first is used"] if count > 1 else []
 

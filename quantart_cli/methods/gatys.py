@@ -113,7 +113,7 @@ class Optimisation:
             self.optimizer = Adam.name if self.loss.sample else LBFGS.name
         layers = dict.fromkeys([*self.style_layers, *(self.content_layers if settings.content_weight else ())])
         self.extractor = TiledExtractor(vgg, list(layers), Tiler(tiler.side, tiler.notify, COARSEST), settings.pooling)
-        self.pairs = inputs.styles_of_regions(len(style.pictures))
+        self.pairs = inputs.styles_of_regions(style.weights)
         self.masks = [self._tensor(mask) for mask in inputs.masks]
         self.style_masks = [self._tensor(mask) for mask in inputs.style_masks]
         self.latest: dict[str, float] = {}

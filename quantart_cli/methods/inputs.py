@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,13 +26,13 @@ class Masks:
     masks: tuple[np.ndarray, ...] = ()
     style_masks: tuple[np.ndarray, ...] = ()
 
-    def styles_of_regions(self, styles: int) -> list[int]:
-        """Which style each region takes; [] without regions.
+    def styles_of_regions(self, weights: Sequence[float]) -> list[int]:
+        """Which style each region takes, of styles with these weights; [] without regions.
 
         Raises:
-            QuantArtError: so many masks do not go with so many styles, or one shows nothing.
+            QuantArtError: so many masks do not go with so many styles, the weights differ, or a mask shows nothing.
         """
-        regions = len(self.masks)
+        regions, styles = len(self.masks), max(1, len(weights))  # without pictures, the style of the weights
         if self.style_masks and len(self.style_masks) != regions:
             raise QuantArtError(
                 f"{regions} masks and {len(self.style_masks)} style masks: give one style mask for each mask"
@@ -44,6 +45,8 @@ class Masks:
             raise QuantArtError(
                 f"{regions} masks for one style: give a style mask for each, the part of the style it takes"
             )
+        if regions and len(set(weights)) > 1:
+            raise QuantArtError("style weights blend styles, and with masks each region takes one: leave them out")
         for mask in (*self.masks, *self.style_masks):
             if not mask.any():
                 raise QuantArtError("a mask is black all over: white is inside")

@@ -55,7 +55,7 @@ class Regions:
 
     def __init__(self, style: Styles, inputs: OptimisationInputs, opacity: Tensor | None, device: torch.device) -> None:
         self.style, self.opacity, self.device = style, opacity, device
-        self.pairs = inputs.styles_of_regions(len(style.pictures))
+        self.pairs = inputs.styles_of_regions(style.weights)
         self.masks = [torch.from_numpy(mask)[None, None].to(device) for mask in inputs.masks]
         self.style_masks = [torch.from_numpy(mask)[None, None].to(device) for mask in inputs.style_masks]
 

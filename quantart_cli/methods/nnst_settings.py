@@ -36,8 +36,16 @@ def plan(given: str, scales: int) -> tuple[int, ...]:
 
     The last numbers are those of the finest scales. With more scales than numbers the first one counts for the coarser
     ones too.
+
+    Raises:
+        QuantArtError: more numbers than that.
     """
     *updates, final = parse_plan(given)
+    if len(updates) > scales and "," in given:
+        raise QuantArtError(
+            f"steps {given} has {len(updates) + 1} numbers: this picture takes at most {scales + 1}, one for each of "
+            f"{scales} {'scale' if scales == 1 else 'scales'} and the final pass"
+        )
     updates = [updates[0]] * (scales - len(updates)) + updates
     return (*updates[-scales:], final)
 

@@ -44,6 +44,11 @@ class Order:
     masks: tuple[File, ...] = ()
 
     @property
+    def blend(self) -> tuple[float, ...]:
+        """The weights of styles that are blended; () with masks, since a region takes one style."""
+        return () if self.masks else self.weights
+
+    @property
     def name(self) -> str:
         """Name of the picture's file. JPEG and WebP stay what they are, everything else becomes PNG."""
         stem, _, suffix = self.content.name.rpartition(".")
@@ -73,8 +78,8 @@ class Order:
         words = ["quantart", method.command_name, self.content.name, *(style.name for style in self.styles)]
         words += ["-o", self.name]
         options = {**self.changed(), **self._options(), **machine}
-        if len(set(self.weights)) > 1:
-            options["style-weights"] = ",".join(f"{weight:g}" for weight in self.weights)
+        if len(set(self.blend)) > 1:
+            options["style-weights"] = ",".join(f"{weight:g}" for weight in self.blend)
         for name, value in options.items():
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
         for mask in self.masks:
@@ -88,8 +93,8 @@ class Order:
         styles: Any = [style.name for style in self.styles]
         lines = ["import quantart_cli as quantart", "", f"model = quantart.load({_arguments(self.method, **loading)})"]
         given = [repr(self.content.name)]
-        if styles and len(set(self.weights)) > 1:
-            lines.append(f"style = model.encode_style({styles}, weights={list(self.weights)})")
+        if styles and len(set(self.blend)) > 1:
+            lines.append(f"style = model.encode_style({styles}, weights={list(self.blend)})")
             given.append("style")
         elif styles:
             given.append(repr(styles if len(styles) > 1 else styles[0]))

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import PIL.Image
@@ -17,6 +18,7 @@ import PIL.ImageColor
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture, read_picture, resize, save_picture, to_size
+from quantart_cli.memory import NotEnoughMemory
 from quantart_cli.methods.base import Step
 from quantart_cli.methods.inputs import Masks, mask_of
 from quantart_cli.model import Model, Result, Style, files_of, load
@@ -46,7 +48,7 @@ class Studio:
         lock: held while a picture is painted; predictions of memory count on that.
         model: the model of a method, by name.
         painting: keyword arguments of ``Model.paint`` out of ``machine``.
-        loaded: names of the methods that were loaded once.
+        loaded: the models in memory by the name of their method.
     """
 
     def __init__(self, folder: Path, machine: dict[str, Any], models: dict[str, str], max_pixels: int) -> None:
@@ -55,7 +57,7 @@ class Studio:
         self._loading = {name: value for name, value in machine.items() if name not in self.painting}
         self._numbers = itertools.count(1)
         self.lock = threading.Lock()
-        self.loaded: set[str] = set()
+        self.loaded: WeakValueDictionary[str, Model] = WeakValueDictionary()
         # What the last few clicks used, of all visitors.
         self.model = lru_cache(3)(self._load)
         self._kept = lru_cache(8)(self.read)
@@ -77,8 +79,9 @@ class Studio:
 
     def _load(self, name: str) -> Model:
         model = self.models.get(name)
-        self.loaded.add(name)
-        return load(name, model=model, max_pixels=self.max_pixels, memo_bytes=_MEMO, **self._loading)
+        made = load(name, model=model, max_pixels=self.max_pixels, memo_bytes=_MEMO, **self._loading)
+        self.loaded[name] = made
+        return made
 
     def read(self, path: str, side: int | None = None) -> Picture:
         """Read a picture, reduced to a long side if one is given."""
@@ -105,10 +108,18 @@ class Studio:
 
     def style(self, order: Order) -> Style:
         """The styles of a order."""
-        return self._style(order.method, order.styles, order.weights)
+        return self._style(order.method, order.styles, order.blend)
 
     def paint(self, order: Order, content: Picture, progress: Callable[[Step], None] | None = None) -> Result:
-        """Paint a content; errors as of ``Model.paint``."""
+        """Paint a content; errors as of ``Model.paint``. If memory is short, models give back what they keep."""
+        try:
+            return self._paint(order, content, progress)
+        except NotEnoughMemory:
+            if not sum(model.forget() for model in list(self.loaded.values())):
+                raise
+        return self._paint(order, content, progress)
+
+    def _paint(self, order: Order, content: Picture, progress: Callable[[Step], None] | None) -> Result:
         model, settings = self.model(order.method), order.checked()
         style = self.style(order)
         masks = tuple(mask_of(self._kept(mask.path), content.size) for mask in order.masks)
@@ -124,7 +135,7 @@ class Studio:
 
     def save(self, order: Order, result: Result) -> str:
         """Write a result at full size, with its recipe; returns the file."""
-        options = {"size": order.size, "preserve_color": order.preserve_color, "style_weights": order.weights}
+        options = {"size": order.size, "preserve_color": order.preserve_color, "style_weights": order.blend}
         recipe = recipe_of(
             self.model(order.method),
             order.checked(),

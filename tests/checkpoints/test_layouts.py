@@ -173,7 +173,7 @@ def test_a_kind_is_added_by_one_entry(tmp_path, monkeypatch, run):
     assert read_header(out).metadata["kind"] == identify(read_header(out).shapes) == "toy"
     assert find_model(str(out), ("toy",)).kind == "toy"
     assert convert(out, tmp_path / "again.safetensors").kind == "toy"
-    with pytest.raises(QuantArtError, match="is a model of another kind, a toy: this method takes AdaIN decoder"):
+    with pytest.raises(QuantArtError, match="is a model of another kind, a toy: this method takes an AdaIN decoder"):
         find_model(str(out), ("adain-decoder",))
     torch.save({**state, "net.1.bias": torch.ones(6)}, tmp_path / "m.pth")
     with pytest.raises(QuantArtError, match=r"\(second\): bias has shape \[6\], not \[5\]"):

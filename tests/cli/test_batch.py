@@ -424,6 +424,10 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(run, photos, tmp_pat
         (("--executor", "spark"), "one of local, ray"),
         (("--report", "report.txt"), "must end in .jsonl"),
         (("--each-style", "--style-weights", "1"), "give one of them"),
+        (("--mask", "alpha", "--mask", "not:alpha"), "2 --mask for 1 styles"),
+        (("--mask", "alpha", "--style-weights", "1"), "each region takes one"),
+        (("--mask", "masks", "--executor", "ray"), "takes --mask alpha only"),
+        (("--mask", "masks"), "mask masks is no folder"),
         (("--quality", "101"), "--quality must be between 1 and 100"),
     ],
 )
@@ -568,3 +572,42 @@ def test_alpha_and_sizes_survive(run, tmp_path, style):
     assert status == 1
     assert "a.png has transparent parts" in err
     assert files(tmp_path / "jpeg") == ["b.jpg"]
+
+
+def test_masks_by_the_names_of_the_pictures(run, tmp_path, style):
+    """As stylize paints each; another mask makes its picture stale, and no other."""
+    folder, masks, out = tmp_path / "in", tmp_path / "masks", tmp_path / "out"
+    half = np.zeros((20, 24), np.uint8)
+    half[:, :12] = 255
+    masks.mkdir()
+    for number, place in enumerate(("a.jpg", "sub/b.png")):
+        save(folder / place, 24, 20, number)
+        PIL.Image.fromarray(half).save(masks / f"{Path(place).stem}.png")
+    other = save(tmp_path / "other.png", 30, 30, 5)
+    styles = ("--style", style, "--style", other)
+    regions = ("--mask", masks, "--mask", f"not:{masks}", "--method", "adain", *EXACT)
+    assert run("batch", folder, *styles, "-o", out, *regions)[0] == 0
+    single, mask = tmp_path / "single.png", masks / "b.png"
+    words = (folder / "sub/b.png", style, other, "-o", single, "--mask", mask, "--mask", f"not:{mask}", *EXACT)
+    assert run("adain", *words)[0] == 0
+    assert single.read_bytes() == (out / "sub/b.png").read_bytes()
+    PIL.Image.fromarray(255 - half).save(mask)
+    _, found, _ = run("batch", folder, *styles, "-o", out, *regions, "--dry-run", "--json")
+    assert [each["output"] for each in json.loads(found)["plan"]] == ["sub/b.png"]
+    (masks / "a.png").unlink()
+    status, _, err = run("batch", folder, *styles, "-o", out, *regions)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"has no mask for {folder / 'a.jpg'}: name masks as the pictures" in err
+
+
+def test_alpha_as_mask(run, tmp_path, style):
+    rgba = np.dstack([scene(24, 20), np.full((20, 24), 255, np.uint8)])
+    rgba[:, 12:, 3] = 0
+    (tmp_path / "in").mkdir()
+    PIL.Image.fromarray(rgba).save(tmp_path / "in" / "cut.png")
+    words = ("batch", tmp_path / "in", style, "-o", tmp_path / "out", "--method", "adain", *EXACT)
+    assert run(*words, "--mask", "alpha")[0] == 0
+    with PIL.Image.open(tmp_path / "out" / "cut.png") as painted:
+        assert painted.mode == "RGB"
+        assert np.array_equal(np.array(painted)[:, 12:], rgba[:, 12:, :3])
+        assert not np.array_equal(np.array(painted)[:, :12], rgba[:, :12, :3])

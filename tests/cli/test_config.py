@@ -81,6 +81,8 @@ def test_mistakes_are_one_line(run, write, tmp_path, text, message):
     assert status == 2
     assert message in err
     assert len(err.splitlines()) == 1
+    assert len(err) < 300
+    assert run("adain", "--help")[0] == 0
 
 
 def test_config_shows_what_holds_and_where_from(run, write, monkeypatch):

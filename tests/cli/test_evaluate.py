@@ -130,6 +130,7 @@ def test_nothing_is_downloaded(run, folders):
     options = ("--compare", "adain", "--compare", "photographs", "--json")
     status, out, err = run("evaluate", *folders, *SMALL, *options)
     assert status == 0, err
+    assert "styles of its own" not in err
     assert f"quantart download-weights {' '.join(DOWNLOADS.values())}" in err
     adain, photographs = json.loads(out)["candidates"]
     assert set(adain["scores"]) == set(NEED_NOTHING)
@@ -147,3 +148,13 @@ def test_folders_are_checked_before_weights(run, folders, option):
     status, _, err = run("evaluate", *folders, *SMALL, option, "nofolder")
     assert status == 2
     assert err == "quantart: nofolder is no folder: give a folder of pictures\n"
+
+
+def test_methods_with_styles_of_their_own_are_named(run, folders, all_networks):
+    arguments = (*folders[:2], "--styles", "@mosaic", *SMALL, "--compare", "fast:style=mosaic")
+    status, _, err = run("evaluate", *arguments)
+    assert status == 2, err  # the network has no such style: its own are the only ones
+    status, out, err = run("evaluate", *arguments[:-1], "fast:style=ink-wash", "--json")
+    assert status == 0, err
+    assert "fast:style=ink-wash paints in styles of its own, not in those given" in err
+    assert {pair["style"].rpartition("/")[2] for pair in json.loads(out)["pairs"]} == {"mosaic.jpg"}

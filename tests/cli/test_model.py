@@ -95,7 +95,7 @@ def test_an_embedded_name_is_the_default(run, content_file, style_file, tmp_path
     [
         ("stylize", "quantart-landscap2art", "did you mean quantart-landscape2art?"),
         ("stylize", "quantart-landscape2art", "cannot be downloaded by quantart"),
-        ("stylize", "adain-decoder", "adain-decoder is a model of another kind, AdaIN decoder"),
+        ("stylize", "adain-decoder", "adain-decoder is a model of another kind, an AdaIN decoder"),
         ("stylize", "vqgan-f16-1024", "vqgan-f16-1024 is a model of another kind"),
         ("adain", "adain-decoder-fp32", "are not here yet (14 MB): quantart download-weights adain-decoder-fp32"),
         ("stylize", "hf://owner/repo/model.safetensors", "quantart download-weights hf://owner/repo/model.safetensors"),
@@ -170,5 +170,5 @@ def test_the_api_takes_the_same_names(tiny_model, content_file, style_file):
     assert model.stylize(content_file, style_file, fidelity=1).size == (96, 64)
     with pytest.raises(QuantArtError, match="did you mean"):
         quantart.load("quantart", model="quantart-vgg1")
-    with pytest.raises(QuantArtError, match="another kind, QuantArt on VQGAN: this method takes AdaIN decoder"):
+    with pytest.raises(QuantArtError, match="another kind, QuantArt on VQGAN: this method takes an AdaIN decoder"):
         quantart.load("adain", model=tiny_model)

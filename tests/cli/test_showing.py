@@ -68,11 +68,13 @@ def test_the_library_draws_where_it_is_installed(terminal, monkeypatch):
 def test_without_a_terminal_it_says_so(capsys):
     showing.show(PIL.Image.new("RGB", (10, 20)))
     assert capsys.readouterr().err == "--show: there is no terminal to draw in\n"
+    showing.show(PIL.Image.new("RGB", (10, 20)), quiet=True)
+    assert capsys.readouterr().err == ""
 
 
 def test_the_command_draws_the_result(run, content_file, style_file, tmp_path, monkeypatch):
     shown = []
-    monkeypatch.setattr(showing, "show", shown.append)
+    monkeypatch.setattr(showing, "show", lambda picture, quiet: shown.append(picture))
     options = ("--size", 40, "--backend", "torch", "--device", "cpu")
     status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "out.png", *options, "--show")
     assert status == 0, err

@@ -7,7 +7,16 @@ import PIL.Image
 import pytest
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.evaluation.pictures import Pair, Source, check_pattern, choose_pairs, find_outputs, named, square
+from quantart_cli.evaluation.pictures import (
+    Pair,
+    Source,
+    check_pattern,
+    choose_pairs,
+    find_outputs,
+    find_pictures,
+    named,
+    square,
+)
 
 
 def sources(prefix, count):
@@ -23,6 +32,12 @@ def test_square_is_the_middle(tmp_path):
     assert (found == (10, 200, 30)).all()
     with pytest.raises(QuantArtError):
         square(tmp_path / "none.png", 32)
+
+
+def test_a_preset_is_a_picture():
+    assert [path.stem for path in find_pictures("@ink-wash")] == ["ink-wash"]
+    with pytest.raises(QuantArtError, match="did you mean ink-wash"):
+        find_pictures("@ink-wish")
 
 
 def test_names_are_unique():

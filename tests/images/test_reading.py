@@ -374,7 +374,7 @@ def test_frames_and_pages():
             assert close(picture, np.full((4, 4, 3), (255, 0, 0)))
             assert picture.notes == ("3 pages: the first is used",)
         else:
-            with pytest.raises(QuantArtError, match=r"animated \(3 frames\): frame=0 takes the first"):
+            with pytest.raises(QuantArtError, match=r"animated \(3 frames\): quantart video"):
                 read_picture(data)
         for index, colour in enumerate(colours.values()):
             picture = read_picture(data, frame=index)

@@ -300,9 +300,11 @@ def test_the_brush_is_as_large_as_the_style_is_shown(method, parity):
 def test_masks_that_do_not_go_with_the_styles(masks, style_masks, styles, said):
     mask = np.ones((4, 4), np.float32)
     with pytest.raises(QuantArtError, match=said):
-        OptimisationInputs((mask,) * masks, (mask,) * style_masks).styles_of_regions(styles)
+        OptimisationInputs((mask,) * masks, (mask,) * style_masks).styles_of_regions([1.0] * styles)
+    with pytest.raises(QuantArtError, match="each region takes one"):
+        OptimisationInputs((mask, mask)).styles_of_regions([0.25, 0.75])
     with pytest.raises(QuantArtError, match="black all over"):
-        OptimisationInputs((0 * mask,)).styles_of_regions(1)
+        OptimisationInputs((0 * mask,)).styles_of_regions([1.0])
 
 
 @pytest.mark.parametrize(

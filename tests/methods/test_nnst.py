@@ -13,7 +13,7 @@ from quantart_cli.methods import hypercolumns, nnst
 from quantart_cli.methods.hypercolumns import LAYERS, Candidates, columns, nearest
 from quantart_cli.methods.inputs import OptimisationInputs
 from quantart_cli.methods.laplacian import collapse, decompose
-from quantart_cli.methods.nnst import NNST, Optimisation, Place
+from quantart_cli.methods.nnst import NNST, Optimisation, Place, scales_of
 from quantart_cli.methods.nnst_settings import NNSTSettings, parse_plan, plan
 from quantart_cli.methods.oklab import from_oklab, moments, recolor, to_oklab
 from quantart_cli.nets.vgg import VGG19
@@ -44,6 +44,8 @@ def styles_of(method, *pictures):
 
 
 def painted(method, content, style, steps=QUICK, **others):
+    """All steps; of ``steps`` the last numbers, as many as the content has scales."""
+    steps = ",".join(steps.split(",")[-scales_of(max(content.shape[2:])) - 1 :])
     settings = {name: others.pop(name) for name in ("recolor", "style_rotations", "content_weight") if name in others}
     return list(method.steps(content, style, NNSTSettings(steps=steps, **settings), **others))
 
@@ -248,6 +250,8 @@ def test_the_plan():
     for bad in ("", "0", "1,x", "-1", "²"):
         with pytest.raises(QuantArtError):
             parse_plan(bad)
+    with pytest.raises(QuantArtError, match="5,4,3 has 3 numbers: this picture takes at most 2"):
+        plan("5,4,3", 1)
 
 
 def test_work_is_that_of_the_plan(method):

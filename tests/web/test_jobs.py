@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from quantart_cli import memory
 from quantart_cli.errors import QuantArtError
 from quantart_cli.video.steady import Steady
 from quantart_cli.web import jobs
@@ -209,3 +210,15 @@ def test_a_film_that_is_stopped_is_what_was_painted(studio, session, order, clip
 def test_a_picture_is_no_film(studio, session, order):
     with pytest.raises(QuantArtError, match="still picture"):
         list(paint_film(studio, session, session.begin(), order, order.content, 0.5))
+
+
+def test_what_models_keep_is_given_back_before_a_picture_is_refused(studio, order, monkeypatch):
+    content, memo = studio.content(order), studio.model("tint")._memo
+    studio.paint(order, content)
+    assert memo.bytes > 0
+    monkeypatch.setattr(memory, "available", lambda _: 1 if memo.bytes else 1 << 40)
+    assert studio.paint(order, content).picture.size == (72, 48)
+    monkeypatch.setattr(memory, "available", lambda _: 1)
+    with pytest.raises(QuantArtError, match="reduce it with size"):
+        studio.paint(order, content)
+    assert memo.bytes == 0
