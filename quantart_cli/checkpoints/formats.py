@@ -14,7 +14,7 @@ from typing import BinaryIO, Literal
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import printable, reason
 
-Container = Literal["safetensors", "torch-zip", "torch-legacy", "pickle", "unknown"]
+Container = Literal["safetensors", "torch-zip", "torch-legacy", "pickle", "onnx", "unknown"]
 Shape = tuple[int, ...]
 
 FORMAT = "quantart"
@@ -22,6 +22,7 @@ FORMAT = "quantart"
 
 _ZIP = b"PK\x03\x04"
 _TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch.save before 1.6
+_ONNX = rb"\x08[\x03-\x1f][\x12\x1a\"(2:Br]"  # the version, then another field of the message ModelProto
 _OTHERS = (
     (rb"\xff\xd8\xff", "a JPEG picture"),
     (rb"\x89PNG", "a PNG picture"),
@@ -97,6 +98,8 @@ def container_of(path: Path) -> Container:
         return "torch-legacy"
     if start[8:9] == b"{":
         return "safetensors"
+    if re.match(_ONNX, start):
+        return "onnx"
     if what := _other_format(start):
         raise QuantArtError(f"{shown} is {what}, not weights")
     return "pickle" if start.startswith(b"\x80") else "unknown"

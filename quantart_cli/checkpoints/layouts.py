@@ -378,6 +378,11 @@ KINDS: dict[str, Layout] = {
                     drop=r".*in\d\.(running_mean|running_var|num_batches_tracked)$",
                 ),
                 Published(
+                    has("Conv1.1", "InstanceNormalization1.1"),
+                    imported("quantart_cli.nets.fast:from_onnx"),
+                    drop=r"(?!Conv\d|InstanceNormalization\d)",
+                ),
+                Published(
                     has("transformer/contract/conv1/weights", "transformer/contract/conv1/InstanceNorm/gamma"),
                     imported("quantart_cli.nets.fast:from_conditional"),
                 ),

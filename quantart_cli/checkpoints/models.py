@@ -19,7 +19,7 @@ Tell = Callable[[str], None]
 VQGAN_MODEL = "quantart-vqgan"
 
 # Suffixes of what convert reads and a painting command does not.
-_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin")
+_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin", ".onnx")
 
 
 @dataclass(frozen=True)

