@@ -7,7 +7,6 @@ Each method paints one picture in a process of its own: PyTorch on the CPU, one 
 that of the CPU, which other programs change less than that of the clock, and AdaIN is measured again beside each
 method. A feed-forward method has painted a picture before. Weights that are not here are replaced by random ones of the
 same shapes: time and memory do not depend on their values. A method that cannot be loaded keeps what was measured.
-Networks whose sizes depend on their file have no stand-in.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ def measure(name: str) -> dict[str, float]:
     return {"seconds": time.process_time() - start, "megabytes": peak / 1e6}
 
 
-def stand_in(name: str, folder: Path) -> Path | None:
+def stand_in(method: str, folder: Path) -> Path | None:
     """A file of random weights in place of the one file that is not here; None: all are here."""
     import safetensors.torch
 
@@ -58,14 +57,22 @@ def stand_in(name: str, folder: Path) -> Path | None:
     from quantart_cli.cli.methods import missing_weights
     from quantart_cli.registry import find
 
-    missing = missing_weights(find(name))
+    missing = missing_weights(find(method))
     if not missing:
         return None
     (kind,) = missing
-    where = KINDS[kind].network
-    assert isinstance(where, str)
-    module, _, network = where.partition(":")
-    tensors = getattr(__import__(module, fromlist=[network]), network)().state_dict()
+    if kind == "magenta":  # a network of fast whose sizes depend on the file
+        from quantart_cli.nets.fast import StyleNetwork
+        from quantart_cli.nets.magenta import Predictor
+
+        network = StyleNetwork(biased=("contract1", "contract2", "contract3"))
+        network.predictor = Predictor(network.channels)
+    else:
+        where = KINDS[kind].network
+        assert isinstance(where, str)
+        module, _, name = where.partition(":")
+        network = getattr(__import__(module, fromlist=[name]), name)()
+    tensors = network.state_dict()
     path = folder / f"{kind}.safetensors"
     safetensors.torch.save_file(tensors, path, {"format": "pt", "kind": kind})
     return path
