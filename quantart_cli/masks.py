@@ -17,11 +17,77 @@ import numpy as np
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import printable
 from quantart_cli.images import Picture
-from quantart_cli.methods.inputs import mask_of
+from quantart_cli.methods.inputs import Masks, mask_of
 
-ALPHA, NOT = "alpha", "not:"
-"""The content's own alpha as a mask, and the prefix of a mask that is inverted."""
+ALPHA, NOT, LABELS = "alpha", "not:", "labels:"
+"""The content's own alpha as a mask; the prefixes of a mask that is inverted, and of a map of labels."""
 _ROWS = 1 << 20  # pixels mixed at a time
+# Colours and limits of labels, of the program of Yoo et al. 2019. Black, grey and white; red, green, …, purple.
+_COLOURS = np.array([[0, 0, 0], [128, 128, 128], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0],
+                     [0, 255, 255], [255, 0, 255]])  # fmt: skip
+_FEWEST, _RATIO = 10, 100
+
+
+def read_regions(
+    masks: Sequence[Any],
+    style_masks: Sequence[Any],
+    content: Picture,
+    styles: Sequence[Picture],
+    read: Callable[[Any], Picture],
+) -> tuple[Picture, Masks, list[str]]:
+    """Read masks of a content and of styles; see :func:`read_masks` and :func:`read_style_masks`.
+
+    One "labels:FILE" on each side, a picture in which a region has one colour, stands for a pair of masks for each
+    label that is in both.
+    """
+    sources = [*masks, *style_masks]
+    if any(isinstance(given, str) and given.startswith(LABELS) for given in sources):
+        masks, style_masks = _split_labels(masks, style_masks, read)
+
+    def opened(source: Any) -> Picture:
+        return source if isinstance(source, Picture) else read(source)
+
+    content, regions, notes = read_masks(masks, content, opened)
+    parts, more = read_style_masks(style_masks, styles, opened)
+    return content, Masks(regions, parts), list(dict.fromkeys([*notes, *more]))
+
+
+def _split_labels(
+    masks: Sequence[Any], style_masks: Sequence[Any], read: Callable[[Any], Picture]
+) -> tuple[list[Picture], list[Picture]]:
+    """Masks of the labels that have more than 10 pixels in both maps, and less than 100 times as many in one."""
+    sources = [*masks, *style_masks]
+    if (
+        len(masks) != 1
+        or len(style_masks) != 1
+        or not all(isinstance(each, str) and each.startswith(LABELS) for each in sources)
+    ):
+        raise QuantArtError(f"give one mask {LABELS}FILE and one style_mask {LABELS}FILE, and no others")
+    maps = [read(each.removeprefix(LABELS)) for each in sources]
+    labels = [_labels(each.rgb) for each in maps]
+    own, theirs = (np.bincount(each.ravel(), minlength=len(_COLOURS)) for each in labels)
+    fewer, more = np.minimum(own, theirs), np.maximum(own, theirs)
+    kept = np.flatnonzero((fewer > _FEWEST) & (more < _RATIO * fewer))
+    if not len(kept):
+        names = " and ".join(printable(each.name) for each in maps)
+        raise QuantArtError(f"{names} have no label in common: regions that belong together have one colour in both")
+    found = [[_mask(each, values == label) for label in kept] for each, values in zip(maps, labels, strict=True)]
+    return found[0], found[1]
+
+
+def _labels(rgb: np.ndarray) -> np.ndarray:
+    """The nearest of the colours at each pixel, (H, W, 3) uint8 -> (H, W) int64."""
+    found = np.zeros(rgb.shape[:2], np.int64)
+    least = np.full(rgb.shape[:2], np.iinfo(np.int32).max, np.int32)
+    for label, colour in enumerate(_COLOURS):
+        distance = np.square(rgb - colour.astype(np.int32)).sum(2, dtype=np.int32)
+        found[distance < least] = label
+        least = np.minimum(least, distance)
+    return found
+
+
+def _mask(picture: Picture, inside: np.ndarray) -> Picture:
+    return replace(picture, rgb=np.repeat(np.uint8(255) * inside[..., None], 3, 2), alpha=None)
 
 
 def read_masks(
@@ -80,7 +146,7 @@ def read_style_masks(
 
 def mask_files(masks: Sequence[str]) -> list[str]:
     """The files among the masks of a command."""
-    return [source for source, _ in map(split_mask, masks) if source != ALPHA]
+    return [source.removeprefix(LABELS) for source, _ in map(split_mask, masks) if source != ALPHA]
 
 
 def split_mask(given: Any) -> tuple[Any, bool]:

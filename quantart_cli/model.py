@@ -31,7 +31,7 @@ from quantart_cli.color import keep_chroma, match_color
 from quantart_cli.device import DeviceSpec, choose_device, has_amx, may_have_gpu
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, encode_picture, fill_transparent, read_picture, resize
-from quantart_cli.masks import mix, opacity_of, read_masks, read_style_masks
+from quantart_cli.masks import mix, opacity_of, read_regions
 from quantart_cli.memo import Memo
 from quantart_cli.memory import (
     check_memory,
@@ -376,7 +376,8 @@ class Model:
                 in notebooks too.
             masks: regions of the content, white is inside; one for each style or each of ``style_masks``. They are
                 resized to the content. With a single one the rest is not painted. "alpha" is the content's own alpha,
-                which is then opaque; "not:" before "alpha" or a path is the rest of the picture. See docs/masks.md.
+                which is then opaque; "not:" before "alpha" or a path is the rest of the picture; "labels:" before a
+                path, here and in ``style_masks``, is a map of labels. See docs/masks.md.
             style_masks: the part of a style that the region of the same number takes.
             start: a picture to start from, instead of ``init``. Optimising methods only.
             **settings: the method's own, for example ``fidelity=0.7``.
@@ -392,13 +393,11 @@ class Model:
         picture = self._read(content)
         if size is not None:
             picture = resize(picture, _positive("size", size), enlarge=True)
-        picture, regions, _ = read_masks(masks, picture, self._read)
         if not isinstance(style, Style):
-            style = self.encode_style(style, settings=chosen, encode=not regions)
-        parts, _ = read_style_masks(style_masks, style.pictures, self._read)
-        inputs = Masks(regions, parts)
+            style = self.encode_style(style, settings=chosen, encode=not len(masks))
+        picture, inputs, _ = read_regions(masks, style_masks, picture, style.pictures, self._read)
         if start is not None:
-            inputs = OptimisationInputs(regions, parts, self._read(start).rgb)
+            inputs = OptimisationInputs(inputs.masks, inputs.style_masks, self._read(start).rgb)
         painted = self.paint(
             picture,
             style,

@@ -17,6 +17,7 @@ from quantart_cli import __version__
 from quantart_cli.checkpoints.hashing import sha256_of
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture
+from quantart_cli.masks import ALPHA, LABELS, NOT
 from quantart_cli.presets import presets
 from quantart_cli.registry import find
 from quantart_cli.settings import Settings
@@ -52,7 +53,7 @@ class Recipe:
         styles: of each style its ``sha256``, and its ``preset`` if it is one.
         weights: sha256 of each file of weights by name.
         backend, precision: how it was computed.
-        regions: masks and start, of :data:`REGIONS`: "alpha" or a sha256, either after "not:".
+        regions: masks and start, of :data:`REGIONS`: "alpha" or a sha256, also after "not:" or "labels:".
     """
 
     quantart: str
@@ -141,9 +142,9 @@ def _style(picture: Picture) -> dict[str, str | None]:
 
 def region(given: str) -> str:
     """A mask or start as the recipe holds it: of a file its sha256."""
-    inverted = given.startswith("not:")
-    name = given.removeprefix("not:")
-    return ("not:" if inverted else "") + (name if name == "alpha" else sha256_of(Path(name)))
+    prefix = next((each for each in (NOT, LABELS) if given.startswith(each)), "")
+    name = given.removeprefix(prefix)
+    return prefix + (name if name == ALPHA else sha256_of(Path(name)))
 
 
 def parse_recipe(text: str | None, shown: str) -> Recipe:

@@ -6,7 +6,7 @@ import pytest
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture, read_picture
-from quantart_cli.masks import mask_files, mix, opacity_of, read_masks, read_style_masks
+from quantart_cli.masks import mask_files, mix, opacity_of, read_masks, read_regions, read_style_masks
 from tests.conftest import scene
 
 CONTENT = scene(160, 48, 1)
@@ -58,6 +58,59 @@ def test_files_and_their_sizes(tmp_path):
 def test_opacity_of_a_region():
     assert opacity_of(np.array([[0.5]], np.float32), np.array([[200]], np.uint8)) == 100
     assert opacity_of(np.array([[0.2]], np.float32), None) == 51
+
+
+def label_map(path, *areas):
+    """A map of 24 × 10 with columns of colours: (colour, width)."""
+    rows = np.concatenate([np.tile(np.uint8(colour), (10, width, 1)) for colour, width in areas], 1)
+    PIL.Image.fromarray(rows).save(path)
+    return f"labels:{path}"
+
+
+SKY, SEA, LAND = (0, 0, 255), (250, 10, 5), (130, 120, 128)  # exact, and nearly red and grey
+
+
+def test_maps_of_labels(tmp_path):
+    own = label_map(tmp_path / "own.png", (SKY, 8), (SEA, 6), (LAND, 9), ((0, 255, 0), 1))
+    theirs = label_map(tmp_path / "theirs.png", (LAND, 5), ((255, 0, 0), 12), (SKY, 7))
+    content, style = Picture(scene(24, 10)), Picture(scene(24, 10, 2))
+    _, masks, notes = read_regions([own], [theirs], content, [style], read_picture)
+    columns = [[np.flatnonzero(mask[0]).tolist() for mask in each] for each in (masks.masks, masks.style_masks)]
+    # Grey, red, blue; green is not in the style.
+    assert columns == [
+        [[*range(14, 23)], [*range(8, 14)], [*range(8)]],
+        [[*range(5)], [*range(5, 17)], [*range(17, 24)]],
+    ]
+    assert masks.styles_of_regions([1.0]) == [0, 0, 0]
+    assert notes == []
+    assert mask_files([own, theirs]) == [str(tmp_path / "own.png"), str(tmp_path / "theirs.png")]
+    larger = Picture(scene(48, 20))
+    assert len(read_regions([own], [theirs], larger, [style], read_picture)[2]) == 1  # one remark for all labels
+
+
+def test_labels_are_painted_with_their_own_part_of_the_style(adain_model, tmp_path):
+    style = np.zeros((10, 24, 3), np.uint8)
+    style[:, :12], style[:, 12:] = (200, 40, 40), (30, 30, 190)
+    own = label_map(tmp_path / "own.png", (SKY, 12), (SEA, 12))
+    theirs = label_map(tmp_path / "theirs.png", (SEA, 12), (SKY, 12))
+    content = scene(24, 10)
+    painted = np.asarray(adain_model.stylize(content, style, masks=[own], style_masks=[theirs])).astype(int)
+    left, right = painted[:, :12].mean((0, 1)), painted[:, 12:].mean((0, 1))
+    assert left[2] - left[0] > right[2] - right[0] + 50  # the sky, at the left, is blue
+
+
+def test_mistakes_with_labels(tmp_path):
+    own = label_map(tmp_path / "own.png", (SKY, 23), (SEA, 1))
+    few = label_map(tmp_path / "few.png", (LAND, 23), (SEA, 1))  # 10 pixels are too few
+    pictures = Picture(scene(24, 10)), [Picture(scene(24, 10))]
+    for masks, style_masks, said in (
+        ([own], [few], "own.png and few.png have no label in common"),
+        ([own], [], "give one mask labels:FILE and one style_mask labels:FILE"),
+        ([own, own], [few, few], "and no others"),
+        ([own], [str(tmp_path / "few.png")], "and no others"),
+    ):
+        with pytest.raises(QuantArtError, match=said):
+            read_regions(masks, style_masks, *pictures, read_picture)
 
 
 def test_statistics_are_those_of_the_region(adain_model):

@@ -277,7 +277,8 @@ class RegionOptions:
         option(
             "FILE|alpha",
             "A region of the content: white is inside; alpha: what is opaque; not:FILE or not:alpha: the rest. Several "
-            "times: one for each style or --style-mask. With a single one the rest is not painted.",
+            "times: one for each style or --style-mask. With a single one the rest is not painted. labels:FILE, with "
+            "one in --style-mask: a region for each colour.",
         ),
     ] = field(default_factory=list)
     style_mask: Annotated[list[str], option("FILE", "The part of a style that the region of --mask takes.")] = field(

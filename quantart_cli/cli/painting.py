@@ -88,7 +88,7 @@ def run(method: Method, options: PaintingOptions) -> int:
             styles, weights=weights, size=options.style_size, settings=options.settings, encode=not masks.masks
         )
     if options.dry_run:
-        return _predict(method, model, content, style, options)
+        return _predict(method, model, content, style, options, max(1, len(masks.masks)))
     result = _paint(model, content, style, options, masks, session)
     if not options.no_recipe:
         result = replace(result, picture=result.picture.with_recipe(_recipe(model, content, styles, result, options)))
@@ -116,16 +116,14 @@ def _read_masks(
     options: PaintingOptions, content: Picture, styles: list[Picture], weights: Sequence[float]
 ) -> tuple[Picture, Masks, list[str]]:
     """The content, opaque if its alpha is a mask; the masks; remarks for a person."""
-    from quantart_cli.masks import read_masks, read_style_masks
+    from quantart_cli.masks import read_regions
 
     def read(path: str) -> Picture:
         return read_picture(path, max_pixels=options.max_pixels)
 
-    content, regions, notes = read_masks(options.mask, content, read)
-    parts, more = read_style_masks(options.style_mask, styles, read)
-    masks = Masks(regions, parts)
+    content, masks, notes = read_regions(options.mask, options.style_mask, content, styles, read)
     masks.styles_of_regions(weights)
-    return content, masks, notes + more
+    return content, masks, notes
 
 
 def _recipe(model: Model, content: Picture, styles: Sequence[Picture], result: Result, options: PaintingOptions) -> str:
@@ -206,14 +204,14 @@ def _paint(
         )
 
 
-def _predict(method: Method, model: Model, content: Picture, style: Style, options: PaintingOptions) -> int:
+def _predict(
+    method: Method, model: Model, content: Picture, style: Style, options: PaintingOptions, regions: int
+) -> int:
     """Say what painting would take, and write nothing."""
     from quantart_cli.prediction import predict
 
     with waiting("Painting a sample", options.quiet):
-        found = predict(
-            model, content, style, options.settings, options.tile, options.preserve_color, max(1, len(options.mask))
-        )
+        found = predict(model, content, style, options.settings, options.tile, options.preserve_color, regions)
     if not options.quiet:
         tiles = "whole" if found.tile is None else f"in tiles of {found.tile}"
         say(
