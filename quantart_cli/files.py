@@ -55,11 +55,11 @@ def is_stream(target: object) -> bool:
     return isinstance(target, str) and target == "-"
 
 
-def near_file(path: str) -> str | None:
-    """The file in the folder of ``path`` whose name is most like its last part, or None."""
+def near_name(path: str, files_only: bool = False) -> str | None:
+    """The file or folder in the folder of ``path`` whose name is most like its last part, or None."""
     folder, wanted = os.path.split(path)
     try:
-        names = [entry.name for entry in os.scandir(folder or ".") if not entry.is_dir()]
+        names = [entry.name for entry in os.scandir(folder or ".") if not (files_only and entry.is_dir())]
     except OSError:
         return None
     by_folded = {name.casefold(): name for name in names}

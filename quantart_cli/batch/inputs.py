@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 
 from quantart_cli.batch.walking import Findings, Found, Pattern, Search, Walk, visible, visible_place
 from quantart_cli.errors import QuantArtError
-from quantart_cli.files import is_stream, printable, reason
+from quantart_cli.files import is_stream, near_name, printable, reason
 
 _WILDCARDS = re.compile(r"[*?\[]")
 
@@ -84,20 +83,10 @@ def missing(path: str) -> QuantArtError:
     folder = os.path.dirname(bare)
     if not os.path.isdir(folder or "."):
         return QuantArtError(f"{shown} does not exist, nor does the folder {printable(folder)}: check the path")
-    near = _nearest(bare)
+    near = near_name(bare)
     if near is None:
         return QuantArtError(f"{shown} does not exist: check the path")
     return QuantArtError(f"{shown} does not exist: did you mean {printable(os.path.join(folder, near))}?")
-
-
-def _nearest(path: str) -> str | None:
-    folder, wanted = os.path.split(path)
-    try:
-        by_folded = {name.casefold(): name for name in os.listdir(folder or ".")}
-    except OSError:
-        return None
-    near = difflib.get_close_matches(wanted.casefold(), by_folded, n=1, cutoff=0.6)
-    return by_folded[near[0]] if near else None
 
 
 def _kind(given: str) -> str:

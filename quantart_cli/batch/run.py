@@ -19,9 +19,8 @@ from quantart_cli.batch.ledger import Content, Entry, Ledger
 from quantart_cli.batch.plan import Plan, WorkItem
 from quantart_cli.checkpoints.hashing import sha256_of
 from quantart_cli.errors import QuantArtError
-from quantart_cli.files import printable, reason
+from quantart_cli.files import printable, reason, remove_left_behind, write_atomically
 from quantart_cli.images.formats import format_for
-from quantart_cli.images.output import remove_left_behind, write_atomically
 from quantart_cli.recipe import region
 
 # After these errors the next picture would fail as well.

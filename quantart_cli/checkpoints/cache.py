@@ -314,16 +314,6 @@ def size() -> Usage:
     return Usage(downloads, sum(path.stat().st_size for path in _computed()))
 
 
-def clear(*, downloads: bool = False) -> int:
-    """Remove computed data, with ``downloads`` all weights too; returns the bytes removed."""
-    before = size()
-    trim(0)
-    if downloads:
-        tidy(prefix="")
-    after = size()
-    return before.downloads + before.computed - after.downloads - after.computed
-
-
 def trim(limit: int = DEFAULT_LIMIT, *, keep: Path | None = None) -> None:
     """Remove computed data, the oldest first, until at most ``limit`` bytes are left. ``keep`` is not removed."""
     found = sorted(((path.stat(), path) for path in _computed()), key=lambda item: item[0].st_mtime)

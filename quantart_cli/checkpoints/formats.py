@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.files import printable, reason
+from quantart_cli.files import open_regular, printable, reason
 
 Container = Literal["safetensors", "torch-zip", "torch-legacy", "pickle", "onnx", "unknown"]
 Shape = tuple[int, ...]
@@ -52,35 +48,6 @@ class Header:
     metadata: dict[str, str]
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[BinaryIO]:
-    """Open a regular file for reading. A FIFO would block and a device would never end: both are refused.
-
-    Raises:
-        QuantArtError: the file is missing, not a regular file, or cannot be read, also inside the ``with`` block.
-    """
-    shown = printable(path)
-    try:
-        with open(path, "rb", opener=_open_without_blocking) as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise QuantArtError(f"{shown} is not a regular file: copy its bytes into a file and give that")
-            yield file
-    except FileNotFoundError:
-        raise QuantArtError(f"{shown} does not exist: check the path") from None
-    except OSError as error:
-        if os.path.isdir(path):
-            raise QuantArtError(f"{shown} is a folder: give a file of weights") from None
-        raise QuantArtError(f"{shown} cannot be read: {reason(error)}") from None
-    except ValueError as error:
-        if "\0" not in str(path):
-            raise
-        raise QuantArtError(f"{shown} is not a path: it has a character that no file name can have") from error
-
-
-def _open_without_blocking(path: str, flags: int) -> int:
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
-
-
 def container_of(path: Path) -> Container:
     """The container format of a checkpoint; only the first bytes are read, and the suffix does not count.
 
@@ -88,8 +55,7 @@ def container_of(path: Path) -> Container:
         QuantArtError: the file cannot be read, is empty, or is not a checkpoint; what it is instead is named.
     """
     shown = printable(path)
-    with opened(path) as file:
-        start = file.read(32)
+    start = _first_bytes(path, shown)
     if not start:
         raise QuantArtError(f"{shown} is empty: download it again")
     if start.startswith(_ZIP):
@@ -103,6 +69,23 @@ def container_of(path: Path) -> Container:
     if what := _other_format(start):
         raise QuantArtError(f"{shown} is {what}, not weights")
     return "pickle" if start.startswith(b"\x80") else "unknown"
+
+
+def _first_bytes(path: Path, shown: str) -> bytes:
+    try:
+        file = open_regular(str(path))
+        if file is not None:
+            with file:
+                return file.read(32)
+    except FileNotFoundError:
+        raise QuantArtError(f"{shown} does not exist: check the path") from None
+    except OSError as error:
+        raise QuantArtError(f"{shown} cannot be read: {reason(error)}") from None
+    except ValueError as error:
+        raise QuantArtError(f"{shown} is not a path: it has a character that no file name can have") from error
+    if path.is_dir():
+        raise QuantArtError(f"{shown} is a folder: give a file of weights")
+    raise QuantArtError(f"{shown} is not a regular file: copy its bytes into a file and give that")
 
 
 def read_header(path: Path) -> Header:

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
-import errno
+import hashlib
 import json
-import os
-import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+import safetensors.torch
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from quantart_cli.checkpoints.hashing import sha256_of
+from quantart_cli import files
 from quantart_cli.checkpoints.loading import all_finite
 from quantart_cli.errors import QuantArtError
-from quantart_cli.files import printable, reason
-from quantart_cli.images.output import beside, fsync, sync_folder
+from quantart_cli.files import printable
 
 
 def check_target(target: Path, inputs: Iterable[Path]) -> None:
@@ -27,20 +22,11 @@ def check_target(target: Path, inputs: Iterable[Path]) -> None:
     shown = printable(target)
     if target.suffix != ".safetensors":
         raise QuantArtError(f"{shown} must end in .safetensors, the only format written")
-    try:
-        folder = Path(os.path.realpath(target)).parent
-        if target.is_dir():
-            raise QuantArtError(f"{shown} is a folder: give a file name, for instance {shown}/model.safetensors")
-        if not folder.is_dir():
-            raise QuantArtError(f"folder {printable(folder)} does not exist: make it first")
-        if target.exists() and not target.is_file():
-            raise QuantArtError(f"{shown} is not a regular file: choose another output")
-        if target.exists() and any(given.exists() and target.samefile(given) for given in inputs):
-            raise QuantArtError(f"{shown} is an input and would be overwritten: choose another output")
-    except OSError as error:
-        raise QuantArtError(f"{shown} cannot be written: {reason(error)}") from None
-    except ValueError:
-        raise QuantArtError(f"{shown} is not a path: it has a character that no file name can have") from None
+    files.check_target(str(target), inputs)
+    if target.is_dir():
+        raise QuantArtError(f"{shown} is a folder: give a file name, for instance {shown}/model.safetensors")
+    if target.exists() and not target.is_file():
+        raise QuantArtError(f"{shown} is not a regular file: choose another output")
 
 
 def write_tensors(
@@ -70,28 +56,13 @@ def write_tensors(
             ready = ready.clone()
         storages.add(ready.untyped_storage().data_ptr())
         stored[name] = ready
-    real = os.path.realpath(target)
-    temporary = Path(beside(real))
-    try:
-        try:
-            save_file(stored, temporary, dict(metadata) or None)
-            _sort_metadata(temporary)
-            if os.path.exists(real):
-                with contextlib.suppress(PermissionError):  # file systems without permissions
-                    os.chmod(temporary, stat.S_IMODE(os.stat(real).st_mode))
-            result = temporary.stat().st_size, sha256_of(temporary)
-            os.replace(temporary, real)
-        except BaseException:  # KeyboardInterrupt leaves no temporary file either
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
-    except OSError as error:
-        hint = ": free some or write elsewhere" if error.errno == errno.ENOSPC else ""
-        raise QuantArtError(f"{printable(target)} cannot be written: {reason(error)}{hint}") from error
-    except SafetensorError as error:  # what the library makes of an OSError
-        raise QuantArtError(f"{printable(target)} cannot be written: {printable(error)}") from error
-    sync_folder(os.path.dirname(real))
-    return result
+    data = memoryview(safetensors.torch.save(stored, dict(metadata) or None))
+    parts = [data[:8], *_sorted_metadata(data)]
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    files.write_atomically(str(target), lambda file: file.writelines(parts))
+    return len(data), digest.hexdigest()
 
 
 def _stored(value: Tensor, half: bool, what: str) -> Tensor:
@@ -108,16 +79,13 @@ def _stored(value: Tensor, half: bool, what: str) -> Tensor:
     return converted
 
 
-def _sort_metadata(path: Path) -> None:
-    """Sort the metadata in the header and flush the file: the library writes them in random order."""
-    with path.open("rb+") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
-        if "__metadata__" in header:
-            header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
-            text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(length)
-            if len(text) == length:  # always, unless the library writes its JSON another way
-                file.seek(8)
-                file.write(text)
-        file.flush()
-        fsync(file.fileno())
+def _sorted_metadata(data: memoryview) -> tuple[bytes | memoryview, memoryview]:
+    """The header of a file with its metadata sorted, and the rest: the library writes them in random order."""
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(bytes(data[8:end]))
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode().ljust(end - 8)
+        if len(text) == end - 8:  # always, unless the library writes its JSON another way
+            return text, data[end:]
+    return data[8:end], data[end:]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 
 from quantart_cli.cli.command import typed
-from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, SharedOptions, one_of
+from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, SharedOptions, one_of, option
 from quantart_cli.cli.startup import cpus
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.masks import mask_files
@@ -24,63 +24,6 @@ if TYPE_CHECKING:
 
 EXECUTORS = ("local", "ray")
 
-_PATHS = typer.Argument(
-    metavar="PHOTOS... STYLE",
-    help="Folders, globs and files, then the style. With --style all are photographs; with --input or --from-file all "
-    "are styles.",
-)
-_STYLE = typer.Option(
-    "--style", metavar="STYLE", help="A style; several are blended, or see --each-style.", rich_help_panel=STYLE
-)
-_OUTPUT = typer.Option("--output", "-o", metavar="OUT", help="The folder to write to.", rich_help_panel=OUTPUT)
-_METHOD = typer.Option(
-    "--method", metavar="METHOD", help=f"How to paint: {', '.join(methods())}.", rich_help_panel=METHOD
-)
-_INPUT = typer.Option(
-    "--input", metavar="PHOTOS", help="A folder, glob or file; may be given several times.", rich_help_panel=PICTURE
-)
-_FROM_FILE = typer.Option(
-    "--from-file", metavar="LIST|-", help="A file with one path a line; - is stdin.", rich_help_panel=PICTURE
-)
-_RECURSIVE = typer.Option("--recursive/--no-recursive", help="Whether subfolders are read.", rich_help_panel=PICTURE)
-_MASK = typer.Option(
-    "--mask",
-    metavar="FOLDER|alpha",
-    help="A region of every picture: the mask of its name in a folder, or alpha; not:FOLDER, not:alpha: the rest. "
-    "Several times: one for each style.",
-    rich_help_panel=PICTURE,
-)
-_EACH_STYLE = typer.Option(
-    "--each-style", help="Every picture in every style, and folders of styles; no blend.", rich_help_panel=STYLE
-)
-_NAME = typer.Option(
-    "--name",
-    metavar="TEMPLATE",
-    help="Names of the results, of {stem}, {style}, {ext} and {suffix}. Default: {stem}{suffix}, or "
-    "{stem}_{style}{suffix} with several styles.",
-    rich_help_panel=OUTPUT,
-)
-_OVERWRITE = typer.Option(
-    "--overwrite", help="Paint everything again, and replace files quantart did not paint.", rich_help_panel=OUTPUT
-)
-_FAIL_FAST = typer.Option("--fail-fast", help="Stop at the first picture that fails.", rich_help_panel=OUTPUT)
-_REPORT = typer.Option(
-    "--report", metavar="FILE.jsonl", help="Write one JSON object a picture, as it happens.", rich_help_panel=OUTPUT
-)
-_SHARD = typer.Option(
-    "--shard", metavar="K/N", help="The Kth of N parts of the plan, for as many machines.", rich_help_panel=SPEED
-)
-_NICE = typer.Option(
-    "--nice", help="Work in the background: low priority, and one CPU left free.", rich_help_panel=SPEED
-)
-_EXECUTOR = typer.Option(
-    "--executor", metavar=one_of(EXECUTORS), help="Paint here, or on a Ray cluster.", rich_help_panel=SPEED
-)
-_ADDRESS = typer.Option(
-    "--address", metavar="ray://HOST:PORT", help="The Ray cluster. Default: a new one.", rich_help_panel=SPEED
-)
-_WORKERS = typer.Option("--workers", metavar="N", help="Ray workers. Default: as many as fit.", rich_help_panel=SPEED)
-
 
 @dataclass(frozen=True, kw_only=True)
 class BatchOptions(SharedOptions):
@@ -88,24 +31,62 @@ class BatchOptions(SharedOptions):
 
     PANEL: ClassVar = PICTURE
 
-    paths: Annotated[list[str] | None, _PATHS] = None
-    output: Annotated[str, _OUTPUT]
-    style: Annotated[list[str] | None, _STYLE] = None
-    method: Annotated[str, _METHOD] = next(iter(methods()))
-    input: Annotated[list[str] | None, _INPUT] = None
-    from_file: Annotated[list[str] | None, _FROM_FILE] = None
-    recursive: Annotated[bool, _RECURSIVE] = True
-    mask: Annotated[list[str] | None, _MASK] = None
-    each_style: Annotated[bool, _EACH_STYLE] = False
-    name: Annotated[str | None, _NAME] = None
-    overwrite: Annotated[bool, _OVERWRITE] = False
-    fail_fast: Annotated[bool, _FAIL_FAST] = False
-    report: Annotated[str | None, _REPORT] = None
-    shard: Annotated[str | None, _SHARD] = None
-    nice: Annotated[bool, _NICE] = False
-    executor: Annotated[str, _EXECUTOR] = EXECUTORS[0]
-    address: Annotated[str | None, _ADDRESS] = None
-    workers: Annotated[int | None, _WORKERS] = None
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="PHOTOS... STYLE",
+            help="Folders, globs and files, then the style. With --style all are photographs; with --input or "
+            "--from-file all are styles.",
+        ),
+    ] = None
+    output: Annotated[str, option("OUT", "The folder to write to.", "--output", "-o", panel=OUTPUT)]
+    style: Annotated[
+        list[str] | None, option("STYLE", "A style; several are blended, or see --each-style.", panel=STYLE)
+    ] = None
+    method: Annotated[str, option("METHOD", f"How to paint: {', '.join(methods())}.", panel=METHOD)] = next(
+        iter(methods())
+    )
+    input: Annotated[list[str] | None, option("PHOTOS", "A folder, glob or file; may be given several times.")] = None
+    from_file: Annotated[list[str] | None, option("LIST|-", "A file with one path a line; - is stdin.")] = None
+    recursive: Annotated[bool, option(None, "Whether subfolders are read.", "--recursive/--no-recursive")] = True
+    mask: Annotated[
+        list[str] | None,
+        option(
+            "FOLDER|alpha",
+            "A region of every picture: the mask of its name in a folder, or alpha; not:FOLDER, not:alpha: the rest. "
+            "Several times: one for each style.",
+        ),
+    ] = None
+    each_style: Annotated[
+        bool, option(None, "Every picture in every style, and folders of styles; no blend.", panel=STYLE)
+    ] = False
+    name: Annotated[
+        str | None,
+        option(
+            "TEMPLATE",
+            "Names of the results, of {stem}, {style}, {ext} and {suffix}. Default: {stem}{suffix}, or "
+            "{stem}_{style}{suffix} with several styles.",
+            panel=OUTPUT,
+        ),
+    ] = None
+    overwrite: Annotated[
+        bool, option(None, "Paint everything again, and replace files quantart did not paint.", panel=OUTPUT)
+    ] = False
+    fail_fast: Annotated[bool, option(None, "Stop at the first picture that fails.", panel=OUTPUT)] = False
+    report: Annotated[
+        str | None, option("FILE.jsonl", "Write one JSON object a picture, as it happens.", panel=OUTPUT)
+    ] = None
+    shard: Annotated[
+        str | None, option("K/N", "The Kth of N parts of the plan, for as many machines.", panel=SPEED)
+    ] = None
+    nice: Annotated[bool, option(None, "Work in the background: low priority, and one CPU left free.", panel=SPEED)] = (
+        False
+    )
+    executor: Annotated[str, option(one_of(EXECUTORS), "Paint here, or on a Ray cluster.", panel=SPEED)] = EXECUTORS[0]
+    address: Annotated[str | None, option("ray://HOST:PORT", "The Ray cluster. Default: a new one.", panel=SPEED)] = (
+        None
+    )
+    workers: Annotated[int | None, option("N", "Ray workers. Default: as many as fit.", panel=SPEED)] = None
 
     settings: dict[str, Any] = field(default_factory=dict)
 

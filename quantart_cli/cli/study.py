@@ -82,7 +82,7 @@ def run(options: StudyOptions) -> int:
     pairs, outputs = _pairs(options, folders)
 
     from quantart_cli.evaluation.study import make_page, make_trials
-    from quantart_cli.images.output import write_atomically
+    from quantart_cli.files import write_atomically
 
     trials = make_trials([(pair.content.name, pair.style.name) for pair in pairs], names, options.seed)
     with progress_bar("pictures", options.quiet) as bar:

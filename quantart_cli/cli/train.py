@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from quantart_cli.cli import train_request as parameters
 from quantart_cli.cli.console import INTERRUPTED, bytes_bar, progress_bar, say
-from quantart_cli.cli.train_request import Request, add_command, finish, model_option, run_training
+from quantart_cli.cli.train_request import Request, add_training, finish, model_option, run_training
 from quantart_cli.errors import QuantArtError
 from quantart_cli.training.options import (
     AdaAttNOptions,
@@ -50,21 +50,21 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
     start = model_option("A painter or an AdaIN decoder to start from. Default: the included decoder.")
     sources = {**p.OPTIONAL_PHOTOS, **p.OPTIONAL_ART, **p.DETAILS, **p.SHARDS, **start}
-    add_command(group, "painter", PainterOptions, sources, _painter, unset=tuple(_ON_GPU["painter"]))
-    add_command(group, "pack", PackOptions, p.FOLDERS, _pack)
-    add_command(group, "codebook", CodebookOptions, p.ART, _codebook)
+    add_training(group, "painter", PainterOptions, sources, _painter, unset=tuple(_ON_GPU["painter"]))
+    add_training(group, "pack", PackOptions, p.FOLDERS, _pack)
+    add_training(group, "codebook", CodebookOptions, p.ART, _codebook)
     start = model_option("A codebook, or a model of this command, to start from. Default: the included one.")
-    add_command(group, "autoencoder", AutoencoderOptions, {**p.PHOTOS, **p.ART, **start}, _autoencoder)
-    add_command(group, "adain", AdaINOptions, {**p.PHOTOS, **p.ART}, _adain)
-    add_command(group, "sanet", SANetOptions, {**p.PHOTOS, **p.ART}, _sanet)
-    add_command(group, "adaattn", AdaAttNOptions, {**p.PHOTOS, **p.ART}, _adaattn)
-    add_command(group, "fast", FastOptions, {**p.PHOTOS, **p.STYLES}, _fast, unset=tuple(_ON_GPU["fast"]))
+    add_training(group, "autoencoder", AutoencoderOptions, {**p.PHOTOS, **p.ART, **start}, _autoencoder)
+    add_training(group, "adain", AdaINOptions, {**p.PHOTOS, **p.ART}, _adain)
+    add_training(group, "sanet", SANetOptions, {**p.PHOTOS, **p.ART}, _sanet)
+    add_training(group, "adaattn", AdaAttNOptions, {**p.PHOTOS, **p.ART}, _adaattn)
+    add_training(group, "fast", FastOptions, {**p.PHOTOS, **p.STYLES}, _fast, unset=tuple(_ON_GPU["fast"]))
     start = model_option("A VQGAN to start from; it sets the sizes. Default: none.")
-    add_command(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
+    add_training(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
     start = model_option("The VQGAN.", required=True)
-    add_command(group, "transfer", TransferOptions, {**p.PHOTOS, **p.ART, **start}, _transfer)
+    add_training(group, "transfer", TransferOptions, {**p.PHOTOS, **p.ART, **start}, _transfer)
     start = model_option("A VQ-VAE to start from; it sets the sizes. Default: none.")
-    add_command(group, "vqvae", VQVAEOptions, {**p.PHOTOS, **p.ART, **start}, _vqvae, unset=tuple(_ON_GPU["vqvae"]))
+    add_training(group, "vqvae", VQVAEOptions, {**p.PHOTOS, **p.ART, **start}, _vqvae, unset=tuple(_ON_GPU["vqvae"]))
     app.add_typer(group, name="train")
 
 
@@ -190,9 +190,9 @@ def _adain(request: Request[AdaINOptions]) -> int:
     quantart train adain photos/ paintings/ -o decoder.safetensors
     """
     machine = request.machine()
-    from quantart_cli.training.adain import adain_training
+    from quantart_cli.training.adain import AdaINTraining
 
-    training = adain_training(request.options, _vgg(machine))
+    training = AdaINTraining.training(request.options, _vgg(machine))
     return run_training(request, request.options, training, request.both(), ("content", "style"))
 
 
@@ -203,7 +203,11 @@ def _sanet(request: Request[SANetOptions]) -> int:
 
     quantart train sanet photos/ paintings/ -o sanet.safetensors
     """
-    return _attention(request, ("content", "style", "pixels"))
+    machine = request.machine()
+    from quantart_cli.training.attention import SANetTraining
+
+    training = SANetTraining.training(request.options, _vgg(machine))
+    return run_training(request, request.options, training, request.both(), ("content", "style", "pixels"))
 
 
 def _adaattn(request: Request[AdaAttNOptions]) -> int:
@@ -213,15 +217,11 @@ def _adaattn(request: Request[AdaAttNOptions]) -> int:
 
     quantart train adaattn photos/ paintings/ -o adaattn.safetensors
     """
-    return _attention(request, ("global", "local"))
-
-
-def _attention(request: Request[Any], losses: tuple[str, ...]) -> int:
     machine = request.machine()
-    from quantart_cli.training.attention import attention_training
+    from quantart_cli.training.attention import AdaAttNTraining
 
-    training = attention_training(request.options, _vgg(machine))
-    return run_training(request, request.options, training, request.both(), losses)
+    training = AdaAttNTraining.training(request.options, _vgg(machine))
+    return run_training(request, request.options, training, request.both(), ("global", "local"))
 
 
 def _fast(request: Request[FastOptions]) -> int:

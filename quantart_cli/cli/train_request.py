@@ -111,7 +111,7 @@ class Request(Generic[Options]):
         return {"photographs": Path(self.photos or ""), "paintings": Path(self.art or "")}
 
 
-def add_command(
+def add_training(
     group: typer.Typer,
     name: str,
     options: type[Options],

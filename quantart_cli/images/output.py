@@ -9,18 +9,7 @@ from functools import partial
 from typing import Any
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.files import (
-    check_target,
-    fsync,
-    is_stream,
-    printable,
-    remove_left_behind,
-    remove_unfinished,
-    sync_folder,
-    write_all,
-    write_atomically,
-)
-from quantart_cli.files import temporary_beside as beside
+from quantart_cli.files import check_target, is_stream, printable, write_all, write_atomically
 from quantart_cli.images import large
 from quantart_cli.images.encoding import (
     check_size,
@@ -31,18 +20,6 @@ from quantart_cli.images.encoding import (
 )
 from quantart_cli.images.formats import format_for
 from quantart_cli.images.picture import Picture
-
-# The helpers of quantart_cli.files are re-exported for their importers.
-__all__ = [
-    "beside",
-    "check_output",
-    "fsync",
-    "remove_left_behind",
-    "remove_unfinished",
-    "save_picture",
-    "sync_folder",
-    "write_atomically",
-]
 
 
 def save_picture(

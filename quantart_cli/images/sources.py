@@ -18,7 +18,7 @@ from quantart_cli.files import (
     CHUNK,
     current_folder_is_gone,
     is_stream,
-    near_file,
+    near_name,
     open_regular,
     printable,
     read_chunk,
@@ -115,7 +115,7 @@ def _missing(path: str, origin: Origin) -> str:
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         return f"{origin.shown} does not exist, nor does the folder {printable(folder)}: check the path"
-    near = near_file(path)
+    near = near_name(path, files_only=True)
     if near is None:
         return f"{origin.shown} does not exist: check the path"
     return f"{origin.shown} does not exist: did you mean {printable(os.path.join(os.path.dirname(path), near))}?"

@@ -20,8 +20,7 @@ AdaAttN's first weights are PyTorch's.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -30,112 +29,30 @@ from torch import Tensor, nn
 from quantart_cli.nets.adaattn import AdaAttNNetworks, adapted, keys_of, softmax_statistics
 from quantart_cli.nets.attention import positions
 from quantart_cli.nets.sanet import SANet
-from quantart_cli.nets.vgg import VGG19
-from quantart_cli.training.folders import Training
-from quantart_cli.training.loop import Trainable, backward, check_finite, random_numbers
 from quantart_cli.training.losses import moments, standardise, style_loss
-from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
-from quantart_cli.training.options import AdaAttNOptions, AttentionOptions, SANetOptions, check_crop
-from quantart_cli.training.pictures import PAINTINGS, PHOTOGRAPHS, Crops, PictureSet
+from quantart_cli.training.options import AdaAttNOptions, PairOptions, SANetOptions
+from quantart_cli.training.pairs import Features, PairTraining
 
 _LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _SAMPLES = 4096  # positions of the style in the local loss, as in the authors' program
 _CONSTANT = 0.4  # share of AdaAttN's updates before its rate falls: two epochs of five
-Features = Mapping[str, Tensor]
-Options = TypeVar("Options", bound=AttentionOptions)
+Options = TypeVar("Options", bound=PairOptions)
 
 
-def attention_training(options: AttentionOptions, vgg: VGG19) -> Training:
-    """The training of SANet or AdaAttN, by the class of the options, to a float32 file of that kind.
+class AttentionTraining(PairTraining[Options]):
+    """Attention is computed in float32: its scalar products are too large for 8 bits. The decoder takes the time."""
 
-    It takes the folders "photographs" and "paintings".
+    layers = _LAYERS
 
-    Args:
-        options: of the training.
-        vgg: the encoder, on the device and in the precision to use; it stays as it is.
-    """
-    check_crop(options.crop, 16, options.short_side)
-    made: type[AttentionTraining[Any]] = SANetTraining if isinstance(options, SANetOptions) else AdaAttNTraining
-    return Training(
-        made.network_class.kind,
-        lambda pictures, shown: made(vgg, pictures, shown, options),
-        identity(device_and_dtype(vgg)[1]),
-    )
-
-
-class AttentionTraining(Trainable, Generic[Options]):
-    """The networks and one update of them; ``pictures`` and ``shown`` have "photographs" and "paintings".
-
-    Attributes:
-        network_class: what is trained; it maps features of content and style by layer to a picture.
-    """
-
-    network_class: ClassVar[type[Any]]
-
-    def __init__(
-        self, vgg: VGG19, pictures: Mapping[str, PictureSet], shown: Mapping[str, Tensor], options: Options
-    ) -> None:
-        self.vgg, self.shown, self.options = vgg.requires_grad_(False), shown, options
-        self.device, dtype = device_and_dtype(vgg)
-        with random_numbers(options.seed, 0):
-            network: nn.Module = self.network_class()
-        network.to(self.device).to(memory_format=torch.channels_last)
-        # Attention in float32: its scalar products are too large for 8 bits. The decoder is what takes time.
-        others = tuple(f"{name}." for name, _ in network.named_children() if name != "decoder")
-        self.network = MixedPrecisionOptimizer(network, dtype, options.rate, float32=others)
-        self.parts = {"network": self.network}
-        share, both = options.crop / options.short_side, (pictures[PHOTOGRAPHS], pictures[PAINTINGS])
-        self.crops = Crops(both, options, self.device, (share, share))
-
-    def losses(self, content: Tensor, style: Tensor, c: Features, s: Features) -> dict[str, Tensor]:
-        """Weighted losses by name.
-
-        Args:
-            content, style: (B, 3, H, W) float32 in [0, 1].
-            c, s: features of both by layer.
-        """
-        raise NotImplementedError
-
-    def rate(self, number: int) -> float:
-        """Learning rate of an update, counted from 0."""
-        raise NotImplementedError
-
-    def update(self, number: int) -> dict[str, float]:
-        content, style = self.crops[number]
-        with random_numbers(self.options.seed, number + 1):
-            c, s = self.features(content), self.features(style)
-            self.network.zero_grad()
-            values = backward(self.losses(content, style, c, s))
-        values["gradient"] = self.network.clip_gradient()
-        check_finite(values)
-        self.network.step(number, self.rate(number))
-        return values
-
-    @torch.no_grad()
-    def features(self, pictures: Tensor) -> Features:
-        """relu1_1 … relu5_1, without gradients."""
-        found: Features = self.vgg(pictures, _LAYERS)
-        return found
-
-    def model(self) -> Mapping[str, Tensor]:
-        return self.network.network.state_dict()
-
-    def sheet(self) -> list[list[Tensor]]:
-        """Rows of content, style and result."""
-        rows = []
-        for content, style in zip(self.shown["photographs"], self.shown["paintings"], strict=True):
-            c, s = (self.features(each[None].to(self.device)) for each in (content, style))
-            rows.append([content, style, self.network(c, s)[0]])
-        return rows
+    def in_float32(self, network: nn.Module) -> tuple[str, ...]:
+        return tuple(f"{name}." for name, _ in network.named_children() if name != "decoder")
 
 
 class SANetTraining(AttentionTraining[SANetOptions]):
     """SANet."""
 
+    kind = SANet.kind
     network_class = SANet
-
-    def rate(self, number: int) -> float:
-        return self.options.rate / (1 + self.options.rate_decay * number)
 
     def losses(self, content: Tensor, style: Tensor, c: Features, s: Features) -> dict[str, Tensor]:
         o, output = self.options, self.vgg(self.network(c, s), _LAYERS)
@@ -159,6 +76,7 @@ class SANetTraining(AttentionTraining[SANetOptions]):
 class AdaAttNTraining(AttentionTraining[AdaAttNOptions]):
     """AdaAttN."""
 
+    kind = AdaAttNNetworks.kind
     network_class = AdaAttNNetworks
 
     def rate(self, number: int) -> float:

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.output import write_atomically
+from quantart_cli.files import write_atomically
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.training.feature_sampling import SampledFeatures, sample_features
 from quantart_cli.training.folders import Progress, write_model

@@ -17,8 +17,8 @@ import torch
 from torchvision.transforms import v2
 
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import write_atomically
 from quantart_cli.images import read_picture
-from quantart_cli.images.output import write_atomically
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.training.losses import moments
 from quantart_cli.training.optimizer import device_and_dtype

@@ -24,7 +24,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.output import write_atomically
+from quantart_cli.files import write_atomically
 from quantart_cli.training.optimizer import below, prefixed
 from quantart_cli.training.options import GradientOptions
 

@@ -94,24 +94,28 @@ class PainterOptions(GradientOptions):
 
 
 @dataclass(frozen=True)
-class AdaINOptions(GradientOptions):
+class PairOptions(GradientOptions):
+    """What the trainings of pairs.py share."""
+
+    short_side: int = setting(512, "Crops are taken from pictures with this short side, in pixels.", low=32)
+    rate: float = setting(1e-4, "Learning rate of the first update.", low=0)
+
+
+@dataclass(frozen=True)
+class AdaINOptions(PairOptions):
     """Training of the AdaIN decoder; adain.py has the sources of the numbers."""
 
     steps: int = setting(160_000, "Updates in all.", low=1)
-    short_side: int = setting(512, "Crops are taken from pictures with this short side, in pixels.", low=32)
-    rate: float = setting(1e-4, "Learning rate of the first update.", low=0)
     rate_decay: float = setting(5e-5, "The rate of update n is divided by 1 + n times this.", low=0)
     content_weight: float = _weight(1.0, "the content loss")
     style_weight: float = _weight(10.0, "the style loss")
 
 
 @dataclass(frozen=True)
-class AttentionOptions(GradientOptions):
+class AttentionOptions(PairOptions):
     """What the trainings of attention.py share; it has the sources of the numbers."""
 
     crop: int = setting(256, "Side of a crop in pixels, a multiple of 16.", low=32)
-    short_side: int = setting(512, "Crops are taken from pictures with this short side, in pixels.", low=32)
-    rate: float = setting(1e-4, "Learning rate of the first update.", low=0)
 
 
 @dataclass(frozen=True)

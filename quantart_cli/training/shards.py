@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.images.output import write_atomically
+from quantart_cli.files import write_atomically
 from quantart_cli.training.options import PackOptions
 from quantart_cli.training.pictures import DETAILS, PAINTINGS, PHOTOGRAPHS, Pictures, name_hash, pictures_below
 

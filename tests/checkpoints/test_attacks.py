@@ -349,7 +349,7 @@ def test_a_system_that_says_no(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("quantart_cli.checkpoints.formats.os.open", refuse)
+    monkeypatch.setattr("quantart_cli.files.os.open", refuse)
     with pytest.raises(QuantArtError, match="cannot be read: permission denied"):
         open_tensors(path)
 

@@ -252,7 +252,7 @@ def test_nothing_is_left_behind(out, tmp_path, monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr("quantart_cli.checkpoints.writing.fsync", fail)
+    monkeypatch.setattr("quantart_cli.files.fsync", fail)
     expected = QuantArtError if isinstance(error, OSError) else error
     with pytest.raises(expected, match="no space left on the disk: free some" if expected is QuantArtError else None):
         convert(tmp_path / "m.pth", out)

@@ -64,7 +64,7 @@ def test_mistakes(run, tmp_path):
         ((source, "-o", tmp_path / "link.safetensors"), "is an input and would be overwritten"),
         ((tmp_path / "m.pth", "--continuous", source, "-o", source), "is an input and would be overwritten"),
         ((source, "-o", tmp_path / "folder.safetensors"), "is a folder: give a file name"),
-        ((source, "-o", tmp_path / "none" / "n.safetensors"), "does not exist: make it first"),
+        ((source, "-o", tmp_path / "none" / "n.safetensors"), "first, it does not exist"),
         ((tmp_path / "none.pth", "-o", tmp_path / "n.safetensors"), "none.pth does not exist"),
         ((tmp_path, "-o", tmp_path / "n.safetensors"), "is a folder"),
         ((source, "--continuous", source, "-o", tmp_path / "n.safetensors"), "--continuous joins the two ends"),
@@ -82,7 +82,7 @@ def test_interrupted(run, tmp_path, monkeypatch):
     def interrupt(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("quantart_cli.checkpoints.writing._sort_metadata", interrupt)
+    monkeypatch.setattr("quantart_cli.files.fsync", interrupt)
     status, _, err = run("convert", tmp_path / "m.pth", "-o", tmp_path / "m.safetensors")
     assert (status, err) == (130, "quantart: interrupted, nothing was written\n")
     assert [path.name for path in tmp_path.iterdir()] == ["m.pth"]

@@ -115,7 +115,7 @@ def test_a_batch_of_one_is_accepted_everywhere():
     from quantart_cli.training import options
 
     every = [each for each in vars(options).values() if isinstance(each, type) and hasattr(each, "batch")]
-    assert len(every) == 11
+    assert len(every) == 12
     assert all(each(batch=1).batch == 1 for each in every)
 
 

@@ -13,7 +13,7 @@ from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.errors import QuantArtError
 from quantart_cli.methods.adain import AdaIN, AdaINSettings
 from quantart_cli.nets.decoder import Decoder
-from quantart_cli.training.adain import AdaINTraining, adain_training
+from quantart_cli.training.adain import AdaINTraining
 from quantart_cli.training.folders import RunControl, train
 from quantart_cli.training.loop import NotFinite, TrainingStopped
 from quantart_cli.training.options import AdaINOptions
@@ -38,7 +38,7 @@ def folders(tmp_path_factory):
 def run(folders, vgg):
     def call(target, options=OPTIONS, **control):
         sources = dict(zip(("photographs", "paintings"), folders, strict=True))
-        return train(adain_training(options, vgg), sources, target, options, RunControl(**control))
+        return train(AdaINTraining.training(options, vgg), sources, target, options, RunControl(**control))
 
     return call
 
@@ -72,9 +72,9 @@ def test_the_file_paints_as_it_learned_to(trained, folders, vgg):
     painted = exact.paint(model.backend, method, content, encoded, settings)
     # What learned saw is what paints.
     learned = training(folders, vgg, OPTIONS)
-    learned.decoder.network.load_state_dict(own.state_dict())
-    t, _ = learned._target(content, style)
-    torch.testing.assert_close(learned.decoder(t), painted, rtol=1e-3, atol=1e-4)
+    learned.network.network.load_state_dict(own.state_dict())
+    found = learned.paint(learned.features(content), learned.features(style))
+    torch.testing.assert_close(found, painted, rtol=1e-3, atol=1e-4)
 
 
 def test_log_and_sheets_stay(trained):
@@ -105,7 +105,7 @@ def test_the_same_seed_gives_the_same_bytes_stopped_or_not(trained, run, tmp_pat
 
 def test_losses_are_low_for_the_published_decoder(folders, vgg, decoder):
     fresh, published = (training(folders, vgg, OPTIONS) for _ in range(2))
-    published.decoder.network.load_state_dict(decoder.state_dict())
+    published.network.network.load_state_dict(decoder.state_dict())
     ours, theirs = fresh.update(0), published.update(0)
     assert theirs["content"] < 0.6 * ours["content"]
     assert theirs["style"] < 0.6 * ours["style"]
@@ -114,9 +114,9 @@ def test_losses_are_low_for_the_published_decoder(folders, vgg, decoder):
 def test_losses_are_those_of_the_paper(folders, vgg, decoder):
     options = AdaINOptions(batch=1, crop=32, short_side=48, style_weight=2, content_weight=3)
     learning = training(folders, vgg, options)
-    learning.decoder.network.load_state_dict(decoder.state_dict())
+    learning.network.network.load_state_dict(decoder.state_dict())
     seen = []
-    learning._target = lambda *pictures: seen.extend(pictures) or AdaINTraining._target(learning, *pictures)
+    learning.losses = lambda *inputs: seen.extend(inputs[:2]) or AdaINTraining.losses(learning, *inputs)
     values = learning.update(0)
     content, style = seen
     layers = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
@@ -140,7 +140,7 @@ def test_it_learns_at_a_rate_that_falls(folders, vgg):
     learning = training(folders, vgg, options)
     losses = [learning.update(number)["style"] for number in range(12)]
     assert sum(losses[-3:]) < 0.75 * sum(losses[:3])
-    assert learning.decoder.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 / 2.1)
+    assert learning.network.optimizer.param_groups[0]["lr"] == pytest.approx(1e-3 / 2.1)
 
 
 def test_an_update_that_is_not_finite_changes_nothing(folders, vgg):

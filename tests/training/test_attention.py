@@ -14,7 +14,7 @@ from quantart_cli.checkpoints.loading import fill_strictly
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets import adaattn, sanet
 from quantart_cli.nets.vgg import VGG19
-from quantart_cli.training.attention import AdaAttNTraining, SANetTraining, attention_training
+from quantart_cli.training.attention import AdaAttNTraining, SANetTraining
 from quantart_cli.training.folders import RunControl, train
 from quantart_cli.training.loop import NotFinite, TrainingStopped
 from quantart_cli.training.options import AdaAttNOptions, SANetOptions
@@ -115,8 +115,8 @@ def test_from_folders_to_a_picture(kind, vgg, tmp_path):
     options, target, done = FORMS[kind][1](**{**SMALL, "steps": 2, "batch": 1}), tmp_path / "model.safetensors", []
     control = RunControl(stop=lambda: bool(done), progress=lambda stage, *_: done.extend([1] * (stage == "training")))
     with pytest.raises(TrainingStopped):
-        train(attention_training(options, vgg), folders, target, options, control)
-    assert train(attention_training(options, vgg), folders, target, options).updates == 2
+        train(FORMS[kind][0].training(options, vgg), folders, target, options, control)
+    assert train(FORMS[kind][0].training(options, vgg), folders, target, options).updates == 2
     assert read_header(target).metadata["kind"] == kind
     model = quantart.load(kind, model=target, device="cpu", precision="fp32")
     assert model.stylize(scene(40, 33), scene(33, 40)).size == (40, 33)
@@ -137,9 +137,9 @@ def test_rates(vgg):
 
 
 def test_crops_that_do_not_fit(vgg):
-    for options, message in (
-        (SANetOptions(crop=40), "multiple of 16, not 40"),
-        (AdaAttNOptions(crop=64, short_side=48), "crop must be at most short_side 48, not 64"),
+    for made, options, message in (
+        (SANetTraining, SANetOptions(crop=40), "multiple of 16, not 40"),
+        (AdaAttNTraining, AdaAttNOptions(crop=64, short_side=48), "crop must be at most short_side 48, not 64"),
     ):
         with pytest.raises(QuantArtError, match=message):
-            attention_training(options, vgg)
+            made.training(options, vgg)
