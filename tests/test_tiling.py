@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from quantart_cli.device import DeviceSpec
 from quantart_cli.memory import choose_tile, needed_in_tiles
 from quantart_cli.methods.adain import AdaIN, AdaINSettings
-from quantart_cli.methods.quantart import ENCODE_CONTENT, MATCH, QuantArt, QuantArtSettings, _standardisation
+from quantart_cli.methods.quantart import ENCODE_CONTENT, MATCH, QuantArt, QuantArtSettings, _noise, _standardisation
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.painting import ROUNDS
 from quantart_cli.nets.vgg import VGG19
-from quantart_cli.runner import Image, Runner
+from quantart_cli.runner import Image, MapOf, Runner
 from quantart_cli.tiling import GRAIN, SMALLEST_TILE, Tile, Tiler
 from tests.conftest import EXACT, scene
 from tests.exact import encode, image_of, paint
@@ -127,6 +127,7 @@ def test_matches_in_tiles_are_those_of_the_whole(backend, style_picture, size):
     c = run(ENCODE_CONTENT, Image.of(scene(*size, 4)))
     inputs = {
         **{name: c[name] for name in ("z", "x3", "x2")},
+        "noise": MapOf(backend.to_map(_noise(c["z"].size), c["z"].values), 8),
         **dict(zip(("mean", "scale"), _standardisation(c), strict=True)),
         "places": style.places,
         "table": np.ascontiguousarray(style.keys.reshape(128, -1).T),

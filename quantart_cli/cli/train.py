@@ -90,7 +90,8 @@ def _painter(request: Request[PainterOptions]) -> int:
         painter = _load(embedded_model("quantart-painter"), Painter.like)
         painter.decoder = PainterDecoder.of(_load(file, Decoder.like))
     painter.requires_grad_(True)
-    training = painter_training(options, _vgg(machine), painter)
+    decoder = _load(embedded_model("adain-decoder"), Decoder.like)
+    training = painter_training(options, _vgg(machine), painter, decoder)
     return run_training(request, options, training, folders, ("style", "remd", "identity"))
 
 

@@ -104,6 +104,10 @@ class Request(Generic[Options]):
             raise QuantArtError("gradients do not fit into fp16: train with --precision bf16 or fp32")
         if trains:
             keep_memory()
+        if trains and machine.kind == "cuda":
+            import torch
+
+            torch.backends.cudnn.benchmark = True  # all crops have one size
         return machine
 
     def both(self) -> dict[str, Path]:

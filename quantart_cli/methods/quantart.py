@@ -139,12 +139,12 @@ MATCH = Stage(
     "match",
     "quantart_cli.nets.painting:Matcher",
     parts=("painter",),
-    maps=_KEY_MAPS,
+    maps={**_KEY_MAPS, "noise": (8, 5)},
     whole={"mean": (896,), "scale": (896,), "places": (-1,), "table": (-1, _KEY), "penalty": (-1,)},
     scalars=("columns",),
     integers=("places",),
     outputs={"best": Map(8), "share": Map(8)},
-    halo=32,
+    halo=64,
     exact=True,
 )
 DECODE_PAINTED = Stage(
@@ -301,6 +301,7 @@ def _paint_level(run: Runner, content: Image, style: StyleEntries, settings: Qua
         z=c["z"],
         x3=c["x3"],
         x2=c["x2"],
+        noise=MapOf(run.backend.to_map(_noise(c["z"].size), c["z"].values), 8),
         mean=mean,
         scale=scale,
         places=style.places,
@@ -329,6 +330,11 @@ def _standardisation(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
     moments = [found[name] for name in ("m4", "m3", "m2")]
     scales = [1 / (each.std * channels**0.5) for each, channels in zip(moments, _CHANNELS, strict=True)]
     return np.concatenate([each.mean for each in moments]), np.concatenate(scales).astype(np.float32)
+
+
+def _noise(size: tuple[int, int]) -> np.ndarray:
+    """Random numbers for the matching, (1, 5, h, w) float32, multiples of 1/256: the same in bfloat16."""
+    return np.random.default_rng(0).integers(256, size=(1, 5, *size)).astype(np.float32) / np.float32(256)
 
 
 def _places(size: tuple[int, int], hidden: np.ndarray | None) -> np.ndarray:

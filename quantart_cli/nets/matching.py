@@ -1,107 +1,18 @@
-"""Matching content positions with style positions, and copying the style's features.
+"""Copying features of a style to positions of a picture.
 
-The painting itself is the codebook: every position of relu4_1 of the style is an entry. Style swap (Chen and Schmidt
-2016) and Avatar-Net (Sheng et al. 2018) match one layer; the keys of several layers follow AdaAttN (Liu et al. 2021).
-CSLS (Conneau et al. 2018, section 2.3) keeps one entry from being matched everywhere.
-
-Notation: B pictures; n content positions (h * w) and m style positions (hs * ws) of relu4_1's grid; one position is
-8 x 8 pixels, 2 x 2 values of relu3_1 and 4 x 4 values of relu2_1.
+One position of relu4_1 is 8 x 8 pixels, 2 x 2 values of relu3_1 and 4 x 4 values of relu2_1. B pictures; h x w positions
+of the picture and hs x ws of the style.
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-KEY_LAYERS = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}
-"""Layers of the keys, and how many of their values are along one side of a position of relu4_1."""
-
-KEY_SIZE = 896  # 512 + 256 + 128 channels
-NEIGHBOURS = 10  # cosines averaged by CSLS
+KEY_SIZE = 896  # channels of relu4_1, relu3_1 and relu2_1
 TOP = 4  # entries averaged at a position
 TEMPERATURE = 0.05
-
-
-class Matches(NamedTuple):
-    """The best entries of every content position, best first."""
-
-    indices: Tensor  # (B, n, TOP) int64, entries in [0, m)
-    weights: Tensor  # (B, n, TOP) float32, sums to 1 over the last axis
-
-
-class StylePatches(NamedTuple):
-    """The style's features arranged for a content picture."""
-
-    s4: Tensor  # (B, 512, h, w)
-    s3: Tensor  # (B, 256, 2h, 2w)
-    s2: Tensor  # (B, 128, 4h, 4w)
-
-
-def keys(features: Mapping[str, Tensor]) -> Tensor:
-    """Unit-length keys of all positions of a picture.
-
-    Each layer is standardised per channel, averaged over a position, and divided by the square root of its channel
-    count, so that all layers count alike.
-
-    Args:
-        features: the maps of :data:`KEY_LAYERS`, (B, C, H, W) each. Sizes that are no multiple of a position are fine.
-
-    Returns:
-        (B, n, 896) float32, positions in row order.
-    """
-    h, w = features["relu4_1"].shape[2:]
-    parts = []
-    for layer, stride in KEY_LAYERS.items():
-        x = features[layer].float()
-        deviation = (x.var((2, 3), keepdim=True) + 1e-5).sqrt()
-        x = pad_to_grid((x - x.mean((2, 3), keepdim=True)) / deviation, h * stride, w * stride)
-        parts.append(F.avg_pool2d(x, stride) / x.shape[1] ** 0.5)
-    return F.normalize(torch.cat(parts, 1), dim=1).flatten(2).transpose(1, 2)
-
-
-def hubness(queries: Tensor, entries: Tensor) -> Tensor:
-    """r_s of CSLS: the mean of the ten largest cosines between each entry and the content's positions.
-
-    Args:
-        queries: (B, n, 896) keys of the content.
-        entries: (B, m, 896) keys of the style.
-
-    Returns:
-        (B, 1, m) float32.
-    """
-    cosines = _cosines(queries, entries)
-    return cosines.topk(min(NEIGHBOURS, cosines.shape[1]), 1).values.mean(1, keepdim=True)
-
-
-def best_matches(queries: Tensor, entries: Tensor, r_s: Tensor) -> Matches:
-    """The entries with the largest 2 * cosine - r_s, and the softmax of those similarities.
-
-    CSLS also subtracts r_c, a content position's mean. It is the same for all entries, so it changes neither the
-    order nor the softmax and is left out.
-
-    Args:
-        queries: (B, n, 896), any part of the content's keys.
-        entries: (B, m, 896).
-        r_s: (B, 1, m), see :func:`hubness`.
-    """
-    similarity = _cosines(queries, entries).mul_(2).sub_(r_s)
-    top = similarity.topk(min(TOP, similarity.shape[2]), 2)
-    return Matches(top.indices, torch.softmax(top.values / TEMPERATURE, 2))
-
-
-def average_entries(values: Tensor, matches: Matches) -> Tensor:
-    """The weighted mean of the matched entries' values: (B, m, C) -> (B, n, C)."""
-    batch, m, channels = values.shape
-    n, top = matches.indices.shape[1:]
-    first = torch.arange(batch, device=values.device).view(-1, 1, 1) * m
-    found = weighted_rows(
-        values.reshape(batch * m, channels), (matches.indices + first).view(-1, top), matches.weights.view(-1, top)
-    )
-    return found.view(batch, n, channels)
 
 
 def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
@@ -147,31 +58,6 @@ def weighted_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     return F.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
 
 
-def match(
-    content: Mapping[str, Tensor], style: Mapping[str, Tensor], dtype: torch.dtype = torch.float32
-) -> StylePatches:
-    """The style's features arranged for the content, all in one pass: for pictures that need no tiles.
-
-    Args:
-        content, style: the maps of :data:`KEY_LAYERS`; equal batch sizes, any picture sizes from 16 x 16 pixels.
-        dtype: of the keys while cosines are computed; bfloat16 is faster where the hardware has it.
-    """
-    queries, entries = keys(content).to(dtype), keys(style).to(dtype)
-    matches = best_matches(queries, entries, hubness(queries, entries))
-    batch, _, h, w = content["relu4_1"].shape
-    s4 = average_entries(style["relu4_1"].float().flatten(2).transpose(1, 2), matches)
-    best = matches.indices[:, :, 0].view(batch, h, w)
-    s3, s2 = (copy_blocks(style, layer, best) for layer in ("relu3_1", "relu2_1"))
-    return StylePatches(s4.transpose(1, 2).reshape(batch, -1, h, w), s3, s2)
-
-
-def copy_blocks(style: Mapping[str, Tensor], layer: str, best: Tensor) -> Tensor:
-    """:func:`overlap_blocks` of a layer of the style for the best entries (B, h, w), float32."""
-    hs, ws = style["relu4_1"].shape[2:]
-    stride = KEY_LAYERS[layer]
-    return overlap_blocks(pad_to_grid(style[layer].float(), hs * stride, ws * stride), best, stride)
-
-
 def pad_to_grid(x: Tensor, height: int, width: int) -> Tensor:
     """Repeat the last row and column of x (B, C, H, W) up to the given size.
 
@@ -181,10 +67,6 @@ def pad_to_grid(x: Tensor, height: int, width: int) -> Tensor:
     if torch.jit.is_tracing() or any(missing):  # a graph that is traced must pad: it is for pictures of any size
         return F.pad(x, (0, missing[1], 0, missing[0]), mode="replicate")
     return x
-
-
-def _cosines(queries: Tensor, entries: Tensor) -> Tensor:
-    return torch.matmul(queries, entries.transpose(1, 2)).float()  # (B, n, m)
 
 
 def _copies(positions: int, stride: int, like: Tensor) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,7 +19,10 @@ from quantart_cli.nets.vgg import VGG19
 _STRIDES = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}  # positions a side in one position of relu4_1
 GROUPS = 16  # of entries; their number is a multiple of it
 COHERENCE = 0.1  # added to a similarity for each neighbour that agrees
-ROUNDS = 4
+LEAD = 0.3  # times the rank of a patch, added to the similarities of what continues it
+CHANCE = 0.1  # times a random number, added to similarities when the first patch of a position is chosen
+NOISE = 1 + TOP  # random numbers a position: its rank, and one for each candidate
+ROUNDS = 8
 _FLAT = 0.1  # keys shorter than this are noise of a flat picture, and are not made longer; others are about 1.7
 _SCORES = 1 << 22  # similarities computed at a time: 16 MB
 
@@ -102,15 +105,19 @@ class Hubness(nn.Module):
         Returns:
             (1, 1, h, w) float32.
         """
-        rows = own[0].flatten(1).T.float()
-        found = []
-        for part in _parts(rows, entries):
-            cosines = part @ entries
-            own_cosine = part.square().sum(1, keepdim=True).clamp(min=0.9)  # 1; less where keys are stored in bfloat16
-            # A position is not its own neighbour.
-            cosines = torch.where(cosines > 0.9999 * own_cosine, -1.0, cosines)
-            found.append(cosines.unflatten(1, (GROUPS, -1)).amax(2).mean(1))
-        return (torch.cat(found).unflatten(0, own.shape[2:])[None, None],)
+        return (hubness(own[0].flatten(1).T.float(), entries).unflatten(0, own.shape[2:])[None, None],)
+
+
+def hubness(rows: Tensor, entries: Tensor) -> Tensor:
+    """As :class:`Hubness`, of rows of keys: (n, D), (D, m) -> (n,)."""
+    found = []
+    for part in _parts(rows, entries):
+        cosines = part @ entries
+        own = part.square().sum(1, keepdim=True).clamp(min=0.9)  # 1; less where keys are stored in bfloat16
+        # A position is not its own neighbour.
+        cosines = torch.where(cosines > 0.9999 * own, -1.0, cosines)
+        found.append(cosines.unflatten(1, (GROUPS, -1)).amax(2).mean(1))
+    return torch.cat(found)
 
 
 class Matcher(nn.Module):
@@ -127,6 +134,7 @@ class Matcher(nn.Module):
         z: Tensor,
         x3: Tensor,
         x2: Tensor,
+        noise: Tensor,
         mean: Tensor,
         scale: Tensor,
         places: Tensor,
@@ -138,7 +146,8 @@ class Matcher(nn.Module):
 
         Args:
             z, x3, x2, mean, scale: as of :func:`keys`.
-            places: (m,) int32, the positions of the style that are entries, in row order; m is a multiple of four.
+            noise: (1, 5, h, w), random numbers in [0, 1) for :func:`best_places`.
+            places: (m,) int32, the positions of the style that are entries; m is a multiple of four.
             table: (n, D), keys of all positions of the style.
             penalty: (n,), subtracted from the similarities.
             columns: width of the style in positions.
@@ -148,33 +157,54 @@ class Matcher(nn.Module):
             (1, 4, h, w) float32, which sum to 1. The entries are the best of each quarter, best first.
         """
         rows = keys(self.project, z, x3, x2, mean, scale)  # (h·w, D)
-        chosen = places.long()
-        entries, entry_penalty = table[chosen].T, penalty[chosen]
-        best, similarity = [], []
-        quarter = entries.shape[1] // TOP
-        for part in _parts(rows, entries):
-            scores = torch.addmm(entry_penalty, part, entries, beta=-1, alpha=2)
-            values, index = scores.view(-1, TOP, quarter).max(2)
-            similarity.append(values)
-            best.append(index + quarter * torch.arange(TOP, device=index.device))
-        values, order = torch.cat(similarity).sort(1, descending=True)
-        found = chosen[torch.cat(best).gather(1, order)]  # (h·w, 4)
-        share = torch.softmax(values / TEMPERATURE, 1)
-        first = coherent(found[:, 0].unflatten(0, z.shape[2:]), rows, table, penalty, torch.as_tensor(columns).long())
-        found = torch.cat([first.reshape(-1, 1), found[:, 1:]], 1)
-        return found.int().T.unflatten(1, z.shape[2:])[None], share.T.unflatten(1, z.shape[2:])[None]
+        size = torch.as_tensor(columns).long()
+        found, share = best_places(rows, noise[0].float(), places.long(), table, penalty, size)
+        return found.int().permute(2, 0, 1)[None], share.permute(2, 0, 1)[None]
 
 
-def coherent(best: Tensor, rows: Tensor, table: Tensor, penalty: Tensor, columns: Tensor) -> Tensor:
+def best_places(
+    rows: Tensor, noise: Tensor, places: Tensor, table: Tensor, penalty: Tensor, columns: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The places of a style that fit the positions of a picture, as :class:`Matcher` returns them.
+
+    Args:
+        rows: (h·w, D), keys of the positions.
+        noise: (5, h, w), random numbers in [0, 1): the ranks of :func:`coherent`, and what chooses the first of four
+            entries that fit about equally. Without them, all positions of a plain area copy one patch.
+        places, table, penalty, columns: as of :class:`Matcher`; places int64.
+
+    Returns:
+        places (h, w, 4) int64, and their weights (h, w, 4) float32.
+    """
+    entries, entry_penalty = table[places].T, penalty[places]
+    best, similarity = [], []
+    quarter = entries.shape[1] // TOP
+    for part in _parts(rows, entries):
+        scores = torch.addmm(entry_penalty, part, entries, beta=-1, alpha=2)
+        values, index = scores.unflatten(1, (TOP, quarter)).max(2)
+        similarity.append(values)
+        best.append(index + quarter * torch.arange(TOP, device=index.device))
+    values, order = torch.cat(similarity).sort(1, descending=True)
+    found = places[torch.cat(best).gather(1, order)]  # (h·w, 4)
+    share = torch.softmax(values / TEMPERATURE, 1)
+    first = (values + CHANCE * noise[1:].flatten(1).T).argmax(1, keepdim=True)
+    moved = coherent(found.gather(1, first).unflatten(0, noise.shape[1:])[..., 0], rows, noise[0], table, penalty, columns)
+    found = torch.cat([moved.reshape(-1, 1), found[:, 1:]], 1)
+    return found.unflatten(0, noise.shape[1:]), share.unflatten(0, noise.shape[1:])
+
+
+def coherent(best: Tensor, rows: Tensor, rank: Tensor, table: Tensor, penalty: Tensor, columns: Tensor) -> Tensor:
     """Let neighbouring positions copy neighbouring places, where these fit nearly as well.
 
     Without it, each position copies a patch of its own: flat areas show a weave, and strokes end after eight pixels. As
     in Ashikhmin 2001 (Synthesizing natural textures): a candidate is what continues the patch of a neighbour. Each of
-    the four neighbours that agrees on a candidate adds :data:`COHERENCE` to its similarity.
+    the four neighbours that agrees on a candidate adds :data:`COHERENCE` to its similarity. A patch keeps the rank of
+    the position where it began, and adds it times :data:`LEAD`: on plain areas, patches of high rank grow into strokes.
 
     Args:
         best: (h, w) int64, the place each position copies.
         rows: (h·w, D), keys of the positions.
+        rank: (h, w) in [0, 1).
         table: (n, D), keys of the style's places.
         penalty: (n,), subtracted from similarities.
         columns: width of the style.
@@ -185,21 +215,25 @@ def coherent(best: Tensor, rows: Tensor, table: Tensor, penalty: Tensor, columns
     last, grid = penalty.shape[0] - 1, best.shape
     for _ in range(ROUNDS):
         around = F.pad(best, (1, 1, 1, 1), value=-1)  # -1: no neighbour
-        candidates, exist, scores = [best], [], []
+        ranks_around = F.pad(rank, (1, 1, 1, 1))
+        candidates, ranks, exist, scores = [best], [rank], [], []
         for down, right in ((0, -1), (0, 1), (-1, 0), (1, 0)):
-            neighbour = around[1 + down : down - 1 or None, 1 + right : right - 1 or None]
+            window = slice(1 + down, down - 1 or None), slice(1 + right, right - 1 or None)
+            neighbour = around[window]
             column = neighbour % columns - right
             place = neighbour - down * columns - right
             inside = (neighbour >= 0) & (column >= 0) & (column < columns) & (place >= 0) & (place <= last)
             candidates.append(torch.where(inside, place, best))
+            ranks.append(torch.where(inside, ranks_around[window], rank))
             exist.append(inside)
         stack, voters = torch.stack(candidates), torch.stack(exist)  # (5, h, w) and (4, h, w)
-        for candidate in candidates:
+        for candidate, lead in zip(candidates, ranks, strict=True):
             agreed = ((stack[1:] == candidate) & voters).sum(0)
             index = candidate.reshape(-1)
             score = 2 * (rows * table[index]).sum(1) - penalty[index]
-            scores.append(score.unflatten(0, grid) + COHERENCE * agreed)
-        best = stack.gather(0, torch.stack(scores).argmax(0)[None])[0]
+            scores.append(score.unflatten(0, grid) + COHERENCE * agreed + LEAD * lead)
+        winner = torch.stack(scores).argmax(0)[None]
+        best, rank = stack.gather(0, winner)[0], torch.stack(ranks).gather(0, winner)[0]
     return best
 
 
@@ -226,6 +260,51 @@ def keys(project: Tensor, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale
     rows = torch.cat([z.float(), x3.float(), x2.float()], 1)[0].flatten(1).T  # (h·w, 896)
     rows = F.normalize((rows - mean) * scale, dim=1, eps=_FLAT)
     return F.normalize(F.linear(rows, project), dim=1, eps=_FLAT)
+
+
+class StylePatches(NamedTuple):
+    """The features of styles arranged for pictures of h x w positions."""
+
+    s4: Tensor  # (B, 512, h, w)
+    s3: Tensor  # (B, 256, 2h, 2w)
+    s2: Tensor  # (B, 128, 4h, 4w)
+
+
+def match(
+    project: Tensor, content: Mapping[str, Tensor], style: Mapping[str, Tensor], noise: Tensor, places: Tensor
+) -> StylePatches:
+    """What the stages above do with a picture, for a training: a batch at once, without tiles.
+
+    Args:
+        project: as of :func:`keys`.
+        content, style: relu4_1 (B, 512, h, w), relu3_1 (B, 256, 2h, 2w) and relu2_1 (B, 128, 4h, 4w) by layer; all
+            positions of a style are entries.
+        noise: (B, 5, h, w), see :func:`best_places`.
+        places: (m,) int64, all positions of a style in random order; some twice, so that m is a multiple of 16.
+    """
+    queries, table = _keys_of_batch(project, content), _keys_of_batch(project, style)  # (B, n, D)
+    batch, _, h, w = content["relu4_1"].shape
+    penalty = torch.vmap(hubness)(table, table[:, places].mT)
+    columns = torch.tensor(style["relu4_1"].shape[3], device=queries.device)
+    found, share = torch.vmap(best_places, (0, 0, None, 0, 0, None))(queries, noise, places, table, penalty, columns)
+    values = style["relu4_1"].float().flatten(2).mT.flatten(0, 1)  # (B·n, 512)
+    first = torch.arange(batch, device=places.device).view(-1, 1, 1, 1) * table.shape[1]
+    s4 = weighted_rows(values, (found + first).reshape(-1, TOP), share.reshape(-1, TOP))
+    best = found[..., 0]
+    s3, s2 = (overlap_blocks(style[layer].float(), best, _STRIDES[layer]) for layer in ("relu3_1", "relu2_1"))
+    return StylePatches(s4.view(batch, h, w, -1).permute(0, 3, 1, 2), s3, s2)
+
+
+def _keys_of_batch(project: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+    """:func:`keys` of pictures: (B, n, D)."""
+    maps = [F.avg_pool2d(features[layer].float(), stride) for layer, stride in _STRIDES.items()]
+    means, scales = [], []
+    for layer in _STRIDES:
+        variance, mean = torch.var_mean(features[layer].float(), (2, 3))  # (B, C)
+        means.append(mean)
+        scales.append(1 / ((variance + 1e-5) * mean.shape[1]).sqrt())
+    rows = torch.vmap(keys, (None, 0, 0, 0, 0, 0))
+    return rows(project, *(x[:, None] for x in maps), torch.cat(means, 1), torch.cat(scales, 1))
 
 
 class PaintedDecoder(nn.Module):

@@ -144,6 +144,23 @@ def self_similarity(output: Tensor, content: Tensor, positions: int) -> Tensor:
     return (relative[0] - relative[1]).abs().mean() * positions
 
 
+def grid_loss(image: Tensor, period: int = 8) -> Tensor:
+    """How much of the detail of pictures repeats on a grid, about 0 to 1: networks that upsample leave such a pattern.
+
+    The detail is what a mean over 9 x 9 pixels removes. Added are the share of its energy in the mean over all blocks
+    of ``period`` pixels a side, and the relative variance of its energy over the places in a block.
+
+    Args:
+        image: (B, 3, H, W), H and W multiples of ``period``, of three periods at least.
+        period: of the grid in pixels.
+    """
+    detail = (image - F.avg_pool2d(image, 9, 1, 4, count_include_pad=False))[:, :, period:-period, period:-period]
+    blocks = detail.unflatten(3, (-1, period)).unflatten(2, (-1, period))  # (B, 3, rows, period, columns, period)
+    repeated, energy = blocks.mean((2, 4)), blocks.square().mean((2, 4))  # (B, 3, period, period)
+    whole = energy.mean((2, 3)) + 1e-4  # plain areas: nothing is seen there
+    return (repeated.square().mean((2, 3)) / whole + energy.var((2, 3)) / whole.square()).mean()
+
+
 def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """mean max(0, 1 - D(real)) + mean max(0, 1 + D(fake)), a mean over heads (Lim and Ye 2017)."""
     return torch.stack([F.relu(1 - r).mean() + F.relu(1 + f).mean() for r, f in zip(real, fake, strict=True)]).mean()

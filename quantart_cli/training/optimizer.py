@@ -49,14 +49,26 @@ class MixedPrecisionOptimizer:
         )
         self._dtype, self._float32, self._average, self._largest = dtype, float32, average, largest_gradient
 
-    def __call__(self, *inputs: Any, averaged: bool = False) -> Any:
-        """The network's output, with the averaged weights or the trained ones. Gradients reach the float32 weights."""
+    def __call__(
+        self, *inputs: Any, averaged: bool = False, blend: tuple[Mapping[str, Tensor], float | Tensor] | None = None
+    ) -> Any:
+        """The network's output. Gradients reach the float32 weights.
+
+        Args:
+            *inputs: of the network.
+            averaged: whether to use the averaged weights instead of the trained ones.
+            blend: other weights and a share: the network's weights get this share of the mix.
+        """
         network = self.averaged if averaged else self.network
-        if self._dtype == torch.float32:
+        if self._dtype == torch.float32 and blend is None:
             return network(*inputs)
+        weights: dict[str, Tensor] = dict(network.named_parameters())
+        if blend is not None:
+            others, share = blend
+            weights = {name: torch.lerp(others[name], value, share) for name, value in weights.items()}
         weights = {
             name: value if name.startswith(self._float32) else value.to(self._dtype)
-            for name, value in network.named_parameters()
+            for name, value in weights.items()
         }
         return functional_call(network, weights, inputs)
 

@@ -90,6 +90,7 @@ class PainterOptions(GradientOptions):
     patch_weight: float = _weight(5.0, "the distance from the matched patches")
     similarity_weight: float = _weight(12.0, "the difference in self-similarity")
     identity_weight: float = _weight(50.0, "the difference in pixels of reconstructed paintings")
+    grid_weight: float = _weight(50.0, "detail that repeats every eight pixels")
     average: float = _share(0.999, "Decay of the moving average of the weights, which is written.")
 
 

@@ -9,7 +9,9 @@ from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.matching import overlap_blocks
 from quantart_cli.nets.painter import Painter, PainterDecoder
 from quantart_cli.nets.painting import (
+    CHANCE,
     COHERENCE,
+    LEAD,
     ROUNDS,
     ContentEncoder,
     Hubness,
@@ -17,8 +19,11 @@ from quantart_cli.nets.painting import (
     Matcher,
     PaintedDecoder,
     StyleEncoder,
+    best_places,
     coherent,
+    hubness,
     keys,
+    match,
 )
 from quantart_cli.nets.statistics import moments
 
@@ -119,24 +124,27 @@ def similarity_of(queries, table, penalty):
     ]
 
 
-def coherent_by_a_loop(best, similarity, size, bonus=COHERENCE, rounds=ROUNDS):
+def coherent_by_a_loop(best, similarity, rank, size):
     """As :func:`coherent`: of lists, best[y][x] is a place of a style of ``size``, similarity[n][place]."""
     height, width = len(best), len(best[0])
-    for _ in range(rounds):
-        moved = [row.copy() for row in best]
+    for _ in range(ROUNDS):
+        moved, ranks = [row.copy() for row in best], [row.copy() for row in rank]
         for y in range(height):
             for x in range(width):
-                proposed = []  # what would continue the patch of each neighbour
-                for down, right in ((0, -1), (0, 1), (-1, 0), (1, 0)):
+                candidates = [(best[y][x], rank[y][x])]
+                for down, right in ((0, -1), (0, 1), (-1, 0), (1, 0)):  # what would continue each neighbour's patch
                     if 0 <= y + down < height and 0 <= x + right < width:
                         row, column = divmod(best[y + down][x + right], size[1])
                         if 0 <= row - down < size[0] and 0 <= column - right < size[1]:
-                            proposed.append((row - down) * size[1] + column - right)
-                moved[y][x] = max(
-                    [best[y][x], *proposed],
-                    key=lambda place, n=y * width + x: similarity[n][place] + bonus * proposed.count(place),
-                )
-        best = moved
+                            place = (row - down) * size[1] + column - right
+                            candidates.append((place, rank[y + down][x + right]))
+                agreed = [place for place, _ in candidates[1:]]
+
+                def score(candidate, n=y * width + x, agreed=agreed):
+                    return similarity[n][candidate[0]] + COHERENCE * agreed.count(candidate[0]) + LEAD * candidate[1]
+
+                moved[y][x], ranks[y][x] = max(candidates, key=score)
+        best, rank = moved, ranks
     return best
 
 
@@ -147,9 +155,10 @@ def test_coherent_by_a_loop(grid, size):
     n, m = grid[0] * grid[1], size[0] * size[1]
     rows, table = (0.5 * F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (n, m))
     penalty = 0.1 * torch.rand(m, generator=generator)
-    best = torch.randint(m, grid, generator=generator)
-    found = coherent(best, rows, table, penalty, torch.tensor(size[1]))
-    assert found.tolist() == coherent_by_a_loop(best.tolist(), similarity_of(rows, table, penalty), size)
+    best, rank = torch.randint(m, grid, generator=generator), torch.rand(grid, generator=generator)
+    found = coherent(best, rows, rank, table, penalty, torch.tensor(size[1]))
+    expected = coherent_by_a_loop(best.tolist(), similarity_of(rows, table, penalty), rank.tolist(), size)
+    assert found.tolist() == expected
     assert found.dtype == torch.int64
     assert torch.equal(found, best) == (n == 2)  # nothing above or below to continue in a style of one row
 
@@ -160,10 +169,22 @@ def test_without_coherence_the_best_matches_stay(monkeypatch):
     rows, table = (F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (30, 36))
     penalty = 0.3 * torch.rand(36, generator=generator)
     best = (2 * rows @ table.T - penalty).argmax(1).view(6, 5)
-    monkeypatch.setattr(painting, "COHERENCE", 0.5)
-    assert not torch.equal(coherent(best, rows, table, penalty, torch.tensor(9)), best)
-    monkeypatch.setattr(painting, "COHERENCE", 0)
-    assert torch.equal(coherent(best, rows, table, penalty, torch.tensor(9)), best)
+    inputs = best, rows, torch.rand(6, 5, generator=generator), table, penalty, torch.tensor(9)
+    for coherence, lead in ((0.5, 0), (0, 5), (0, 0)):
+        monkeypatch.setattr(painting, "COHERENCE", coherence)
+        monkeypatch.setattr(painting, "LEAD", lead)
+        assert torch.equal(coherent(*inputs), best) == (coherence == lead == 0)
+
+
+@torch.inference_mode()
+def test_on_a_plain_area_the_patch_of_highest_rank_grows():
+    """All positions fit all places: one patch spreads as far as the rounds reach, the others keep what is farther."""
+    rows, table, penalty = torch.zeros(60, 4), torch.zeros(400, 4), torch.zeros(400)
+    best, rank = torch.full((3, 20), 150), torch.zeros(3, 20)
+    rank[1, 4] = 1
+    found = coherent(best, rows, rank, table, penalty, torch.tensor(20))
+    assert found[1, : 4 + ROUNDS].tolist() == list(range(146, 150 + ROUNDS))
+    assert found[0, 4] == 130
 
 
 @torch.inference_mode()
@@ -172,33 +193,36 @@ def test_a_copy_of_the_style_stays_one():
     table = F.normalize(torch.randn(54, 16, generator=torch.Generator().manual_seed(8)), dim=1)
     same = torch.arange(54).view(6, 9)
     penalty = torch.zeros(54)
-    assert torch.equal(coherent(same, table, table, penalty, torch.tensor(9)), same)
+    inputs = table, torch.zeros(6, 9), table, penalty, torch.tensor(9)
+    assert torch.equal(coherent(same, *inputs), same)
     wrong = same.clone()
     wrong[2, 3], wrong[0, 0], wrong[5, 8] = 7, 50, 0
-    assert torch.equal(coherent(wrong, table, table, penalty, torch.tensor(9)), same)
+    assert torch.equal(coherent(wrong, *inputs), same)
 
 
 @torch.inference_mode()
 def test_hidden_places_are_no_continuation():
     """A neighbour's patch ends where the style is hidden, and where its row ends."""
-    rows, table = torch.zeros(3, 4), torch.zeros(12, 4)  # all fit as well as each other
+    rows, table, rank = torch.zeros(3, 4), torch.zeros(12, 4), torch.zeros(1, 3)  # all fit as well as each other
     columns = torch.tensor(4)
     best, penalty = torch.tensor([[5, 6, 0]]), torch.zeros(12)
-    assert coherent(best, rows, table, penalty, columns).tolist() == [[5, 6, 7]]
+    assert coherent(best, rows, rank, table, penalty, columns).tolist() == [[5, 6, 7]]
     penalty[7] = 1e4
-    assert coherent(best, rows, table, penalty, columns).tolist() == [[5, 6, 0]]
-    assert coherent(torch.tensor([[2, 3, 9]]), rows, table, torch.zeros(12), columns).tolist() == [[2, 3, 9]]
+    assert coherent(best, rows, rank, table, penalty, columns).tolist() == [[5, 6, 0]]
+    assert coherent(torch.tensor([[2, 3, 9]]), rows, rank, table, torch.zeros(12), columns).tolist() == [[2, 3, 9]]
 
 
 @torch.inference_mode()
-def test_a_position_depends_on_those_at_most_four_away():
+def test_a_position_depends_on_those_at_most_eight_away():
     generator = torch.Generator().manual_seed(10)
-    rows, table = (0.3 * F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (120, 60))
-    best, penalty, columns = torch.randint(60, (10, 12), generator=generator), torch.zeros(60), torch.tensor(10)
-    whole = coherent(best, rows, table, penalty, columns)
-    part = coherent(best[:, :9], rows.view(10, 12, -1)[:, :9].flatten(0, 1), table, penalty, columns)
+    rows, table = (0.3 * F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (160, 60))
+    best, penalty, columns = torch.randint(60, (10, 16), generator=generator), torch.zeros(60), torch.tensor(10)
+    rank = torch.rand(10, 16, generator=generator)
+    whole = coherent(best, rows, rank, table, penalty, columns)
+    near = rows.view(10, 16, -1)[:, :13].flatten(0, 1)
+    part = coherent(best[:, :13], near, rank[:, :13], table, penalty, columns)
     assert torch.equal(part[:, :5], whole[:, :5])
-    assert painting.ROUNDS == 4
+    assert painting.ROUNDS == 8
 
 
 @torch.inference_mode()
@@ -208,24 +232,56 @@ def test_matcher_by_a_loop(painter, maps, standardisation, monkeypatch):
     table = F.normalize(torch.randn(90, len(painter.project), generator=generator), dim=1)
     penalty = 0.3 * torch.rand(90, generator=generator)
     places = torch.randperm(90, generator=generator)[:24].int()
-    inputs = *maps[:3], *standardisation, places, table, penalty, 10.0
+    noise = torch.rand(1, 5, 5, 7, generator=generator)
+    inputs = *maps[:3], noise, *standardisation, places, table, penalty, 10.0
     index, share = Matcher(painter)(*inputs)
     assert index.shape == share.shape == (1, 4, 5, 7)
     assert index.dtype == torch.int32
-    similarity = similarity_of(keys(painter.project, *inputs[:5]), table, penalty)
+    similarity = similarity_of(keys(painter.project, *maps[:3], *standardisation), table, penalty)
     first = [[0] * 7 for _ in range(5)]
     for n, row in enumerate(similarity):
         candidates = [max(places[6 * i : 6 * i + 6].tolist(), key=row.__getitem__) for i in range(4)]
         candidates.sort(key=row.__getitem__, reverse=True)
-        first[n // 7][n % 7] = candidates[0]
+        chances = noise[0, 1:, n // 7, n % 7].tolist()
+        scores = [row[place] + CHANCE * chance for place, chance in zip(candidates, chances, strict=True)]
+        first[n // 7][n % 7] = candidates[scores.index(max(scores))]
         assert index[0, 1:, n // 7, n % 7].tolist() == candidates[1:]
         expected = torch.softmax(torch.tensor([row[k] for k in candidates]) / 0.05, 0)
         torch.testing.assert_close(share[0, :, n // 7, n % 7], expected, atol=1e-4, rtol=0)
-    assert index[0, 0].tolist() == coherent_by_a_loop(first, similarity, size)
+    assert index[0, 0].tolist() == coherent_by_a_loop(first, similarity, noise[0, 0].tolist(), size)
     monkeypatch.setattr(painting, "_SCORES", 4 * 24)  # four positions at a time
     again, shares = Matcher(painter)(*inputs)
     assert torch.equal(again, index)
     torch.testing.assert_close(shares, share, atol=1e-5, rtol=0)
+
+
+@torch.inference_mode()
+def test_match_of_a_batch_is_that_of_the_stages(painter):
+    generator = torch.Generator().manual_seed(11)
+    shapes = {"relu4_1": (512, 1), "relu3_1": (256, 2), "relu2_1": (128, 4)}
+    content, style = (
+        {name: torch.rand(2, c, 4 * n, 6 * n, generator=generator) for name, (c, n) in shapes.items()} for _ in "cs"
+    )
+    noise, places = torch.rand(2, 5, 4, 6, generator=generator), torch.randperm(24, generator=generator)
+    places = torch.cat([places, places[:8]])
+    found = match(painter.project, content, style, noise, places)
+    for i in range(2):
+
+        def rows(features, i=i):
+            maps = [features[name][i : i + 1] for name in shapes]
+            mean = torch.cat([x.mean((0, 2, 3)) for x in maps])
+            scale = torch.cat([1 / ((x.var((0, 2, 3)) + 1e-5) * x.shape[1]).sqrt() for x in maps])
+            pooled = [F.avg_pool2d(x, n) for x, (_, n) in zip(maps, shapes.values(), strict=True)]
+            return keys(painter.project, *pooled, mean, scale)
+
+        table = rows(style)
+        penalty = hubness(table, table[places].T)
+        index, share = best_places(rows(content), noise[i], places, table, penalty, torch.tensor(6))
+        entries = style["relu4_1"][i].flatten(1).T
+        torch.testing.assert_close(found.s4[i], (entries[index] * share[..., None]).sum(2).permute(2, 0, 1))
+        for patches, name in ((found.s3, "relu3_1"), (found.s2, "relu2_1")):
+            expected = overlap_blocks(style[name][i : i + 1], index[None, ..., 0], shapes[name][1])
+            torch.testing.assert_close(patches[i : i + 1], expected)
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import torch
 from quantart_cli.training.losses import (
     gram,
     gram_loss,
+    grid_loss,
     hinge_discriminator,
     hinge_generator,
     moments,
@@ -101,3 +102,17 @@ def test_self_similarity_ignores_what_all_positions_share():
     assert self_similarity(a, a, 16).item() == pytest.approx(0, abs=1e-6)
     assert self_similarity(turned, a, 16).item() == pytest.approx(0, abs=1e-4)
     assert self_similarity(a.flip(3), a, 16).item() > 0.1
+
+
+def test_grid_loss_is_of_patterns_with_that_period():
+    generator = torch.Generator().manual_seed(0)
+    noise = 0.1 * torch.randn(1, 3, 128, 128, generator=generator)
+    pattern = 0.1 * torch.randn(1, 3, 8, 8, generator=generator).repeat(1, 1, 16, 16)
+    assert grid_loss(torch.zeros(1, 3, 64, 64)).item() == 0
+    assert grid_loss(noise).item() < 0.05  # about 2 of 196 blocks, by chance
+    assert grid_loss(pattern).item() > 1
+    other = 0.1 * torch.randn(1, 3, 7, 7, generator=generator).repeat(1, 1, 19, 19)[..., :128, :128]
+    assert grid_loss(other).item() < 0.2
+    detailed = noise.clone()
+    detailed.unflatten(3, (16, 8))[..., 0] *= 4  # no pattern, but more detail in every eighth column
+    assert 10 * grid_loss(noise).item() < grid_loss(detailed).item()

@@ -13,9 +13,10 @@ import torch.nn.functional as F
 
 from quantart_cli.checkpoints.formats import read_header
 from quantart_cli.errors import QuantArtError
-from quantart_cli.nets.matching import match
-from quantart_cli.nets.painter import Painter
+from quantart_cli.nets.painter import Painter, PainterDecoder
+from quantart_cli.nets.painting import match
 from quantart_cli.training.folders import RunControl, train
+from quantart_cli.training.losses import grid_loss
 from quantart_cli.training.loop import NotFinite, TrainingStopped, random_numbers
 from quantart_cli.training.options import PackOptions, PainterOptions
 from quantart_cli.training.painter import LAYERS, PainterTraining, painter_training, rates
@@ -42,16 +43,16 @@ def start(decoder):
     def make():
         painter = Painter()
         painter.decoder.load_state_dict(decoder.state_dict(), strict=False)
-        torch.nn.init.zeros_(painter.project)
+        torch.nn.init.orthogonal_(painter.project, generator=torch.Generator().manual_seed(0))
         return painter
 
     return make
 
 
 @pytest.fixture(scope="module")
-def run(vgg, start, folders):
+def run(vgg, start, folders, decoder):
     def call(target, options=OPTIONS, sources=folders, **control):
-        return train(painter_training(options, vgg, start()), sources, target, options, RunControl(**control))
+        return train(painter_training(options, vgg, start(), decoder), sources, target, options, RunControl(**control))
 
     return call
 
@@ -63,10 +64,10 @@ def trained(run, tmp_path_factory):
 
 
 @pytest.fixture
-def training(vgg, start, folders):
+def training(vgg, start, folders, decoder):
     def make(options, network=vgg):
         pictures = {name: Pictures(sorted(folder.iterdir()), 1e9) for name, folder in folders.items()}
-        return PainterTraining(network, start(), pictures, {}, options)
+        return PainterTraining(network, start(), decoder, pictures, {}, options)
 
     return make
 
@@ -79,7 +80,7 @@ def test_report_log_sheet_and_file(trained, start):
     folder = target.with_name("painter.safetensors.training")
     lines = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [5, 10, 15, 20]
-    assert {"content", "style", "remd", "patch", "similarity", "identity", "gradient"} <= set(lines[0])
+    assert {"content", "style", "remd", "patch", "similarity", "grid", "identity", "gradient"} <= set(lines[0])
     assert PIL.Image.open(folder / "000020.png").width == 5 * 36 + 4
     assert not target.with_name("painter.safetensors.partial").exists()
     header = read_header(target)
@@ -122,7 +123,7 @@ def test_learning_rates():
     assert rates(1000, options)[0] == pytest.approx(5e-6)
 
 
-def test_losses_are_those_written_out(training):
+def test_losses_are_those_written_out(training, decoder):
     """All formulas with plain torch, on the same random numbers."""
     options = PainterOptions(batch=4, crop=64, seed=1)
     learning = training(options)
@@ -134,9 +135,12 @@ def test_losses_are_those_written_out(training):
     x, y, ident = batch
     with random_numbers(1, 0), torch.no_grad():
         fc, fs = vgg(x, LAYERS), vgg(y, LAYERS)
-        s4, s3, s2 = match(fc, fs)
-        g = torch.rand(4, 1, 1, 1) * 0.7 + 0.3
-        g[:ident] = torch.rand(ident, 1, 1, 1)
+        noise = torch.rand(4, 5, 8, 8)
+        s4, s3, s2 = match(learning.project, fc, fs, noise, torch.randperm(64))
+        g = torch.rand(()).item() * 0.7 + 0.3
+        blended = PainterDecoder.of(decoder)
+        for name, weight in blended.named_parameters():
+            weight.copy_(torch.lerp(weight, learning.painter.network.get_parameter(name), g))
 
         def moments(z):
             return z.mean((2, 3), keepdim=True), z.var((2, 3), keepdim=True).add(1e-5).sqrt()
@@ -152,7 +156,7 @@ def test_losses_are_those_written_out(training):
             return z[:, :, torch.randperm(z.shape[2])[:576]]
 
         mean, deviation = moments(fs["relu4_1"])
-        img = learning.painter.network(torch.lerp(std(fc["relu4_1"]) * deviation + mean, s4, g), s3, s2)
+        img = blended(torch.lerp(std(fc["relu4_1"]) * deviation + mean, s4, g), s3, s2)
         f, r = vgg(img, LAYERS), slice(ident, 4)
         remd = 0
         for layer in ("relu3_1", "relu4_1"):
@@ -175,6 +179,7 @@ def test_losses_are_those_written_out(training):
                 (1 - F.cosine_similarity(f["relu3_1"][r], s3[r])).mean()
                 + (1 - F.cosine_similarity(f["relu2_1"][r], s2[r])).mean()
             ),
+            "grid": 50 * grid_loss(img[r]),
             "similarity": 12 * 256 * (sa / sa.sum(1, keepdim=True) - sb / sb.sum(1, keepdim=True)).abs().mean(),
             "identity": 50 * (img[:ident] - y[:ident]).pow(2).mean() + sum(squares),
         }
