@@ -261,7 +261,7 @@ quantart vqvae photo.jpg painting.jpg -o out.png --model vqgan-f16-1024 --downlo
         models={"fast": None},
         needs_style=False,
         help="""No picture of a style is needed: --style names those of the network, and mixes them. The network that
-comes with quantart has expressionist, ink-wash, neoplastic, pointillism, starry-oil and woodcut-wave.
+comes with quantart has the styles of quantart styles.
 
 quantart fast photo.jpg -o out.png --style starry-oil:2,ink-wash
 

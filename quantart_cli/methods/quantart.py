@@ -15,7 +15,8 @@ The paper quantizes to a codebook learned from real artworks. There are two here
 * ``codebook="style"``, the default: the style picture is a real artwork, so its own features are the codebook,
   ẑ_y = VQ_s(z_c) and ẑ_c = z_c. D̂ is nets/painter.py, which also takes the style's relu3_1 and relu2_1 around the
   entries. The features that are matched are standardised per channel (Avatar-Net, Sheng et al. 2018; NNST, Kolkin et
-  al. 2022; AesPA-Net, Hong et al. 2023), then matched as in style swap (Chen and Schmidt 2016). Large pictures are
+  al. 2022; AesPA-Net, Hong et al. 2023), then matched as in style swap (Chen and Schmidt 2016), and neighbours continue
+  each other's patches (Ashikhmin 2001), on plain areas most: there, patches grow into strokes. Large pictures are
   painted coarse to fine, as in NNST and LapStyle: first at the size of the strokes, then larger, with the enlarged
   painting as the content.
 * ``codebook="art"``: entries learned from many paintings,

@@ -19,10 +19,11 @@ from quantart_cli.nets.vgg import VGG19
 _STRIDES = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}  # positions a side in one position of relu4_1
 GROUPS = 16  # of entries; their number is a multiple of it
 COHERENCE = 0.1  # added to a similarity for each neighbour that agrees
-LEAD = 0.3  # times the rank of a patch, added to the similarities of what continues it
-CHANCE = 0.1  # times a random number, added to similarities when the first patch of a position is chosen
+LEAD = 0.5  # times the rank of a patch, added on plain areas to the similarities of what continues it
+CHANCE = 0.2  # times a random number, added there to similarities when the first patch of a position is chosen
+PLAIN = (0.5, 0.9)  # mean cosines to the neighbours' keys from which on an area is a little plain, and plain
 NOISE = 1 + TOP  # random numbers a position: its rank, and one for each candidate
-ROUNDS = 8
+ROUNDS = 7
 _FLAT = 0.1  # keys shorter than this are noise of a flat picture, and are not made longer; others are about 1.7
 _SCORES = 1 << 22  # similarities computed at a time: 16 MB
 
@@ -170,7 +171,7 @@ def best_places(
     Args:
         rows: (h·w, D), keys of the positions.
         noise: (5, h, w), random numbers in [0, 1): the ranks of :func:`coherent`, and what chooses the first of four
-            entries that fit about equally. Without them, all positions of a plain area copy one patch.
+            entries. They count on plain areas only, where all positions would otherwise copy one patch.
         places, table, penalty, columns: as of :class:`Matcher`; places int64.
 
     Returns:
@@ -184,13 +185,24 @@ def best_places(
         values, index = scores.unflatten(1, (TOP, quarter)).max(2)
         similarity.append(values)
         best.append(index + quarter * torch.arange(TOP, device=index.device))
+    plain = plainness(rows, noise.shape[1:])
     values, order = torch.cat(similarity).sort(1, descending=True)
     found = places[torch.cat(best).gather(1, order)]  # (h·w, 4)
     share = torch.softmax(values / TEMPERATURE, 1)
-    first = (values + CHANCE * noise[1:].flatten(1).T).argmax(1, keepdim=True)
-    moved = coherent(found.gather(1, first).unflatten(0, noise.shape[1:])[..., 0], rows, noise[0], table, penalty, columns)
+    first = (values + CHANCE * (plain * noise[1:]).flatten(1).T).argmax(1, keepdim=True)
+    best = found.gather(1, first).unflatten(0, noise.shape[1:])[..., 0]
+    moved = coherent(best, rows, plain * noise[0], table, penalty, columns)
     found = torch.cat([moved.reshape(-1, 1), found[:, 1:]], 1)
     return found.unflatten(0, noise.shape[1:]), share.unflatten(0, noise.shape[1:])
+
+
+def plainness(rows: Tensor, size: Sequence[int]) -> Tensor:
+    """Where neighbouring positions look alike: keys (h·w, D), (h, w) -> (h, w), 0 to 1 on plain areas."""
+    own = rows.T.unflatten(1, size)  # (D, h, w)
+    around = F.pad(own[None], (1, 1, 1, 1), mode="replicate")[0]
+    sides = (around[:, 1:-1, :-2], around[:, 1:-1, 2:], around[:, :-2, 1:-1], around[:, 2:, 1:-1])
+    alike = torch.stack([(own * side).sum(0) for side in sides]).mean(0)
+    return ((alike - PLAIN[0]) / (PLAIN[1] - PLAIN[0])).clamp(0, 1)
 
 
 def coherent(best: Tensor, rows: Tensor, rank: Tensor, table: Tensor, penalty: Tensor, columns: Tensor) -> Tensor:
@@ -204,7 +216,7 @@ def coherent(best: Tensor, rows: Tensor, rank: Tensor, table: Tensor, penalty: T
     Args:
         best: (h, w) int64, the place each position copies.
         rows: (h·w, D), keys of the positions.
-        rank: (h, w) in [0, 1).
+        rank: (h, w), 0 to 1.
         table: (n, D), keys of the style's places.
         penalty: (n,), subtracted from similarities.
         columns: width of the style.

@@ -8,11 +8,11 @@ import torch
 
 from quantart_cli.methods.adain import AdaIN, AdaINSettings
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, resized
-from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, _places, blend_entries
+from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, _noise, _places, blend_entries
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.matching import overlap_blocks
 from quantart_cli.nets.painter import PainterDecoder
-from quantart_cli.nets.painting import StyleEncoder, coherent
+from quantart_cli.nets.painting import StyleEncoder, best_places
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.runner import Image, Runner
 from quantart_cli.stages import EPSILON, Moments
@@ -201,22 +201,17 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
     cosines = torch.where(cosines > 0.9999, -1.0, cosines)
     hubness = cosines.view(len(table_keys), 16, -1).amax(2).mean(1)
     assert np.allclose(encoded.penalty, hubness.view(z_s.shape[2:]), atol=1e-4)
-    quarters = (2 * queries @ table_keys.T - hubness)[:, places].view(len(queries), 4, -1)
-    values, best = quarters.max(2)
-    values, order = values.sort(1, descending=True)
-    best = places[best + quarters.shape[2] * torch.arange(4)].gather(1, order)
-    first = best[:, 0].view(z_c.shape[2:])
-    first = coherent(first, queries, table_keys, hubness, torch.tensor(z_s.shape[3]))
-    assert not torch.equal(first.flatten(), best[:, 0])
-    best = torch.cat([first.view(-1, 1), best[:, 1:]], 1)
-    share = torch.softmax(values / 0.05, 1)
+    noise = torch.from_numpy(_noise(z_c.shape[2:]))[0]
+    columns = torch.tensor(z_s.shape[3])
+    best, share = best_places(queries, noise, places, table_keys, hubness, columns)
+    best, share = best.flatten(0, 1), share.flatten(0, 1)
     table = z_s[0].flatten(1).T
     y_hat = sum(table[best[:, k]] * share[:, k : k + 1] for k in range(4))
     y_hat = y_hat.T.view_as(z_c)  # ẑ_y = VQ_s(z_c)
     z_y = adain(z_c, z_s)
     mixed = alpha * (beta * y_hat + (1 - beta) * z_c) + (1 - alpha) * (beta * z_y + (1 - beta) * z_c)
     network = Blend(PainterDecoder.of(decoder), painter.decoder).at(alpha * beta)
-    expected = network(mixed, *(overlap_blocks(x, first[None], n) for x, n in ((s3, 2), (s2, 4))))[:, :, :37, :45]
+    expected = network(mixed, *(overlap_blocks(x, best[:, 0].view(1, *z_c.shape[2:]), n) for x, n in ((s3, 2), (s2, 4))))[:, :, :37, :45]
     found = stylize(backend, *pictures, fidelity=alpha, strength=beta, codebook="style")
     # Another entry may be the best on a tie; rounding moves the others.
     assert (found - expected).abs().median() < 1e-5

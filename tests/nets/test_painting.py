@@ -12,6 +12,7 @@ from quantart_cli.nets.painting import (
     CHANCE,
     COHERENCE,
     LEAD,
+    PLAIN,
     ROUNDS,
     ContentEncoder,
     Hubness,
@@ -24,6 +25,7 @@ from quantart_cli.nets.painting import (
     hubness,
     keys,
     match,
+    plainness,
 )
 from quantart_cli.nets.statistics import moments
 
@@ -114,6 +116,20 @@ def test_hubness_by_a_loop(monkeypatch, columns, stored):
     monkeypatch.setattr(painting, "_SCORES", 3 * len(places))  # three positions at a time
     (again,) = Hubness()(own, entries)
     torch.testing.assert_close(again, found, atol=1e-6, rtol=0)
+
+
+@torch.inference_mode()
+def test_plainness_by_a_loop():
+    rows = F.normalize(torch.rand(12, 8, generator=torch.Generator().manual_seed(12)), dim=1)
+    found = plainness(rows, (3, 4))
+    grid = rows.view(3, 4, 8)
+    for y in range(3):
+        for x in range(4):
+            sides = [(y, max(0, x - 1)), (y, min(3, x + 1)), (max(0, y - 1), x), (min(2, y + 1), x)]
+            alike = sum((grid[y, x] @ grid[side]).item() for side in sides) / 4
+            expected = min(1, max(0, (alike - PLAIN[0]) / (PLAIN[1] - PLAIN[0])))
+            assert found[y, x].item() == pytest.approx(expected, abs=1e-5)
+    assert found.min() < found.max()
 
 
 def similarity_of(queries, table, penalty):
@@ -213,7 +229,7 @@ def test_hidden_places_are_no_continuation():
 
 
 @torch.inference_mode()
-def test_a_position_depends_on_those_at_most_eight_away():
+def test_a_position_depends_on_those_at_most_seven_away():
     generator = torch.Generator().manual_seed(10)
     rows, table = (0.3 * F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (160, 60))
     best, penalty, columns = torch.randint(60, (10, 16), generator=generator), torch.zeros(60), torch.tensor(10)
@@ -221,8 +237,8 @@ def test_a_position_depends_on_those_at_most_eight_away():
     whole = coherent(best, rows, rank, table, penalty, columns)
     near = rows.view(10, 16, -1)[:, :13].flatten(0, 1)
     part = coherent(best[:, :13], near, rank[:, :13], table, penalty, columns)
-    assert torch.equal(part[:, :5], whole[:, :5])
-    assert painting.ROUNDS == 8
+    assert torch.equal(part[:, :6], whole[:, :6])
+    assert ROUNDS == 7
 
 
 @torch.inference_mode()
@@ -238,17 +254,18 @@ def test_matcher_by_a_loop(painter, maps, standardisation, monkeypatch):
     assert index.shape == share.shape == (1, 4, 5, 7)
     assert index.dtype == torch.int32
     similarity = similarity_of(keys(painter.project, *maps[:3], *standardisation), table, penalty)
+    plain = plainness(keys(painter.project, *maps[:3], *standardisation), (5, 7))
     first = [[0] * 7 for _ in range(5)]
     for n, row in enumerate(similarity):
         candidates = [max(places[6 * i : 6 * i + 6].tolist(), key=row.__getitem__) for i in range(4)]
         candidates.sort(key=row.__getitem__, reverse=True)
-        chances = noise[0, 1:, n // 7, n % 7].tolist()
+        chances = (plain * noise[0, 1:])[:, n // 7, n % 7].tolist()
         scores = [row[place] + CHANCE * chance for place, chance in zip(candidates, chances, strict=True)]
         first[n // 7][n % 7] = candidates[scores.index(max(scores))]
         assert index[0, 1:, n // 7, n % 7].tolist() == candidates[1:]
         expected = torch.softmax(torch.tensor([row[k] for k in candidates]) / 0.05, 0)
         torch.testing.assert_close(share[0, :, n // 7, n % 7], expected, atol=1e-4, rtol=0)
-    assert index[0, 0].tolist() == coherent_by_a_loop(first, similarity, noise[0, 0].tolist(), size)
+    assert index[0, 0].tolist() == coherent_by_a_loop(first, similarity, (plain * noise[0, 0]).tolist(), size)
     monkeypatch.setattr(painting, "_SCORES", 4 * 24)  # four positions at a time
     again, shares = Matcher(painter)(*inputs)
     assert torch.equal(again, index)
