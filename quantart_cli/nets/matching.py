@@ -1,7 +1,7 @@
 """Copying features of a style to positions of a picture.
 
-One position of relu4_1 is 8 x 8 pixels, 2 x 2 values of relu3_1 and 4 x 4 values of relu2_1. B pictures; h x w positions
-of the picture and hs x ws of the style.
+One position of relu4_1 is 8 x 8 pixels, 2 x 2 values of relu3_1 and 4 x 4 values of relu2_1. There are B pictures of
+h x w positions, and styles of hs x ws.
 """
 
 from __future__ import annotations

@@ -315,8 +315,9 @@ def _keys_of_batch(project: Tensor, features: Mapping[str, Tensor]) -> Tensor:
         variance, mean = torch.var_mean(features[layer].float(), (2, 3))  # (B, C)
         means.append(mean)
         scales.append(1 / ((variance + 1e-5) * mean.shape[1]).sqrt())
-    rows = torch.vmap(keys, (None, 0, 0, 0, 0, 0))
-    return rows(project, *(x[:, None] for x in maps), torch.cat(means, 1), torch.cat(scales, 1))
+    z, x3, x2 = (x[:, None] for x in maps)
+    of_batch = torch.vmap(keys, (None, 0, 0, 0, 0, 0))
+    return of_batch(project, z, x3, x2, torch.cat(means, 1), torch.cat(scales, 1))
 
 
 class PaintedDecoder(nn.Module):

@@ -158,7 +158,8 @@ def grid_loss(image: Tensor, period: int = 8) -> Tensor:
     blocks = detail.unflatten(3, (-1, period)).unflatten(2, (-1, period))  # (B, 3, rows, period, columns, period)
     repeated, energy = blocks.mean((2, 4)), blocks.square().mean((2, 4))  # (B, 3, period, period)
     whole = energy.mean((2, 3)) + 1e-4  # plain areas: nothing is seen there
-    return (repeated.square().mean((2, 3)) / whole + energy.var((2, 3)) / whole.square()).mean()
+    loss: Tensor = (repeated.square().mean((2, 3)) / whole + energy.var((2, 3)) / whole.square()).mean()
+    return loss
 
 
 def hinge_discriminator(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:

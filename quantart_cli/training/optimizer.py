@@ -67,8 +67,7 @@ class MixedPrecisionOptimizer:
             others, share = blend
             weights = {name: torch.lerp(others[name], value, share) for name, value in weights.items()}
         weights = {
-            name: value if name.startswith(self._float32) else value.to(self._dtype)
-            for name, value in weights.items()
+            name: value if name.startswith(self._float32) else value.to(self._dtype) for name, value in weights.items()
         }
         return functional_call(network, weights, inputs)
 

@@ -16,8 +16,9 @@ the same for a batch. x' is the image's features, x̄ is x standardised by its o
     identity     where c = s: mean (image - s)², and mean squared differences of features
     grid         detail that repeats every eight pixels
 
-Where c = s, only style and identity count. The patches are matched as in painting. Adam; the learning rates rise over 100 updates and fall along half a cosine
-to 5 %. The fusions learn alone for the first 60 updates. The moving average of the weights is written.
+Where c = s, only style and identity count. The patches are matched as in painting. Adam; the learning rates rise over 100
+updates and fall along half a cosine to 5 %. The fusions learn alone for the first 60 updates. The moving average of the
+weights is written.
 """
 
 from __future__ import annotations
@@ -35,7 +36,15 @@ from quantart_cli.nets.painting import GROUPS, NOISE, StylePatches, match
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.training.folders import Training
 from quantart_cli.training.loop import Trainable, backward, check_finite, random_numbers
-from quantart_cli.training.losses import grid_loss, moments, relaxed_emd, renormalise, self_similarity, standardise, style_loss
+from quantart_cli.training.losses import (
+    grid_loss,
+    moments,
+    relaxed_emd,
+    renormalise,
+    self_similarity,
+    standardise,
+    style_loss,
+)
 from quantart_cli.training.optimizer import MixedPrecisionOptimizer, device_and_dtype, identity
 from quantart_cli.training.options import PainterOptions, check_crop
 from quantart_cli.training.painter_data import Batch, Batches

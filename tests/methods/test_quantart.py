@@ -211,7 +211,9 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
     z_y = adain(z_c, z_s)
     mixed = alpha * (beta * y_hat + (1 - beta) * z_c) + (1 - alpha) * (beta * z_y + (1 - beta) * z_c)
     network = Blend(PainterDecoder.of(decoder), painter.decoder).at(alpha * beta)
-    expected = network(mixed, *(overlap_blocks(x, best[:, 0].view(1, *z_c.shape[2:]), n) for x, n in ((s3, 2), (s2, 4))))[:, :, :37, :45]
+    expected = network(
+        mixed, *(overlap_blocks(x, best[:, 0].view(1, *z_c.shape[2:]), n) for x, n in ((s3, 2), (s2, 4)))
+    )[:, :, :37, :45]
     found = stylize(backend, *pictures, fidelity=alpha, strength=beta, codebook="style")
     # Another entry may be the best on a tie; rounding moves the others.
     assert (found - expected).abs().median() < 1e-5

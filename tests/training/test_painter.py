@@ -16,8 +16,8 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.painter import Painter, PainterDecoder
 from quantart_cli.nets.painting import match
 from quantart_cli.training.folders import RunControl, train
-from quantart_cli.training.losses import grid_loss
 from quantart_cli.training.loop import NotFinite, TrainingStopped, random_numbers
+from quantart_cli.training.losses import grid_loss
 from quantart_cli.training.options import PackOptions, PainterOptions
 from quantart_cli.training.painter import LAYERS, PainterTraining, painter_training, rates
 from quantart_cli.training.pictures import Pictures, name_hash
