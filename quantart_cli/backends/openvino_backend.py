@@ -132,13 +132,14 @@ class OpenVINOBackend:
     def numpy(self, values: np.ndarray) -> np.ndarray:
         if values.dtype != np.uint16:
             return values
-        return (values.astype(np.uint32) << 16).view(np.float32)
+        floats: np.ndarray = np.left_shift(values, 16, dtype=np.uint32).view(np.float32)
+        return floats
 
     def to_map(self, values: np.ndarray, like: np.ndarray) -> np.ndarray:
         if values.dtype != np.float32 or like.dtype != np.uint16:
             return values
         bits = values.view(np.uint32) + np.uint32(0x8000)  # rounded to the nearest
-        return (bits >> 16).astype(np.uint16)
+        return np.ascontiguousarray(bits.view(np.uint16)[..., 1::2])  # the upper half: little-endian
 
     def allocate(self, like: np.ndarray, height: int, width: int) -> np.ndarray:
         return alloc_scratch((1, like.shape[1], height, width), like.dtype)

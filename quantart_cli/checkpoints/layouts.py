@@ -355,6 +355,12 @@ KINDS: dict[str, Layout] = {
             published=(Published(_adaattn("decoder.24.weight"), _ADAATTN),),
         ),
         Layout(
+            "raft-small",
+            "RAFT's small network",
+            has("update_block.flow_head.conv1.weight", "feature_encoder.layer1.0.convnormrelu3.0.weight"),
+            network="torchvision.models.optical_flow:raft_small",
+        ),
+        Layout(
             "magenta",
             "Magenta's network for any style",
             has("contract1.weight", "predictor.bottleneck.weight"),

@@ -7,9 +7,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from quantart_cli.files import write_stdout
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from quantart_cli.images import Picture
 
 USER_ERROR = 2
 INTERRUPTED = 130
@@ -17,6 +22,7 @@ TERMINATED = 143
 
 # Without a terminal, progress is one line this often, in seconds.
 _PLAIN_EVERY = 10.0
+_DRAWN_EVERY = 0.5  # seconds between two pictures that are drawn
 
 
 def say(line: str) -> None:
@@ -119,6 +125,9 @@ class Pictures(Protocol):
     def step(self, done: int, total: int) -> None:
         """Steps or tiles done of the current file, and all of them."""
 
+    def draw(self, picture: Picture) -> None:
+        """Draw the picture painted last above the bar, if there is one."""
+
 
 @contextmanager
 def pictures_bar(total: int, quiet: bool) -> Iterator[Pictures]:
@@ -137,7 +146,16 @@ def pictures_bar(total: int, quiet: bool) -> Iterator[Pictures]:
         TextColumn("[red]{task.fields[failed]}[/red]"),
         TextColumn("{task.fields[name]}", markup=False),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+
+    class PicturesProgress(Progress):
+        drawn: RenderableType | None = None
+
+        def get_renderables(self) -> Iterator[RenderableType]:
+            if self.drawn is not None:
+                yield self.drawn
+            yield from super().get_renderables()
+
+    with PicturesProgress(*columns, console=Console(stderr=True), transient=True) as shown:
         yield _RichPictures(shown, total)
 
 
@@ -163,6 +181,9 @@ class _PlainPictures:
         if self._is_time():
             say(f"{self._done:,}/{self._total:,}: {self._name}, {done}/{total}")
 
+    def draw(self, picture: Picture) -> None:
+        pass
+
     def _is_time(self) -> bool:
         """Whether the last line is long enough ago for another one."""
         now = time.monotonic()
@@ -175,7 +196,7 @@ class _RichPictures:
     def __init__(self, shown: Any, total: int) -> None:
         self._shown, self._start = shown, time.monotonic()
         self._task = shown.add_task("", total=total, rate="", failed="", name="")
-        self._name = ""
+        self._name, self._last_drawn = "", 0.0
 
     def done(self, painted: int, failed: int) -> None:
         count = painted + failed
@@ -190,6 +211,15 @@ class _RichPictures:
     def step(self, done: int, total: int) -> None:
         if total > 1:
             self._shown.update(self._task, name=f"{self._name} {done}/{total}")
+
+    def draw(self, picture: Picture) -> None:
+        if time.monotonic() - self._last_drawn < _DRAWN_EVERY:
+            return
+        from quantart_cli.cli.showing import fitted, half_blocks
+
+        console = self._shown.console
+        size = fitted(picture.size, console.width, console.height - 3)  # the bar may take two lines
+        self._shown.drawn, self._last_drawn = half_blocks(picture.to_pil().convert("RGB"), *size), time.monotonic()
 
 
 def time_in_words(seconds: float) -> str:

@@ -8,6 +8,7 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from quantart_cli.video.steady import Steady
 
 SOUND = ("copy", "none")
+FLOWS = ("dis", "raft")
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1")
 _PREVIEW_SIZE = 320
 _SAMPLE = 3  # frames painted for a dry run
@@ -74,6 +76,10 @@ class VideoOptions(SharedOptions):
     steady: Annotated[
         float, option("0..1", "How firmly strokes stay on what they paint. 0: each frame is painted alone.")
     ] = 0.7
+    flow: Annotated[
+        str,
+        option(one_of(FLOWS), "How motion is found: DIS, quickly, or RAFT, whose weights a person brings once."),
+    ] = FLOWS[0]
     codec: Annotated[
         str | None,
         option(
@@ -85,6 +91,7 @@ class VideoOptions(SharedOptions):
     start: Annotated[str | None, option("TIME", "Where to begin: 12.5 or 1:02:03.")] = None
     end: Annotated[str | None, option("TIME", "Where to end.")] = None
     fps: Annotated[float, option("X", "Frames a second of a folder.")] = 25.0
+    show: Annotated[bool, option(None, "Draw the current frame in the terminal.")] = False
     preview: Annotated[
         float | None, option("SECONDS", f"Paint one frame in so many seconds, at most {_PREVIEW_SIZE} pixels long.")
     ] = None
@@ -97,6 +104,7 @@ class VideoOptions(SharedOptions):
         if not self.styles and find(self.method).needs_style:
             raise QuantArtError(f"{self.method} needs a style: give a picture in the style to take, after the clip")
         check_choice("sound", self.sound, SOUND)
+        check_choice("flow", self.flow, FLOWS)
         check_range("steady", self.steady, 0, 1)
         check_range("crf", self.crf, 0, 63)
         check_range("fps", self.fps, 0.01, 1000)
@@ -157,17 +165,32 @@ def _run(options: VideoOptions) -> int:
     job = _job(options, clip)
     check_target(clip, job.target, options.styles)
     styles = [read_picture(style, max_pixels=options.max_pixels) for style in options.styles]
-    if options.steady and not flow.available() and not options.quiet:
+    estimate = flow.estimate
+    if options.flow == "raft":
+        from quantart_cli import raft
+
+        weights = raft.find()
+    elif options.steady and not flow.available() and not options.quiet:
         say("motion is not followed without OpenCV: pip install 'quantart-cli[video]'")
     model, style = _load(options, job, styles, settings)
     job.recipe.update(_recipe(options, model, styles, settings))
+    if options.flow == "raft":
+        estimate = partial(flow.estimate, between=raft.load(weights, model.spec.device), exact=True)
     keep = "luma" if options.preserve_color == "luma" else "none"  # the style itself is recoloured for match
-    painter = Steady(model, style, settings, options.steady, preserve_color=keep, tile=options.tile, seed=options.seed)
+    painter = Steady(
+        model, style, settings, options.steady, estimate, preserve_color=keep, tile=options.tile, seed=options.seed
+    )
     if options.dry_run:
         return _predict(options, job, painter)
     with pictures_bar(_count(job), options.quiet) as bar:
         bar.now(options.output)
-        report = render(job, painter, lambda done: bar.done(done, 0))
+
+        def progress(done: int, picture: Picture) -> None:
+            bar.done(done, 0)
+            if options.show:
+                bar.draw(picture)
+
+        report = render(job, painter, progress)
     return _conclude(options, job, model, report, time.perf_counter() - begin)
 
 
@@ -224,7 +247,7 @@ def _load(options: VideoOptions, job: Job, styles: list[Picture], settings: Sett
 def _recipe(options: VideoOptions, model: Model, styles: list[Picture], settings: Settings) -> dict[str, Any]:
     """Everything that the painted frames depend on, beside the clip."""
     digests = [hashlib.sha256(each.rgb.tobytes()).hexdigest() for each in styles]
-    names = ("steady", "style_weights", "style_size", "preserve_color", "seed", "tile")
+    names = ("steady", "flow", "style_weights", "style_size", "preserve_color", "seed", "tile")
     chosen = {name: getattr(options, name) for name in names}
     return {"quantart": __version__, "model": model.identity, "settings": asdict(settings), "styles": digests, **chosen}
 
@@ -240,7 +263,7 @@ def _predict(options: VideoOptions, job: Job, painter: Steady) -> int:
         end = start + _SAMPLE * (1 / job.clip.rate if job.every is None else job.every)
         target = replace(job.target, path=os.path.join(folder, name), sound=False, start=start, end=end)
         with waiting("Painting a sample", options.quiet):
-            report = render(replace(job, target=target), painter, lambda done: ticks.append(time.perf_counter()))
+            report = render(replace(job, target=target), painter, lambda *_: ticks.append(time.perf_counter()))
         files = [os.path.join(place, each) for place, _, names in os.walk(folder) for each in names]
         size = sum(map(os.path.getsize, files)) / report.painted
     # The first frame takes longer: networks are prepared.

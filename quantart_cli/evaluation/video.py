@@ -50,7 +50,7 @@ class _Sums:
     pixels: float = 0.0
 
     def add(self, now: list[Array], before: list[Array]) -> None:
-        motion = flow.estimate(before[0], now[0])
+        motion = flow.estimate(before[0], now[0], exact=True)
         holds = motion.holds > _HOLDS
         self.pixels += float(holds.sum())
         for i, (one, other) in enumerate(zip(now, before, strict=True)):

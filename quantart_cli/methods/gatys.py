@@ -39,7 +39,7 @@ from quantart_cli.methods.base import Step
 from quantart_cli.methods.gatys_settings import GatysSettings
 from quantart_cli.methods.inputs import OptimisationInputs, State
 from quantart_cli.methods.lbfgs import LBFGS
-from quantart_cli.methods.objective import SMALLEST, Objective, Region, Target, TiledExtractor, weights_at
+from quantart_cli.methods.objective import SMALLEST, Objective, Region, Target, Temporal, TiledExtractor, weights_at
 from quantart_cli.methods.optimising import OptimisingOnVGG, Styles
 from quantart_cli.methods.pyramid import Level, levels
 from quantart_cli.methods.style_losses import STYLE_LOSSES, PositionWeights, StyleLoss
@@ -48,6 +48,8 @@ from quantart_cli.nets.layers import COARSEST, parse_layers
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.runner import NotFinite
 from quantart_cli.tiling import Tiler
+
+_TEMPORAL = 100.0  # weight of the temporal loss
 
 
 class Gatys(OptimisingOnVGG[GatysSettings]):
@@ -151,9 +153,8 @@ class Optimisation:
 
     def start(self, content: Tensor, level: Level) -> Tensor:
         """The picture that the first level begins with, (1, 3, h, w)."""
-        if self.inputs.start is not None:
-            start = torch.from_numpy(self.inputs.start).permute(2, 0, 1)[None]
-            return resized(floats(start, self.device), level.size)
+        if (start := self.given()) is not None:
+            return resized(start, level.size)
         shape = (1, 3, level.height, level.width)
         if self.settings.init == "style":
             return _covering(floats(self.style.pictures[0][0], self.device), level.size)
@@ -168,20 +169,27 @@ class Optimisation:
         """What was painted at one level, as the next begins, (1, 3, h, w).
 
         Where the content was the start it is a start again: its detail that the smaller level could not show is added.
-        The steps of a large level are too few to find it, eyes above all.
+        The steps of a large level are too few to find it, eyes above all. The same for frames of a clip, which start
+        from the last one.
         """
-        found = resized(image, level.size)
-        if self.inputs.start is not None or self.settings.init != "content":
+        found, start = resized(image, level.size), self.given()
+        source = start if self.inputs.past is not None else content
+        if source is None or (source is content and (start is not None or self.settings.init != "content")):
             return found
         height, width = image.shape[2:]
-        coarse = resized(resized(content, (width, height)), level.size)
-        return (found - coarse + resized(content, level.size)).clamp(0, 1)
+        coarse = resized(resized(source, (width, height)), level.size)
+        return (found - coarse + resized(source, level.size)).clamp(0, 1)
+
+    def given(self) -> Tensor | None:
+        """The picture that was given to start from, (1, 3, H, W)."""
+        start = self.inputs.start
+        return None if start is None else floats(torch.from_numpy(start).permute(2, 0, 1)[None], self.device)
 
     def descent(self, content: Tensor, image: Tensor, level: Level) -> LBFGS | Adam:
         """An optimiser at the beginning of a level."""
         content = extend(resized(content, level.size), SMALLEST)
         visible = None if self.opacity is None else fitted(self.opacity, level.size)
-        settings = self.settings
+        settings, past = self.settings, self.inputs.past
         objective = Objective(
             self.extractor,
             self.loss,
@@ -192,6 +200,7 @@ class Optimisation:
             visible,
             (settings.content_weight, settings.style_weight, settings.tv_weight),
             self.seed * 1_000_003 + level.side,
+            None if past is None else Temporal(past, (level.height, level.width), _TEMPORAL, self.device),
         )
         self.latest = objective.latest
         kind = {each.name: each for each in (LBFGS, Adam)}[self.optimizer]

@@ -54,16 +54,31 @@ class Masks:
 
 
 @dataclass(frozen=True)
+class Past:
+    """What a frame was painted like before: the temporal loss keeps it (see ``Temporal`` in methods/objective.py).
+
+    Attributes:
+        picture: frames painted before, moved to where their pixels are now, (H, W, 3) float32 in [0, 1].
+        weight: how firmly each pixel is kept, (H, W) float32, at least 0.
+    """
+
+    picture: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
 class OptimisationInputs(Masks):
     """Regions, a picture to start from, and a state to continue from.
 
     Attributes:
         start: a picture to start from, (h, w, 3) uint8 of any size; None: as ``init`` says.
         resume: the state to continue from; None: start at the beginning.
+        past: of a frame of a clip; None: there is none.
     """
 
     start: np.ndarray | None = None
     resume: State | None = None
+    past: Past | None = None
 
 
 @dataclass(frozen=True)

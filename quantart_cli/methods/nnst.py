@@ -42,7 +42,7 @@ from quantart_cli.methods.inputs import Masks, OptimisationInputs, State
 from quantart_cli.methods.laplacian import collapse, decompose
 from quantart_cli.methods.nnst_regions import Details, Grid, Regions, StyleSampler
 from quantart_cli.methods.nnst_settings import NNSTSettings, plan
-from quantart_cli.methods.objective import SMALLEST, TiledExtractor
+from quantart_cli.methods.objective import SMALLEST, Temporal, TiledExtractor, with_slope
 from quantart_cli.methods.oklab import moments, recolor, to_oklab
 from quantart_cli.methods.optimising import MaskedImage, OptimisingOnVGG, Styles
 from quantart_cli.methods.tensors import extend, floats
@@ -63,6 +63,7 @@ _FIRST_DECAY, _SECOND_DECAY = 0.9, 0.99
 _SAMPLES = 64  # positions a side in step 5
 _PREPARING = 4.0  # a scale's samples and matches take as long as so many updates
 _STRENGTH = 1.0  # λ
+_TEMPORAL = 100.0  # weight of the temporal loss of frames of a clip
 _HUE_SIDE = 512  # long side at which a style's hues are measured
 
 T = TypeVar("T")
@@ -390,6 +391,9 @@ class Optimisation:
             value += own.item()
 
         self.extractor.over(image, work, slopes=True)
+        if (past := self.inputs.past) is not None:
+            off, slope = with_slope(image, Temporal(past, self._size(i)[::-1], _TEMPORAL, image.device))
+            value, gradient = value + off, gradient.add_(slope)
         (slopes,) = torch.autograd.grad(image, leaf, gradient)
         return value, slopes
 

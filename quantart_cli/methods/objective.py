@@ -4,7 +4,7 @@
 
 over the regions r of the picture, a_r their shares of it, and layers l. Content and style are relative to what a
 picture without any features would have: 1 is nothing right. So the same weights look alike at every size, for every
-style, and for each of the losses.
+style, and for each of the losses. Frames of a clip have a temporal loss as well, see :class:`Temporal`.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from quantart_cli.methods.inputs import Past
 from quantart_cli.methods.style_losses import PositionWeights, StyleLoss
-from quantart_cli.methods.tensors import coverage_of
+from quantart_cli.methods.tensors import coverage_of, extend
 from quantart_cli.nets.layers import COARSEST, reach, stride
 from quantart_cli.nets.vgg import VGG19
 from quantart_cli.scratch import trim_heap
@@ -116,6 +118,8 @@ class Objective:
         content: the picture whose content is kept, (1, 3, H, W).
         visible: (1, 1, H, W) in [0, 1], the picture's opacity, or None.
         weights: α, β and γ.
+        seed: of samples.
+        temporal: of a frame of a clip.
 
     Attributes:
         latest: the weighted losses of the picture evaluated last, by name.
@@ -132,7 +136,9 @@ class Objective:
         visible: Tensor | None,
         weights: tuple[float, float, float],
         seed: int = 0,
+        temporal: Temporal | None = None,
     ) -> None:
+        self.temporal = temporal
         self.eyes, self.loss, self.style_layers, self.content_layers = eyes, loss, style_layers, content_layers
         self.regions, self.seed, self.device = regions, seed, content.device
         self.alpha, self.beta, self.gamma = weights
@@ -153,9 +159,13 @@ class Objective:
         guides = self._guides(step)
         whole = self._at_once(image, guides) if self.eyes.is_whole(image) else None
         content, style, gradient = whole or self._in_windows(image, guides)
-        rough, slope = _with_slope(image, lambda x: self.gamma * total_variation(x))
+        rough, slope = with_slope(image, lambda x: self.gamma * total_variation(x))
         self.latest.update(content=content, style=style, tv=rough)
-        return content + style + rough, gradient.add_(slope)
+        total, gradient = content + style + rough, gradient.add_(slope)
+        if self.temporal is not None:
+            self.latest["temporal"], slope = with_slope(image, self.temporal)
+            total, gradient = total + self.latest["temporal"], gradient.add_(slope)
+        return total, gradient
 
     def _at_once(self, image: Tensor, guides: Mapping[Key, PositionWeights]) -> tuple[float, float, Tensor] | None:
         """In one pass; None where memory ran out, after which the picture is cut."""
@@ -241,6 +251,27 @@ class Objective:
         return kept
 
 
+class Temporal:
+    """The temporal loss of Ruder, Dosovitskiy and Brox 2016, equation 6: the mean over pixels and channels of
+    c (x - ω)², with ω the past, and c its weights. It is called with x, (1, 3, h, w).
+
+    Args:
+        past: ω and c.
+        size: (h, w) that the picture has.
+        weight: of the loss.
+        device: of the picture.
+    """
+
+    def __init__(self, past: Past, size: tuple[int, int], weight: float, device: torch.device) -> None:
+        picture = torch.from_numpy(past.picture).to(device).permute(2, 0, 1)[None]
+        c = torch.from_numpy(past.weight).to(device)[None, None]
+        found = (F.interpolate(each, size, mode="bilinear", antialias=True) for each in (picture, weight * c))
+        self.past, self.weight = (extend(each, SMALLEST) for each in found)
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return (self.weight * (image - self.past).square()).mean()
+
+
 def total_variation(image: Tensor) -> Tensor:
     """Mean squared difference of neighbours, to the right plus below: a checkerboard of 0 and 1 has 2.
 
@@ -274,7 +305,8 @@ def _cut(z: Tensor, window: Tile) -> Tensor:
     return z[:, :, rows, columns]
 
 
-def _with_slope(image: Tensor, function: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
+def with_slope(image: Tensor, function: Callable[[Tensor], Tensor]) -> tuple[float, Tensor]:
+    """A loss of a picture, and its gradient."""
     with torch.enable_grad():
         x = image.detach().requires_grad_()
         value = function(x)

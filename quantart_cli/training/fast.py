@@ -6,6 +6,10 @@ c is a crop of a photograph and s one of the styles, chosen at random for each c
 VGG-19, G_i are Gram matrices of relu1_1 … relu4_1. All convolutions are shared; a style has its own scales and shifts
 of the instance norms (Dumoulin et al., section 2.2).
 
+With ``temporal`` there is a fourth loss, λ |f(T(c) + n, s) - T(f(c, s))|²: T moves by up to 8 pixels, and n is noise.
+It is the temporal loss of Huang et al. 2017 (Real-Time Neural Style Transfer for Videos), with made motions in place
+of films.
+
 Departures from the papers: the normalised VGG-19 instead of VGG-16; style losses are relative to the style, so one
 weight suits all; the total variation is a mean of squares. The learning rate falls to 0 along half a cosine.
 """
@@ -36,6 +40,7 @@ _STYLE_LAYERS = ("relu1_1", "relu2_1", "relu3_1", "relu4_1")
 _CONTENT_LAYER = "relu3_1"
 _BETAS = (0.9, 0.99)
 _LARGEST_GRADIENT = 10.0
+_FARTHEST, _NOISE = 8, 0.02  # motions in pixels and noise, a deviation, of the temporal loss
 _STYLE_RATE = 10.0  # learning rate of scales and shifts over that of the convolutions: they differ from style to style
 
 
@@ -117,10 +122,12 @@ class FastTraining(Trainable):
 
     def update(self, number: int) -> dict[str, float]:
         o = self.options
+        (content,) = self.crops[number]
         with random_numbers(o.seed, number + 1):
             # In turn, from a random one on: as many crops of each style.
             chosen = (torch.randint(len(self.names), ()) + torch.arange(o.batch)) % len(self.names)
-        (content,) = self.crops[number]
+            if o.temporal:
+                moved, motion = _moved(content)
         image = self._painted(content, chosen.tolist())
         output = self.vgg(image, {*_STYLE_LAYERS, _CONTENT_LAYER})
         with torch.no_grad():
@@ -131,6 +138,8 @@ class FastTraining(Trainable):
             "style": o.style_weight * _style_loss(output, grams),
             "tv": o.tv_weight * _variation(image),
         }
+        if o.temporal:
+            losses["temporal"] = o.temporal * _unsteady(image, self._painted(moved, chosen.tolist()), motion)
         self.network.zero_grad()
         values = {**backward(losses), "gradient": self.network.clip_gradient()}
         check_finite(values)
@@ -192,6 +201,19 @@ class _Gram(torch.autograd.Function):
         slope = (gradients[0] + gradients[0].mT) / rows.shape[1]
         found: Tensor = rows @ slope.to(rows.dtype)
         return found
+
+
+def _moved(content: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Crops, moved up and to the left by a random (y, x) and mirrored into what is left, with noise; and (y, x)."""
+    y, x = torch.randint(_FARTHEST + 1, (2,)).tolist()
+    moved = F.pad(content, (0, x, 0, y), mode="reflect")[..., y:, x:]
+    return moved + _NOISE * torch.randn(content.shape).to(content), (y, x)
+
+
+def _unsteady(image: Tensor, moved: Tensor, motion: tuple[int, int]) -> Tensor:
+    """Mean squared difference between what was painted before and after a motion (y, x), where both show the same."""
+    (y, x), (height, width) = motion, image.shape[2:]
+    return F.mse_loss(moved[..., : height - y, : width - x], image[..., y:, x:])
 
 
 def _variation(image: Tensor) -> Tensor:

@@ -155,6 +155,7 @@ class FastOptions(GradientOptions):
     content_weight: float = _weight(1.0, "the content loss")
     style_weight: float = _weight(60.0, "the style loss (Gram matrices)")
     tv_weight: float = _weight(1.0, "the total variation")
+    temporal: float = _weight(0.0, "the temporal loss, which makes a steadier network for clips: 500 or so")
     average: float = _share(0.998, "Decay of the moving average of the weights, which is written.")
 
 

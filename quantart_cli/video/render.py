@@ -22,7 +22,6 @@ from typing import Any, TypeVar
 import numpy as np
 from filelock import FileLock, Timeout
 
-from quantart_cli import flow
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import printable, reason, write_atomically
 from quantart_cli.flow import Array, Motion
@@ -34,6 +33,7 @@ from quantart_cli.video.steady import Steady
 _AHEAD = 3  # frames between two threads
 _CUT_EVERY = 20.0  # seconds of work that a kill may lose
 T = TypeVar("T")
+Progress = Callable[[int, Picture], None]
 
 
 @dataclass
@@ -113,13 +113,13 @@ def _thinned(frames: Iterator[Frame], every: Fraction) -> Iterator[Frame]:
         yield waiting
 
 
-def render(job: Job, painter: Steady, progress: Callable[[int], None] = lambda done: None) -> Report:
+def render(job: Job, painter: Steady, progress: Progress = lambda done, picture: None) -> Report:
     """Paint a clip.
 
     Args:
         job: what to paint.
         painter: paints the frames.
-        progress: called with the number of frames done after each.
+        progress: called after each frame, with the number of frames done and the painted frame.
 
     Raises:
         QuantArtError: the output cannot be written, another run is writing it, or no frame can be read.
@@ -184,7 +184,7 @@ def _paint(
     writer: _Writer,
     encoder: ThreadPoolExecutor,
     report: Report,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> None:
     """Paint the frames that are left, until the end or Ctrl-C."""
     held: Picture | None = None if painter.last is None else Picture(painter.last)
@@ -209,7 +209,7 @@ def _paint(
             writing.append(encoder.submit(writer.write, frame, held, state))
             if len(writing) > _AHEAD:
                 writing.popleft().result()
-            progress(number + 1)
+            progress(number + 1, held)
     except KeyboardInterrupt:
         report.stopped = True
     finally:
@@ -246,7 +246,7 @@ def _with_motion(
         motion = None
         if frame.picture is not None and number >= skipped:
             if last is not None and whole and painter.steady > 0:
-                motion = flow.estimate(last, frame.picture.rgb)
+                motion = painter.estimate(last, frame.picture.rgb)
             last = frame.picture.rgb
         yield frame, motion
 

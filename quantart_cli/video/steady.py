@@ -10,14 +10,19 @@ A frame painted alone differs from the next for three reasons. Each has its reme
   the last ones where the flow holds, and a position keeps the last entries as long as the features of the content there
   are nearly those for which they were chosen.
 
-What remains is blended in pixels, as in Ruder, Dosovitskiy and Brox 2016 (Artistic style transfer for videos), whose
-initialisation, the warped last frame, methods that optimise get. At a cut nothing is kept.
+What remains is blended in pixels. At a cut nothing is kept.
+
+Methods that optimise get the initialisation and the losses of Ruder, Dosovitskiy and Brox 2016 (Artistic style transfer
+for videos): they start from the warped last frame, and are kept near to it, and to one of some frames before, where the
+flow holds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,7 +32,7 @@ from quantart_cli.color import match_color
 from quantart_cli.flow import Array, Motion
 from quantart_cli.images import Picture, fill_transparent
 from quantart_cli.methods.base import FeedForward
-from quantart_cli.methods.inputs import OptimisationInputs
+from quantart_cli.methods.inputs import OptimisationInputs, Past
 from quantart_cli.model import Model, Result, Style
 from quantart_cli.runner import Image, MapOf, Runner
 from quantart_cli.settings import Settings
@@ -37,6 +42,8 @@ _CUT = 0.3  # the flow holds for less than this share of a frame: it is another 
 _FAST = 1.0  # pixels a frame from which the grid follows the picture: half a pixel is lost by rounding
 _MOST_FEATURES, _MOST_PIXELS = 0.95, 0.9  # shares of the last frame at --steady 1
 _CHANGED = 0.3  # squared difference of features, relative, at which a position gets new entries
+_QUICK = 4  # pictures whose width is a multiple of so many positions are painted more quickly
+_BEFORE = 10  # frames between a frame and the one whose long-term loss it has
 _FAR = 1.0  # positions between an entry and the place it belongs to at which it is given up
 
 Kept = dict[str, dict[str, Array]]
@@ -51,17 +58,37 @@ class Steady:
         style: encoded by the model.
         settings: of the method.
         steady: 0 paints each frame alone, 1 changes as little as possible.
+        estimate: the motion between two frames, (H, W, 3) uint8 each.
         **how: preserve_color, tile and seed, as of ``Model.paint``.
     """
 
-    def __init__(self, model: Model, style: Style, settings: Settings, steady: float, **how: Any) -> None:
+    def __init__(
+        self,
+        model: Model,
+        style: Style,
+        settings: Settings,
+        steady: float,
+        estimate: Callable[[Array, Array], Motion] = flow.estimate,
+        **how: Any,
+    ) -> None:
         self.model, self.style, self.settings, self.steady, self.how = model, style, settings, steady, how
+        self.estimate = estimate
         period = 0
         if isinstance(model.program, FeedForward):
             period = math.lcm(model.program.multiple, *(stage.grain for stage in model.program.stages(settings)))
         self.memory = Memory(min(steady, _MOST_FEATURES), period)
-        self.content: Array | None = None  # the last frame, (H, W, 3) uint8
-        self.last: Array | None = None  # as painted
+        # The last frames as they are and as painted, (H, W, 3) uint8: one, or for methods that optimise some.
+        self.frames: deque[tuple[Array, Array]] = deque(maxlen=_BEFORE if model.optimises else 1)
+
+    @property
+    def content(self) -> Array | None:
+        """The last frame, (H, W, 3) uint8."""
+        return self.frames[-1][0] if self.frames else None
+
+    @property
+    def last(self) -> Array | None:
+        """The same as painted."""
+        return self.frames[-1][1] if self.frames else None
 
     def paint(self, content: Picture, motion: Motion | None) -> Result:
         """Paint the next frame; arguments and errors as of ``Model.paint``.
@@ -70,39 +97,54 @@ class Steady:
             content: of the same size as the frames before.
             motion: since the last frame; None: there is none.
         """
+        if motion is None or not self.frames or motion.holds.mean() < _CUT:
+            self.frames.clear()
+            motion = None
         if self.steady == 0:
             result = self.model.paint(content, self.style, self.settings, **self.how)
-            self.content, self.last = content.rgb, result.picture.rgb
-            return result
-        if motion is None or self.last is None or motion.holds.mean() < _CUT:
-            motion = None
-        moved = None if motion is None or self.last is None else flow.warp(self.last.astype(np.float32), motion.flow)
-        self.memory.begin(motion, content)
-        start = None
-        if moved is not None and motion is not None and self.model.optimises:
-            holds = motion.holds[..., None]
-            start = OptimisationInputs(start=_bytes(content.rgb + holds * (moved - content.rgb)))
-        painted = self.model.paint(
-            content, self.style, self.settings, inputs=start, runner=self.memory.runner, **self.how
-        )
-        picture = painted.picture
-        if moved is not None and motion is not None:
-            share = (min(self.steady**2, _MOST_PIXELS) * motion.holds)[..., None]
-            picture = picture.with_rgb(_bytes(picture.rgb + share * (moved - picture.rgb)))
-        self.content, self.last = content.rgb, picture.rgb
-        return Result(picture, painted.precision, painted.notes, painted.stopped)
+        elif self.model.optimises:
+            inputs = None if motion is None else self._past(content.rgb, motion)
+            result = self.model.paint(content, self.style, self.settings, inputs=inputs, **self.how)
+        else:
+            self.memory.begin(motion, content)
+            result = self.model.paint(content, self.style, self.settings, runner=self.memory.runner, **self.how)
+            if motion is not None:
+                rgb, share = result.picture.rgb, min(self.steady**2, _MOST_PIXELS) * motion.holds[..., None]
+                moved = flow.warp(self.frames[-1][1].astype(np.float32), motion.flow)
+                result = replace(result, picture=result.picture.with_rgb(_bytes(rgb + share * (moved - rgb))))
+        self.frames.append((content.rgb, result.picture.rgb))
+        return result
+
+    def _past(self, content: Array, motion: Motion) -> OptimisationInputs:
+        """What an optimisation starts from, and what it keeps.
+
+        A frame of longer ago counts where none of the later ones holds (Ruder et al. 2016, equations 8 and 9). One
+        picture and one weight for each pixel are enough: Σ c_j (x - ω_j)² and Σ c_j (x - Σ c_j ω_j / Σ c_j)² have the
+        same gradient.
+        """
+        sums, weight = np.zeros(content.shape, np.float32), np.zeros(content.shape[:2], np.float32)
+        for number in dict.fromkeys((-1, -len(self.frames))):
+            before, painted = self.frames[number]
+            found = motion if number == -1 else self.estimate(before, content)
+            share = (found.holds - weight).clip(0)
+            sums += share[..., None] * flow.warp(painted.astype(np.float32), found.flow)
+            weight += share
+        start = _bytes(content + sums - weight[..., None] * content)
+        s = min(self.steady, _MOST_FEATURES)
+        past = Past(sums / np.maximum(255 * weight, 1e-6)[..., None], weight * np.float32(s / (1 - s)))
+        return OptimisationInputs(start=start, past=past)
 
     def state(self) -> dict[str, Array]:
         """Everything that the next frame depends on."""
-        found = self.memory.state()
-        if self.content is not None and self.last is not None:
-            found |= {"content": self.content, "last": self.last}
-        return found
+        names = ("content", "last")
+        frames = {name: np.stack(each) for name, each in zip(names, zip(*self.frames, strict=True), strict=False)}
+        return {**self.memory.state(), **frames}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Continue from a state."""
         self.memory.restore(state)
-        self.content, self.last = state.get("content"), state.get("last")
+        self.frames.clear()
+        self.frames.extend(zip(state.get("content", ()), state.get("last", ()), strict=True))
 
 
 class Memory:
@@ -129,8 +171,7 @@ class Memory:
             self.shift = np.zeros(2)
         elif motion is not None and (holds := motion.holds > 0.5).any():
             common = np.median(motion.flow[holds], axis=0)
-            if np.abs(common).max() >= _FAST:
-                self.shift = self.shift + common
+            self.shift = self.shift + common * (np.abs(common) >= _FAST)
 
     def runner(self, *arguments: Any) -> Runner:
         """A runner of this frame; arguments as of :class:`Runner`."""
@@ -188,7 +229,10 @@ class _SteadyRunner(Runner):
         if not self._memory.shift.any():
             return image
         (left, top), period = self._offset(self._memory.shift), self._memory.period
-        around = ((top, period - top), (left, period - left), (0, 0))
+        x, y = (period if moves else 0 for moves in self._memory.shift)
+        width = image.pixels.shape[1]
+        more = -(width + x) % (_QUICK * period)
+        around = ((top, y - top), (left, x - left + (more if more < width / 16 else 0)), (0, 0))
         return Image(np.pad(image.pixels, around, mode="symmetric"), image.size)
 
     def _smoothed(self, call: str, now: Any) -> Any:
@@ -224,7 +268,10 @@ class _SteadyRunner(Runner):
             if last is not None:
                 places, holds = self._places(stage.maps[name][0], now[name].shape[:2])
                 share = (self._memory.share * holds)[..., None]
-                now[name] = now[name] + share * (flow.sample(last[name], places) - now[name])
+                moved = flow.sample(last[name], places)
+                moved -= now[name]
+                moved *= share
+                now[name] = np.add(now[name], moved, out=moved)
         self._memory.new[call] = now
         maps = {name: self.backend.to_map(_planes(now[name]), inputs[name].values) for name in names}
         return {**inputs, **{name: MapOf(values, inputs[name].stride) for name, values in maps.items()}}
@@ -265,9 +312,7 @@ class _SteadyRunner(Runner):
         now, last = (np.array(self._offset(shift)) for shift in (self._memory.shift, self._memory.last_shift))
         at = ((np.stack([columns, rows], 2) + 0.5) * stride - now) / scale - 0.5  # in the frame
         side = max(1, round(stride / scale))
-        known = np.dstack(
-            [*(flow.blurred(motion.flow[..., i], side) for i in (0, 1)), flow.blurred(motion.holds, side)]
-        )
+        known = flow.blurred(np.dstack([motion.flow, motion.holds]), side)
         found = flow.sample(known, at.astype(np.float32))
         places = ((at + found[..., :2] + 0.5) * scale + last) / stride - 0.5
         return places.astype(np.float32), found[..., 2]

@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from quantart_cli.errors import QuantArtError
+from quantart_cli.images import Picture
 from quantart_cli.video.clips import Target, check_target, open_clip
 from quantart_cli.video.render import Job, Report, render
 from quantart_cli.video.steady import Steady
@@ -56,7 +57,7 @@ def paint_film(
     work = Job(source, target, order.size, studio.max_pixels, background, None, {})
     found: queue.Queue[int | Report | BaseException] = queue.Queue()
 
-    def progress(done: int) -> None:
+    def progress(done: int, _: Picture) -> None:
         found.put(done)
         if session.stopped == job or session.newest != job:
             raise KeyboardInterrupt  # leaves a film of what was painted

@@ -57,7 +57,7 @@ def test_weights_of_quantart_have_no_carrier_and_say_how():
     assert {"quantart-landscape2art", "sanet", "adaattn", "adaattn-video"} <= {item.name for item in by_hand}
     for item in by_hand:
         assert "quantart convert" in item.how or "quantart train" in item.how
-        assert "--model" in item.how
+        assert "--model" in item.how or item.name == "raft-small"  # which paints nothing
 
 
 def test_one_archive_is_described_one_way():

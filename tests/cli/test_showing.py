@@ -4,6 +4,7 @@ import io
 import sys
 import types
 
+import numpy as np
 import PIL.Image
 import pytest
 from rich.text import Text
@@ -80,3 +81,21 @@ def test_the_command_draws_the_result(run, content_file, style_file, tmp_path, m
     assert status == 0, err
     (picture,) = shown
     assert picture.tobytes() == PIL.Image.open(tmp_path / "out.png").tobytes()
+
+
+def test_the_current_frame_is_drawn_above_the_bar(monkeypatch):
+    from quantart_cli.cli import console
+    from quantart_cli.images import Picture
+
+    written = io.StringIO()
+    written.isatty = lambda: True
+    for name, value in {"COLUMNS": "60", "LINES": "12", "TERM": "xterm", "COLORTERM": "truecolor"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr(sys, "stderr", written)
+    with console.pictures_bar(3, quiet=False) as bar:
+        bar.done(1, 0)
+        bar.draw(Picture(np.full((20, 20, 3), (255, 0, 0), np.uint8)))
+    lines = [line for line in written.getvalue().splitlines() if "▀" in line]
+    assert len(lines) >= 9  # of 12: three for the bar and the prompt
+    assert "38;2;255;0;0" in lines[0]

@@ -100,3 +100,13 @@ def test_times(text, seconds):
 def test_no_times(text):
     with pytest.raises(QuantArtError, match="start takes a time"):
         seconds_of("start", text)
+
+
+def test_the_current_frame_is_drawn(run, gif, style_file, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("quantart_cli.cli.console._PlainPictures.draw", lambda _, picture: drawn.append(picture.size))
+    clip = ("video", gif, style_file, "-o", tmp_path / "out.gif", "--method", "microast", "--backend", "torch")
+    assert run(*clip)[0] == 0
+    assert drawn == []
+    assert run(*clip, "--show")[0] == 0
+    assert drawn == [(64, 48)] * 3

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import numpy as np
 import PIL.Image
 import pytest
 import torch
@@ -13,6 +14,7 @@ from quantart_cli.cli.train_request import Request
 from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
 from quantart_cli.nets.fast import LAST, StyleNetwork
+from quantart_cli.training import fast
 from quantart_cli.training.fast import FastTraining, _gram, fast_training, read_styles
 from quantart_cli.training.folders import RunControl, train
 from quantart_cli.training.loop import TrainingStopped
@@ -162,3 +164,33 @@ def test_the_default_batch_is_larger_on_a_gpu(device, given, batch):
     unset = tuple({"batch"} - {*given})
     request = Request(FastOptions(), unset, "a.safetensors", False, False, False, device, "auto")
     assert _sized(request, DeviceSpec(device, "bf16", "asked"), "fast").batch == batch
+
+
+def test_the_temporal_loss_makes_the_network_steadier(photos, style_files, vgg):
+    off = []
+    for weight in (0, 10_000):
+        learning = training(photos, style_files, vgg, rate=1e-2, steps=1000, temporal=weight)
+        values = [learning.update(number) for number in range(15)]
+        torch.manual_seed(0)
+        content = torch.from_numpy(np.stack([scene(32, 32, seed) for seed in (7, 8)])).permute(0, 3, 1, 2) / 255
+        moved, motion = fast._moved(content)
+        with torch.no_grad():
+            found = fast._unsteady(*(learning._painted(each, [0, 1]) for each in (content, moved)), motion)
+        off.append(found.item())
+    assert off[1] < 0.5 * off[0]
+    assert values[-1]["temporal"] < values[0]["temporal"]
+
+
+def test_what_moved_is_compared_with_where_it_was():
+    image = torch.rand(1, 3, 12, 12)
+    for y, x in ((0, 0), (3, 5)):
+        moved = torch.zeros_like(image)
+        moved[..., : 12 - y, : 12 - x] = image[..., y:, x:]
+        assert fast._unsteady(image, moved, (y, x)) == 0
+    assert fast._unsteady(image, image, (1, 0)) > 0
+    torch.manual_seed(1)
+    content = torch.full((1, 3, 32, 32), 0.5)
+    moved, (y, x) = fast._moved(content)
+    assert 0 <= min(y, x) <= max(y, x) <= 8
+    assert moved.shape == content.shape
+    assert (moved - content).std() == pytest.approx(0.02, rel=0.1)

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import PIL.Image
 
+from quantart_cli import flow
 from quantart_cli.images import Picture
 from quantart_cli.model import Result
 from quantart_cli.video.clips import Clip, Target
@@ -41,6 +42,7 @@ class Inverter:
     """
 
     steady = 0.5
+    estimate = staticmethod(flow.estimate)
 
     def __init__(self, interrupt: int | None = None, error: Exception | None = None) -> None:
         self.content = self.last = None

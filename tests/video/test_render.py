@@ -8,7 +8,6 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from quantart_cli import flow
 from quantart_cli.errors import QuantArtError
 from quantart_cli.video import render as rendering
 from quantart_cli.video.clips import open_clip
@@ -151,7 +150,7 @@ def test_an_error_while_reading_is_raised():
 
 def test_motion_is_since_the_last_frame_that_could_be_read(clip, tmp_path, monkeypatch):
     pairs = []
-    monkeypatch.setattr(flow, "estimate", lambda last, now: pairs.append((last, now)))
+    monkeypatch.setattr(Inverter, "estimate", lambda _, last, now: pairs.append((last, now)))
     render(job_of(clip, tmp_path / "out.webp"), Inverter())
     frames = square(6)
     assert [(np.array_equal(a, frames[i]), np.array_equal(b, frames[i + 1])) for i, (a, b) in enumerate(pairs)] == [

@@ -9,6 +9,7 @@ import quantart_cli as quantart
 from quantart_cli import flow
 from quantart_cli.flow import Motion
 from quantart_cli.images import Picture
+from quantart_cli.model import Result
 from quantart_cli.video.steady import Steady
 from tests.conftest import scene
 from tests.video.clips import panned
@@ -123,23 +124,50 @@ def test_transparent_frames(adain_model):
     assert painter.memory.shift.tolist() == [0, 0]
 
 
-def test_methods_that_optimise_start_from_the_last_frame():
+def test_methods_that_optimise_keep_what_they_painted():
+    """On the left the last frame holds. On the right it does not: that of ten frames ago, or none."""
     model = quantart.load("gatys", device="cpu", precision="fp32")
-    frames = [scene(24, 24, 5)] * 2
-    still = Motion(np.zeros((24, 24, 2), np.float32), np.ones((24, 24), np.float32))
-    starts = []
-    whole = model.paint
+    holds = np.zeros((24, 24), np.float32)
+    holds[:, :12] = 0.75
+    left, still = Motion(np.zeros((24, 24, 2), np.float32), holds), Motion(np.zeros((24, 24, 2)), np.ones((24, 24)))
+    starts, painted = [], [scene(24, 24, seed) for seed in range(20, 40)]
 
-    def record(*arguments, inputs, **how):
+    def paint(content, *_, inputs, **how):
         starts.append(inputs)
-        return whole(*arguments, inputs=inputs, **how)
+        return Result(Picture(painted[len(starts) - 1]), "fp32")
 
-    model.paint = record
-    painter = Steady(model, model.encode_style(scene(24, 24, 2)), model.method.settings(steps=1, pyramid="none"), 0.7)
-    first = painter.paint(Picture(frames[0]), None).picture.rgb
-    painter.paint(Picture(frames[1]), still)
+    model.paint = paint
+    style, settings = model.encode_style(scene(24, 24, 2)), model.method.settings()
+    estimated = []
+
+    def estimate(before, now):
+        estimated.append((before, now))
+        return still
+
+    painter = Steady(model, style, settings, 0.5, estimate)
+    frames = [scene(24, 24, seed) for seed in range(1, 13)]
+    for number, frame in enumerate(frames):
+        painter.paint(Picture(frame), left if number else None)
     assert starts[0] is None
-    assert np.array_equal(starts[1].start, first)
+    first = starts[1]
+    assert estimated[0][0] is not frames[1]
+    assert np.allclose(first.past.weight, holds)  # times 0.5 / (1 - 0.5)
+    assert np.allclose(first.past.picture[:, :12], painted[0][:, :12] / 255)
+    assert np.array_equal(first.start[:, 12:], frames[1][:, 12:])
+    mixed = frames[1][:, :12] + 0.75 * (painted[0][:, :12] - frames[1][:, :12].astype(float))
+    assert np.abs(first.start[:, :12] - mixed).max() <= 0.51
+    assert estimated[-1][0] is frames[1]
+    last = starts[-1].past
+    assert np.allclose(last.weight, 1)
+    assert np.allclose(last.picture[:, 12:], painted[1][:, 12:] / 255)
+    assert np.allclose(last.picture[:, :12], (0.75 * painted[10][:, :12] + 0.25 * painted[1][:, :12]) / 255)
+    other = Steady(model, style, settings, 0.5, estimate)
+    other.restore(painter.state())
+    assert len(other.frames) == 10
+    assert all(np.array_equal(one, two) for one, two in zip(other.frames[0], painter.frames[0], strict=True))
+    painter.paint(Picture(frames[0]), CUT)
+    assert starts[-1] is None
+    assert len(painter.frames) == 1
 
 
 def test_maps_keep_their_precision():
