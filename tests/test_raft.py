@@ -6,9 +6,9 @@ import safetensors.torch
 import torch
 from torchvision.models.optical_flow import raft_small
 
+from quantart_cli import raft
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.errors import QuantArtError
-from quantart_cli import raft
 from tests.conftest import scene
 from tests.video.clips import square, write_gif
 

@@ -21,7 +21,7 @@ SHALLOW = {"steps": 20, "tolerance": 0, "style_layers": "relu1_1,relu2_1", "cont
 METHODS = {
     "gatys": (Gatys, GatysSettings(pyramid="none", **SHALLOW)),
     "gatys in levels": (Gatys, GatysSettings(pyramid="16", **SHALLOW)),
-    "nnst": (NNST, NNSTSettings(steps="4,3,2", recolor="no")),
+    "nnst": (NNST, NNSTSettings(steps="6,2", recolor="no")),
 }
 
 
