@@ -48,6 +48,9 @@ class Backend(Protocol):
     def numpy(self, values: Any) -> np.ndarray:
         """Convert an output of a network to a float32 or integer array."""
 
+    def pixels(self, values: Any) -> np.ndarray | None:
+        """Clip, scale and round a picture (1, 3, h, w) in about [0, 1] to (h, w, 3) uint8; None if it is not finite."""
+
     def to_map(self, values: np.ndarray, like: Any) -> Any:
         """Convert (1, C, h, w) float32 or int32 to a map, floats in the precision of the map ``like``."""
 
@@ -330,13 +333,10 @@ class _Run:
         if name not in self.stored:
             self.stored[name] = alloc_scratch((*self.size, 3), np.uint8)
         rows, columns = tile.within(outer).slices
-        part = self.backend.numpy(values[:, :, rows, columns])[0]
-        rgb = np.ascontiguousarray(part.transpose(1, 2, 0))  # (h, w, 3)
-        if not np.isfinite(rgb).all():
+        pixels = self.backend.pixels(values[:, :, rows, columns])
+        if pixels is None:
             raise NotFinite(f"{self.stage.name}: a pixel is not finite")
-        rgb.clip(0, 1, out=rgb)
-        rgb *= 255
-        self.stored[name][tile.slices] = np.rint(rgb, out=rgb)
+        self.stored[name][tile.slices] = pixels
 
     def results(self) -> dict[str, Any]:
         """The outputs by name."""

@@ -135,6 +135,14 @@ class OpenVINOBackend:
         floats: np.ndarray = np.left_shift(values, 16, dtype=np.uint32).view(np.float32)
         return floats
 
+    def pixels(self, values: np.ndarray) -> np.ndarray | None:
+        rgb = np.ascontiguousarray(self.numpy(values)[0].transpose(1, 2, 0))  # (h, w, 3)
+        if not np.isfinite(rgb).all():
+            return None
+        rgb = rgb.clip(0, 1)
+        rgb *= 255
+        return np.rint(rgb, out=rgb).astype(np.uint8)
+
     def to_map(self, values: np.ndarray, like: np.ndarray) -> np.ndarray:
         if values.dtype != np.float32 or like.dtype != np.uint16:
             return values

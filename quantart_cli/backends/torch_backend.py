@@ -44,6 +44,15 @@ class TorchBackend:
     def numpy(self, values: Tensor) -> np.ndarray:
         return (values.float() if values.is_floating_point() else values).cpu().numpy()
 
+    def pixels(self, values: Tensor) -> np.ndarray | None:
+        # On the device: a quarter of the bytes come back, and a GPU rounds faster than the CPU.
+        with torch.inference_mode():
+            rgb = values[0].permute(1, 2, 0).float().contiguous()  # (h, w, 3)
+            if not rgb.isfinite().all():
+                return None
+            found: np.ndarray = rgb.clamp(0, 1).mul_(255).round_().byte().cpu().numpy()
+            return found
+
     def to_map(self, values: np.ndarray, like: Tensor) -> Tensor:
         found = self.array(values)
         return found.to(like.dtype) if found.is_floating_point() else found

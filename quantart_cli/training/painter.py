@@ -16,9 +16,9 @@ the same for a batch. x' is the image's features, x̄ is x standardised by its o
     identity     where c = s: mean (image - s)², and mean squared differences of features
     grid         detail that repeats every eight pixels
 
-Where c = s, only style and identity count. The patches are matched as in painting. Adam; the learning rates rise over 100
-updates and fall along half a cosine to 5 %. The fusions learn alone for the first 60 updates. The moving average of the
-weights is written.
+Where c = s, only style and identity count. The patches are matched as in painting. Adam; the learning rates rise over
+100 updates and fall along half a cosine to 5 %. The fusions learn alone for the first 60 updates. The moving average of
+the weights is written.
 """
 
 from __future__ import annotations
