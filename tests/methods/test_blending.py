@@ -60,7 +60,7 @@ def test_one_tile_that_holds_everything_is_the_whole(tiny_ends):
 @torch.inference_mode()
 def test_tiles_keep_size_and_come_close(tiny_ends, alpha):
     method = QuantArtVQGAN(**tiny_ends)
-    content, style = picture(230, 165), [(picture(60, 50, 3), None)]
+    content, style = picture(150, 102), [(picture(60, 50, 3), None)]
     settings = QuantArtSettings(fidelity=alpha)
     whole = method.stylize(content, method.encode_style(style, [1.0]), settings)
     tiled = method.stylize(content, method.encode_style(style, [1.0]), settings, tiler=Tiler(96))

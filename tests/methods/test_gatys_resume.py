@@ -50,7 +50,7 @@ def test_it_ends_where_the_uninterrupted_one_does(method, uninterrupted, tmp_pat
 def test_a_plateau_is_remembered(method, parity, tmp_path):
     content = parity["content"][..., :32, :32]
     style = method.encode_style([(content.flip(2), None)], [1.0])
-    settings = GatysSettings(steps=300, tolerance=0.4)
+    settings = GatysSettings(steps=300, tolerance=0.6)
     records = list(method.steps(content, style, settings))
     assert len(records) < 300
     save_state(tmp_path / "s", records[-5].state(), {})

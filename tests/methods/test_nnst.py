@@ -140,8 +140,8 @@ def test_a_picture_in_its_own_style_stays(method):
 
 def test_it_descends_and_comes_closer_to_the_style_than_adain(method):
     content, style = picture(64, 64), picture(64, 64, 5)
-    steps = painted(method, content, styles_of(method, style), "30,30,4", recolor="no")
-    assert steps[29].losses["style"] < 0.8 * steps[0].losses["style"]
+    steps = painted(method, content, styles_of(method, style), "20,16,2", recolor="no")
+    assert steps[15].losses["style"] < 0.8 * steps[0].losses["style"]
     as_bytes = [(each[0].permute(1, 2, 0) * 255).round().byte().numpy() for each in (content, style)]
     adain = quantart.load("adain", device="cpu", precision="fp32", backend="torch")
     other = torch.from_numpy(np.array(adain.stylize(*as_bytes))).permute(2, 0, 1)[None] / 255
@@ -164,10 +164,16 @@ def test_the_same_seed_gives_the_same_picture(method):
     assert not torch.equal(first, other)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(method):
+    """Content, style and all steps."""
+    content, style = picture(100, 56), styles_of(method, picture(64, 48, 5))
+    return content, style, painted(method, content, style)
+
+
 @pytest.mark.parametrize("at", [1, 3, 4, 6])
-def test_it_resumes_bit_for_bit(method, at):
-    content, style = picture(100, 76), styles_of(method, picture(80, 60, 5))
-    whole = painted(method, content, style)
+def test_it_resumes_bit_for_bit(method, uninterrupted, at):
+    content, style, whole = uninterrupted
     state = whole[at - 1].state()
     assert state.step == at
     rest = painted(method, content, style, inputs=OptimisationInputs(resume=state))
@@ -182,14 +188,14 @@ def test_resuming_after_the_last_step_gives_its_picture(method):
     assert torch.equal(rest[-1].image(), whole[-1].image())
 
 
-@pytest.mark.parametrize("size", [(16, 16), (17, 33), (1, 1), (200, 9)])
+@pytest.mark.parametrize("size", [(16, 16), (17, 33), (1, 1), (120, 9)])
 def test_small_pictures(method, size):
-    for content in (picture(*size), torch.full((1, 3, *size[::-1]), 0.5)):
-        for style in (picture(20, 24, 5), torch.zeros(1, 3, 16, 16)):
-            last = painted(method, content, styles_of(method, style))[-1]
-            assert last.image().shape == content.shape
-            assert last.image().isfinite().all()
-            assert 0 <= last.image().min() <= last.image().max() <= 1
+    flat = torch.full((1, 3, *size[::-1]), 0.5)
+    for content, style in ((picture(*size), torch.zeros(1, 3, 16, 16)), (flat, picture(20, 24, 5))):
+        last = painted(method, content, styles_of(method, style))[-1]
+        assert last.image().shape == content.shape
+        assert last.image().isfinite().all()
+        assert 0 <= last.image().min() <= last.image().max() <= 1
 
 
 def test_hidden_positions_of_a_style_are_no_candidates(method):
@@ -227,7 +233,7 @@ def test_regions_take_their_own_style(method):
     left = torch.zeros(64, 64)
     left[:, :32] = 1
     inputs = OptimisationInputs(masks=(left.numpy(), 1 - left.numpy()))
-    image = painted(method, content, styles_of(method, red, blue), "0,30,0", inputs=inputs)[-1].image()
+    image = painted(method, content, styles_of(method, red, blue), "0,10,0", inputs=inputs)[-1].image()
     assert image[0, 0, :, :24].mean() > image[0, 2, :, :24].mean() + 0.2
     assert image[0, 2, :, 40:].mean() > image[0, 0, :, 40:].mean() + 0.2
     one = painted(method, content, styles_of(method, red), inputs=OptimisationInputs(masks=(left.numpy(),)))[-1].image()

@@ -159,7 +159,7 @@ def test_gradients_of_entries_are_summed_in_one_order(threads):
         return torch.autograd.grad((z_hat * z).sum(), network.quantize.embedding.weight)[0]
 
     first = gradient()
-    assert all(torch.equal(gradient(), first) for _ in range(5))
+    assert all(torch.equal(gradient(), first) for _ in range(3))
 
 
 def test_it_learns(tmp_path, threads):
