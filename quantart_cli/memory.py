@@ -29,7 +29,9 @@ _FORWARD = {
     ("torch", "wct2"): {2: 500, 4: 900},
     ("torch", "fast"): {2: 260, 4: 540},
     ("torch", "vqgan"): {2: 1150, 4: 1800},
+    ("torch", "painter"): {2: 400, 4: 700},
     ("openvino", "vgg19"): {2: 650, 4: 1200},
+    ("openvino", "painter"): {2: 1950, 4: 3150},
 }
 _GRADIENTS = {2: 1800, 4: 3200}
 _OPTIMISED = 105
@@ -37,8 +39,12 @@ _LIBRARY = {"torch": 300_000_000, "openvino": 60_000_000}  # working memory of t
 # Numbers a pixel of the maps that are stored for the whole picture. VGG-19: relu4_1, 512 channels at stride 8. WCT2: 64
 # channels at stride 1, before and after they are changed, and the high bands of three levels. Networks of fast: two
 # maps of 128 channels at stride 4, before and after a layer.
-_STORED = {"vgg19": 8, "wct2": 240, "fast": 32}
-HALO = {"vgg19": 32, "vqgan": 64, "wct2": 24, "fast": 8}
+_STORED = {"vgg19": 8, "wct2": 240, "fast": 32, "painter": 8}
+_MATCHES = 9  # numbers a pixel that the painter keeps in memory
+# Bytes a pixel of pictures beside that, measured: of two levels, from coarse to fine; each mask with the picture that is
+# painted for it. Mixing these takes the same for all sizes.
+_LEVELS, _REGION, _MIXING = 26, 10, 60_000_000
+HALO = {"vgg19": 32, "vqgan": 64, "wct2": 24, "fast": 8, "painter": 32}
 """Pixels around each tile of a forward pass, by network."""
 WIDE_HALO = 80
 """Pixels around each tile of a picture that is optimised: relu5_1 depends on them."""
@@ -64,7 +70,20 @@ def needed(pixels: int, spec: DeviceSpec, network: str = "vgg19", gradients: boo
     return _LIBRARY[spec.backend] + pixels * table[spec.bytes]
 
 
-def needed_in_tiles(width: int, height: int, side: int | None, spec: DeviceSpec, network: str = "vgg19") -> int:
+def needed_beside(pixels: int, levels: bool, regions: int) -> int:
+    """Predicted bytes for a whole picture beside its painting in tiles.
+
+    Args:
+        pixels: of the picture.
+        levels: whether it is painted coarse to fine.
+        regions: number of masks.
+    """
+    return pixels * (_LEVELS * levels + _REGION * regions) + (_MIXING if regions else 0)
+
+
+def needed_in_tiles(
+    width: int, height: int, side: int | None, spec: DeviceSpec, network: str = "vgg19", beside: int = 0
+) -> int:
     """Predicted peak in bytes of a picture painted by a forward pass in tiles.
 
     Args:
@@ -72,6 +91,7 @@ def needed_in_tiles(width: int, height: int, side: int | None, spec: DeviceSpec,
         side: of the tiles; None: it is painted whole.
         spec: where it is painted.
         network: a key of :data:`HALO`.
+        beside: of :func:`needed_beside`.
     """
     halo = HALO[network]
     rows, columns = (size if side is None else min(size, side + 2 * halo) for size in (height, width))
@@ -85,11 +105,13 @@ def needed_in_tiles(width: int, height: int, side: int | None, spec: DeviceSpec,
         rest = features
     else:
         rest = resident_bytes(features)
-    return 2 * resident_bytes(3 * pixels) + rest + needed(rows * columns, spec, network)
+    if network == "painter":
+        rest += _MATCHES * spec.bytes * pixels
+    return beside + 2 * resident_bytes(3 * pixels) + rest + needed(rows * columns, spec, network)
 
 
 def choose_tile(
-    width: int, height: int, tile: int | str | None, spec: DeviceSpec, network: str = "vgg19"
+    width: int, height: int, tile: int | str | None, spec: DeviceSpec, network: str = "vgg19", beside: int = 0
 ) -> int | None:
     """The side of the tiles of a forward pass in pixels; None: the whole picture.
 
@@ -102,6 +124,7 @@ def choose_tile(
         tile: as :func:`quantart_cli.settings.parse_tile` returns it.
         spec: where it is painted.
         network: a key of :data:`HALO`.
+        beside: of :func:`needed_beside`.
     """
     if tile != "auto":
         assert not isinstance(tile, str)
@@ -109,7 +132,7 @@ def choose_tile(
     free = available(spec)
     fast = _TILE[spec.backend]
     side = fast if spec.device == "cpu" and network != "vqgan" and max(width, height) > 1.5 * fast else None
-    while free is not None and needed_in_tiles(width, height, side, spec, network) > _SHARE * free:
+    while free is not None and needed_in_tiles(width, height, side, spec, network, beside) > _SHARE * free:
         smaller = max(width, height) // 2 if side is None else side // 2
         if smaller < _LEAST_TILE:
             break

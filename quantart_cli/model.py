@@ -34,9 +34,11 @@ from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, encode_picture, fil
 from quantart_cli.masks import mix, opacity_of, read_regions
 from quantart_cli.memo import Memo
 from quantart_cli.memory import (
+    HALO,
     check_memory,
     choose_tile,
     choose_tile_to_optimise,
+    needed_beside,
     needed_in_tiles,
     needed_to_optimise,
     out_of_memory,
@@ -286,7 +288,11 @@ class Model:
 
     @property
     def network(self) -> str:
-        """Type of its networks, for predictions of memory, a key of the tables in memory.py."""
+        """Type of its networks, for predictions of memory, a key of the tables in memory.py. A part of its weights that
+        has a row there goes over the class."""
+        own = next((part for part in self._files if part in HALO), None)
+        if own is not None:
+            return own
         return self._kind.network if issubclass(self._kind, FeedForward | WholePicture) else "vgg19"
 
     @property
@@ -466,7 +472,8 @@ class Model:
         runner: Callable[..., Runner],
     ) -> Result:
         notes: list[str] = []
-        tiler = self.tiler(content, tile, notes.append)
+        regions = 0 if inputs is None or self.optimises else len(inputs.masks)
+        tiler = self.tiler(content, tile, notes.append, self.needed_beside(content, settings, regions))
         reference = content if preserve_color == "match" else None
         work = _Work(
             content, content.alpha, settings, tiler, seed, progress or (lambda _: None), inputs, reference, runner
@@ -603,8 +610,22 @@ class Model:
         pixels = self._pixels(picture, reference)
         return Image.of(pixels, picture.alpha, self.program.smallest, self.program.multiple)
 
-    def tiler(self, picture: Picture, tile: int | str | None, notify: Callable[[str], None] = lambda _: None) -> Tiler:
-        """How a picture is cut into tiles.
+    def needed_beside(self, content: Picture, settings: Any, regions: int) -> int:
+        """Bytes that painting so many regions of a content needs beside the work in tiles; 0 of optimisations."""
+        if not isinstance(self.program, FeedForward):
+            return 0
+        pixels = content.width * content.height
+        levels = self.program.pixels_of_work((content.height, content.width), settings) > pixels
+        return needed_beside(pixels, levels, regions)
+
+    def tiler(
+        self,
+        picture: Picture,
+        tile: int | str | None,
+        notify: Callable[[str], None] = lambda _: None,
+        beside: int = 0,
+    ) -> Tiler:
+        """How a picture is cut into tiles; ``beside`` of :meth:`needed_beside`.
 
         Raises:
             QuantArtError: it cannot fit into memory.
@@ -614,8 +635,8 @@ class Model:
             side = choose_tile_to_optimise(width, height, tile, self.spec)
             wanted = needed_to_optimise(width, height, side, self.spec)
         else:
-            side = choose_tile(width, height, tile, self.spec, self.network)
-            wanted = needed_in_tiles(width, height, side, self.spec, self.network)
+            side = choose_tile(width, height, tile, self.spec, self.network, beside)
+            wanted = needed_in_tiles(width, height, side, self.spec, self.network, beside)
         check_memory(wanted, self.spec, picture.name)
         return Tiler(side, notify)
 

@@ -48,7 +48,7 @@ def predict(
     settings: Settings,
     tile: str | int | None = "auto",
     preserve_color: str = "none",
-    regions: int = 1,
+    regions: int = 0,
 ) -> Prediction:
     """Predict memory by the tables of memory.py, and time by painting a sample from the middle of the picture.
 
@@ -62,9 +62,9 @@ def predict(
         regions: number of masks; each region is painted by itself, except by methods that optimise.
     """
     parsed = parse_tile(tile)
-    side, peak = _tile_and_bytes(model, content, parsed)
+    side, peak = _tile_and_bytes(model, content, parsed, model.needed_beside(content, settings, regions))
     if not model.caches() or preserve_color == "match":  # the style is encoded when painting
-        peak = max([peak, *(_bytes_to_encode(model, picture) for picture in style.pictures)])
+        peak = max([peak, *(_tile_and_bytes(model, picture, "auto")[1] for picture in style.pictures)])
     if refines(settings):
         width, height = content.size
         refining_side = choose_tile_to_optimise(width, height, parsed, model.spec)
@@ -82,7 +82,7 @@ def predict(
     first = _seconds(model, sample, style, settings)
     second = _seconds(model, sample, style, settings)  # the first prepares everything for its size
     seconds = second * _work(model, size, settings) / _work(model, sample_size, settings)
-    seconds *= regions * _overhead(size, side, HALO[model.network])
+    seconds *= max(1, regions) * _overhead(size, side, HALO[model.network])
     if model.changes_with_tiles:  # its styles are encoded with the first picture
         seconds += max(0.0, first - second)
     return Prediction(_resident(model.spec.kind) + peak, seconds, side)
@@ -95,20 +95,14 @@ def _work(model: Model, size: tuple[int, int], settings: Settings) -> float:
     return work
 
 
-def _tile_and_bytes(model: Model, picture: Picture, tile: int | str | None) -> tuple[int | None, int]:
+def _tile_and_bytes(model: Model, picture: Picture, tile: int | str | None, beside: int = 0) -> tuple[int | None, int]:
     """The side of the tiles of the content, and the peak of painting it."""
     width, height = picture.size
     if model.optimises:
         side = choose_tile_to_optimise(width, height, tile, model.spec)
         return side, needed_to_optimise(width, height, side, model.spec)
-    side = choose_tile(width, height, tile, model.spec, model.network)
-    return side, needed_in_tiles(width, height, side, model.spec, model.network)
-
-
-def _bytes_to_encode(model: Model, picture: Picture) -> int:
-    width, height = picture.size
-    side = choose_tile(width, height, "auto", model.spec, model.network)
-    return needed_in_tiles(width, height, side, model.spec, model.network)
+    side = choose_tile(width, height, tile, model.spec, model.network, beside)
+    return side, needed_in_tiles(width, height, side, model.spec, model.network, beside)
 
 
 def _seconds(model: Model, sample: Picture, style: Style, settings: Settings) -> float:

@@ -1,12 +1,16 @@
 """Memory: refused before the work, and one line when it runs out all the same."""
 
+import numpy as np
 import pytest
 import torch
 
 from quantart_cli import memory
 from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
+from quantart_cli.images import Picture
+from quantart_cli.methods.adain import AdaINSettings
 from quantart_cli.methods.lbfgs import LBFGS
+from quantart_cli.methods.quantart import QuantArtSettings
 
 SPEC = DeviceSpec("cpu", "fp32", "tests")
 
@@ -62,3 +66,24 @@ def test_what_the_optimiser_remembers_is_counted(side):
     bf16 = DeviceSpec("cpu", "bf16", "tests")
     beside = memory.needed(side * side, bf16, gradients=True) + (memory._OPTIMISED + 48) * side * side
     assert memory.needed_to_optimise(side, side, None, bf16) == beside + descent._history * 24 * side * side
+
+
+def test_levels_and_regions_are_counted(quantart_model, adain_model, monkeypatch):
+    content = Picture(np.zeros((1200, 1600, 3), np.uint8))
+    levels = quantart_model.needed_beside(content, QuantArtSettings(), 0)
+    assert levels > 20 * 1600 * 1200
+    assert quantart_model.needed_beside(content, QuantArtSettings(brush="none"), 0) == 0
+    one, two = (adain_model.needed_beside(content, AdaINSettings(), regions) for regions in (1, 2))
+    assert 0 < one < two
+    needs = memory.needed_in_tiles(1600, 1200, 256, adain_model.spec)
+    monkeypatch.setattr(memory, "available", lambda _: needs + one)
+    adain_model.tiler(content, 256, beside=one)
+    with pytest.raises(memory.NotEnoughMemory, match="reduce it with size"):
+        adain_model.tiler(content, 256, beside=two)
+
+
+def test_the_painter_takes_more_than_adain(quantart_model):
+    assert quantart_model.network == "painter"
+    size = 2048, 1536, 768, DeviceSpec("cpu", "bf16", "tests")
+    # 633 and 412 MB were measured.
+    assert memory.needed_in_tiles(*size, "painter") > 633e6 > memory.needed_in_tiles(*size) > 412e6

@@ -88,7 +88,7 @@ def run(method: Method, options: PaintingOptions) -> int:
             styles, weights=weights, size=options.style_size, settings=options.settings, encode=not masks.masks
         )
     if options.dry_run:
-        return _predict(method, model, content, style, options, max(1, len(masks.masks)))
+        return _predict(method, model, content, style, options, len(masks.masks))
     result = _paint(model, content, style, options, masks, session)
     if not options.no_recipe:
         result = replace(result, picture=result.picture.with_recipe(_recipe(model, content, styles, result, options)))
