@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -114,3 +115,24 @@ def has_amx() -> bool:
         return "amx_bf16" in Path("/proc/cpuinfo").read_text()
     except OSError:
         return False
+
+
+def control_groups(
+    controller: str, root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")
+) -> set[Path]:
+    """Folders of the control groups (versions 1 and 2) that limit this process, and of their parents.
+
+    Args:
+        controller: "cpu" or "memory".
+        root: where control groups are.
+        groups: the file that says which are those of this process.
+    """
+    folders = {root, root / controller}
+    with suppress(OSError, ValueError):
+        for line in groups.read_text().splitlines():
+            number, controllers, path = line.split(":", 2)
+            if number == "0" or controller in controllers.split(","):
+                base = root if number == "0" else root / controller
+                inner = base / path.lstrip("/")
+                folders |= {inner, *(parent for parent in inner.parents if base in parent.parents)}
+    return folders

@@ -10,9 +10,10 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
-from quantart_cli.device import DeviceSpec
+from quantart_cli.device import DeviceSpec, control_groups
 from quantart_cli.errors import QuantArtError
 from quantart_cli.scratch import resident_bytes
 
@@ -41,8 +42,8 @@ _LIBRARY = {"torch": 300_000_000, "openvino": 60_000_000}  # working memory of t
 # maps of 128 channels at stride 4, before and after a layer.
 _STORED = {"vgg19": 8, "wct2": 240, "fast": 32, "painter": 8}
 _MATCHES = 9  # numbers a pixel that the painter keeps in memory
-# Bytes a pixel of pictures beside that, measured: of two levels, from coarse to fine; each mask with the picture that is
-# painted for it. Mixing these takes the same for all sizes.
+# Bytes a pixel beside that, measured: pictures of two levels, from coarse to fine; a mask, and what is painted for it.
+# Mixing these takes the same for all sizes.
 _LEVELS, _REGION, _MIXING = 26, 10, 60_000_000
 HALO = {"vgg19": 32, "vqgan": 64, "wct2": 24, "fast": 8, "painter": 32}
 """Pixels around each tile of a forward pass, by network."""
@@ -200,46 +201,25 @@ def _of_machine() -> int | None:
 
 
 # Files of control groups: limit, use, and the part of the use that the kernel drops when memory is short.
-_GROUPS = (
-    ("/sys/fs/cgroup", "memory.max", "memory.current", "inactive_file"),
-    ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+_GROUP_FILES = (
+    ("memory.max", "memory.current", "inactive_file"),
+    ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
 )
 
 
 def _of_control_group() -> int | None:
     """Free memory under the limits of this process's control group and its parents."""
     found = []
-    for root, limit_file, use_file, cache_name in _GROUPS:
-        for folder in _group_folders(Path(root)):
-            try:
-                limit, use = int((folder / limit_file).read_text()), int((folder / use_file).read_text())
-                stat = (folder / "memory.stat").read_text().split()
-                cached = dict(zip(stat[::2], stat[1::2], strict=False)).get(cache_name, "0")
-            except (OSError, ValueError):  # missing, or "max"
-                continue
-            if limit < 1 << 60:
-                found.append(max(0, limit - use + int(cached)))
+    for folder, (limit_file, use_file, cache_name) in product(control_groups("memory"), _GROUP_FILES):
+        try:
+            limit, use = int((folder / limit_file).read_text()), int((folder / use_file).read_text())
+            stat = (folder / "memory.stat").read_text().split()
+            cached = dict(zip(stat[::2], stat[1::2], strict=False)).get(cache_name, "0")
+        except (OSError, ValueError):  # missing, or "max"
+            continue
+        if limit < 1 << 60:
+            found.append(max(0, limit - use + int(cached)))
     return min(found) if found else None
-
-
-def _group_folders(root: Path) -> Iterator[Path]:
-    yield root
-    with _ignored(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            number, controllers, path = line.split(":", 2)
-            if number == "0" or "memory" in controllers.split(","):
-                folder = root / path.lstrip("/")
-                while folder != root and root in folder.parents:
-                    yield folder
-                    folder = folder.parent
-
-
-@contextmanager
-def _ignored(*errors: type[BaseException]) -> Iterator[None]:
-    try:
-        yield
-    except errors:
-        return
 
 
 def _of_address_space() -> int | None:

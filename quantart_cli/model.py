@@ -269,22 +269,22 @@ class Model:
         self._files, self._make_backend, self._cache_styles = dict(files), make_backend, cache_styles
         self._target = target
         module, _, name = target.partition(":")
-        self._kind = getattr(import_module(module), name)
+        self._class = getattr(import_module(module), name)
         self._memo = Memo(memo_bytes)
         self._lock = threading.RLock()
         self.backend = make_backend(spec, files)
         self.program = self._program(given)
 
     def _program(self, given: tuple[str, ...]) -> Any:
-        if issubclass(self._kind, FeedForward):
-            program = self._kind(given)
+        if issubclass(self._class, FeedForward):
+            program = self._class(given)
             program.open(self._files)
             return program
         return self.backend.build(self._target)
 
     @property
     def optimises(self) -> bool:
-        return issubclass(self._kind, Optimising)
+        return issubclass(self._class, Optimising)
 
     @property
     def network(self) -> str:
@@ -293,12 +293,12 @@ class Model:
         own = next((part for part in self._files if part in HALO), None)
         if own is not None:
             return own
-        return self._kind.network if issubclass(self._kind, FeedForward | WholePicture) else "vgg19"
+        return self._class.network if issubclass(self._class, FeedForward | WholePicture) else "vgg19"
 
     @property
     def changes_with_tiles(self) -> bool:
         """Whether the result depends on the tiles."""
-        return issubclass(self._kind, WholePicture)
+        return issubclass(self._class, WholePicture)
 
     @cached_property
     def weights(self) -> dict[str, str]:

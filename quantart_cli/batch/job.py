@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -70,6 +69,11 @@ class Computation:
     device: str
     precision: str
 
+    @classmethod
+    def of(cls, model: Model) -> Computation:
+        """That of a model."""
+        return cls(model.spec.backend, model.spec.device, model.spec.precision)
+
 
 @dataclass(frozen=True)
 class PaintJob:
@@ -79,7 +83,7 @@ class PaintJob:
         method: its name.
         settings: the method's settings.
         style_weights: one for each picture of a blended style, summing to 1.
-        weights: sha256 of each file of weights by name.
+        checksums: sha256 of each file of weights by name.
         size: long side of the results in pixels; None: the contents' own.
         style_size: long side of the styles in pixels; None: their own, up to a limit.
         preserve_color: "none", "luma" or "match".
@@ -100,7 +104,7 @@ class PaintJob:
     method: str
     settings: Settings
     style_weights: tuple[float, ...]
-    weights: dict[str, str]
+    checksums: dict[str, str]
     size: int | None = None
     style_size: int | None = None
     preserve_color: str = "none"
@@ -129,7 +133,8 @@ class PaintJob:
         facts = asdict(replace(self, model_file=None))
         for name in (*_NEUTRAL, *(() if self.tiles_matter else ("tile",))):
             del facts[name]
-        facts["weights"] = sorted(self.weights.values())  # whatever the names of their files
+        del facts["checksums"]
+        facts["weights"] = sorted(self.checksums.values())  # whatever the names of their files
         facts |= {"styles": styles, "format": format, "generation": _GENERATION}
         if masks:
             facts["masks"] = masks
@@ -163,7 +168,7 @@ class PaintJob:
         file = self.model_file
         if file is not None and not file.embedded and not file.path.exists():
             file = find_model(file.name, tuple(find(self.method).models))
-        if {each.name: each.checksum for each in files_of(find(self.method), file)[0].values()} != self.weights:
+        if {each.name: each.checksum for each in files_of(find(self.method), file)[0].values()} != self.checksums:
             raise QuantArtError(
                 f"{file.name if file else 'quantart'} has other weights there than here: install the same version"
             )
@@ -174,17 +179,6 @@ class PaintJob:
         return model.encode_style(
             list(pictures), weights=self.style_weights, size=self.style_size, settings=self.settings
         )
-
-    @staticmethod
-    def received_style(data: bytes) -> Style:
-        """A style that another process encoded and pickled."""
-        style: Style = pickle.loads(data)
-        return style
-
-    @staticmethod
-    def computation(model: Model) -> Computation:
-        """How a model computes."""
-        return Computation(model.spec.backend, model.spec.device, model.spec.precision)
 
     def decode(self, data: bytes, path: str) -> Picture:
         """The content at the size to paint it; ``path`` is for its name and for errors."""

@@ -34,7 +34,7 @@ class Worker:
         self._job, self._version = job, version
         self._painting = ThreadPoolExecutor(1)
         self._model: Any = None
-        self._style = lru_cache(STYLES_AT_ONCE)(lambda data: self._job.received_style(data))
+        self._style = lru_cache(STYLES_AT_ONCE)(pickle.loads)
 
     def load(self, like: Computation | None) -> Computation | Failure:
         """Load the model: as ``like`` says, or else as suits this machine."""
@@ -72,4 +72,4 @@ class Worker:
         if like is not None:
             job = replace(job, backend=like.backend, device=like.device, precision=like.precision)
         self._model = job.load_model(lambda _: None)
-        return job.computation(self._model)
+        return Computation.of(self._model)

@@ -92,14 +92,14 @@ def _method(command: str) -> Method | None:
 
 
 def _make(name: str, method: Method | None) -> Any:
-    part = typer.Typer(callback=lambda: None, context_settings=_CONTEXT, rich_markup_mode="rich")
+    group = typer.Typer(callback=lambda: None, context_settings=_CONTEXT, rich_markup_mode="rich")
     if method is None:
-        import_module(f"quantart_cli.cli.{_COMMANDS[name].module}").register(part)
+        import_module(f"quantart_cli.cli.{_COMMANDS[name].module}").register(group)
     else:
         from quantart_cli.cli.painting import register
 
-        register(part, method)
-    command = typer.main.get_group(part).commands[name]
+        register(group, method)
+    command = typer.main.get_group(group).commands[name]
     _prepare_help(command)
     return command
 

@@ -203,7 +203,7 @@ def _conclude(options: BatchOptions, recorder: Recorder, left: int, ended: str |
             "failures": [{"content": source, "output": output, "reason": why} for source, output, why in failures],
             "troubles": plan.found.troubles,
             "seconds": round(seconds, 3),
-            "weights": recorder.run.job.weights,
+            "weights": recorder.run.job.checksums,
         }
         write_json(facts)
 

@@ -161,7 +161,7 @@ class BatchOptions(SharedOptions):
         return PaintJob(
             method=self.method,
             settings=row.settings.of(typed(row.settings, self.settings)),
-            weights={file.name: file.checksum for file in files_of(row, model)[0].values()},
+            checksums={file.name: file.checksum for file in files_of(row, model)[0].values()},
             model_file=model,
             threads=max(1, cpus() - 1) if self.nice else None,
             tiles_matter=model is not None and row.target_for(model.kind) != row.target,

@@ -23,6 +23,7 @@ from typing import Any
 
 from quantart_cli import files
 from quantart_cli.cli.console import INTERRUPTED, say
+from quantart_cli.device import control_groups
 from quantart_cli.files import remove_unfinished, reserve_standard_descriptors
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
@@ -60,17 +61,7 @@ def cpus() -> int:
 
 def cpu_quota(root: Path = Path("/sys/fs/cgroup"), groups: Path = Path("/proc/self/cgroup")) -> int | None:
     """CPUs that the control groups (versions 1 and 2) of this process allow, rounded up; None: as many as there are."""
-    found = []
-    with contextlib.suppress(OSError, ValueError):
-        folders = {root, root / "cpu"}
-        for line in groups.read_text().splitlines():
-            number, controllers, path = line.split(":", 2)
-            if number == "0" or "cpu" in controllers.split(","):
-                base = root if number == "0" else root / "cpu"
-                inner = base / path.lstrip("/")
-                folders |= {inner, *(parent for parent in inner.parents if base in parent.parents)}
-        for folder in folders:
-            found += [share for share in (_quota_of(folder),) if share is not None]
+    found = [share for folder in control_groups("cpu", root, groups) if (share := _quota_of(folder)) is not None]
     return max(1, math.ceil(min(found))) if found else None
 
 

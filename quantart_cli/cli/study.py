@@ -147,14 +147,14 @@ def _pictures(
     options: StudyOptions, specs: list[SystemSpec], outputs: list[Outputs], pairs: list[Pair], bar: Bar
 ) -> tuple[dict[str, bytes], dict[str, bytes], dict[tuple[str, str, str], bytes]]:
     """JPEG files of the contents, the styles and the outputs."""
-    from quantart_cli.evaluation.pictures import whole
+    from quantart_cli.evaluation.pictures import reduced
 
     systems: list[System] = [*options.load(specs, options.model), *outputs]
     contents: dict[str, bytes] = {}
     styles: dict[str, bytes] = {}
     painted: dict[tuple[str, str, str], bytes] = {}
     for number, pair in enumerate(pairs):
-        content, style = whole(pair.content.path, options.size), whole(pair.style.path, options.size)
+        content, style = reduced(pair.content.path, options.size), reduced(pair.style.path, options.size)
         contents[pair.content.name], styles[pair.style.name] = _jpeg(content), _jpeg(style)
         for each in outputs:
             _check_ratio(each.files[pair.content.name, pair.style.name], content, pair.content)

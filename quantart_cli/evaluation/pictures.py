@@ -64,7 +64,7 @@ def find_pictures(given: str, hold_out: float = 0.0) -> list[Path]:
     return found
 
 
-def whole(path: Path, long_side: int) -> np.ndarray:
+def reduced(path: Path, long_side: int) -> np.ndarray:
     """A picture reduced to at most ``long_side`` pixels; (H, W, 3) uint8 sRGB, transparent parts filled.
 
     Raises:

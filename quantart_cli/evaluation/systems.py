@@ -26,18 +26,13 @@ PHOTOGRAPHS = "photographs"
 """The system that returns every content unchanged."""
 
 
-def method_names() -> tuple[str, ...]:
-    """The methods that can be compared: the one place that lists them."""
-    return tuple(methods())
-
-
 @dataclass(frozen=True)
 class SystemSpec:
     """A system as the user names it.
 
     Attributes:
         name: the text as given.
-        method: one of :func:`method_names`, or "photographs".
+        method: a name in the registry, or "photographs".
         settings: the method's settings; None for photographs.
         model: other weights, or None.
     """
@@ -55,7 +50,7 @@ def parse_system(text: str) -> SystemSpec:
         QuantArtError: the text has another form, or the method, a setting or a value does not exist.
     """
     method, _, rest = text.partition(":")
-    check_choice("method", method, (*method_names(), PHOTOGRAPHS))
+    check_choice("method", method, (*methods(), PHOTOGRAPHS))
     values: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         name, equals, value = part.partition("=")

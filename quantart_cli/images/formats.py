@@ -14,7 +14,8 @@ HEAD_BYTES = 4096  # enough to recognise everything below, an SVG behind its pre
 # Pillow's format name: the name a person reads.
 _READ = {"JPEG": "JPEG", "PNG": "PNG", "WEBP": "WebP", "TIFF": "TIFF", "BMP": "BMP", "GIF": "GIF", "AVIF": "AVIF"}
 _HAS_HEIF = importlib.util.find_spec("pillow_heif") is not None
-_HAS_RAW = importlib.util.find_spec("rawpy") is not None
+HAS_RAW = importlib.util.find_spec("rawpy") is not None
+"""Whether camera raw files are read: LibRaw is installed, by the extra ``raw``."""
 _RAW_ON_TIFF = (".dng", ".nef", ".nrw", ".cr2", ".arw", ".srf", ".sr2", ".pef", ".srw", ".3fr", ".iiq", ".erf", ".kdc")
 _RAW_SUFFIXES = (*_RAW_ON_TIFF, ".cr3", ".crw", ".raf", ".orf", ".rw2", ".x3f", ".raw")
 _BY_NAME = {
@@ -26,7 +27,7 @@ _BY_NAME = {
     "gif": (".gif",),
     "avif": (".avif", ".avifs"),
     **({"heif": (".heic", ".heif", ".hif")} if _HAS_HEIF else {}),
-    **({"raw": _RAW_SUFFIXES} if _HAS_RAW else {}),
+    **({"raw": _RAW_SUFFIXES} if HAS_RAW else {}),
 }
 SUFFIXES = {suffix: name for name, suffixes in _BY_NAME.items() for suffix in suffixes}
 """By suffix, the normalised name of the format that is read."""
@@ -39,8 +40,7 @@ _HEIC = "a HEIC picture"
 _RAW = "a camera raw file"
 FILM = "a film"
 _PHOTOSHOP, _PDF, _SVG = "a Photoshop document", "a PDF", "an SVG drawing"
-# What to do with pictures and films that are not read.
-_HINTS = {
+HINTS = {
     _HEIC: "pip install 'quantart-cli[heic]' or save it as JPEG",
     _RAW: "pip install 'quantart-cli[raw]' or develop it to JPEG or TIFF",
     FILM: "quantart video paints it",
@@ -48,6 +48,7 @@ _HINTS = {
     _PDF: "save the page to paint as PNG, for example with pdftoppm -png -r 200",
     _SVG: "save it as PNG at the size to paint, for example with rsvg-convert -w 2000",
 }
+"""What to do with pictures and films that are not read, by what they are."""
 _SAVE_AS = "save it as PNG or JPEG"
 # First bytes of files that are not read, and whether they are pictures.
 _FOREIGN = (
@@ -105,7 +106,7 @@ def _available(pillow_name: str) -> bool:
 
 def readable_formats() -> tuple[str, ...]:
     """Names of the formats that are read, as a person writes them: JPEG, PNG, WebP, TIFF, BMP, GIF, AVIF."""
-    more = ("HEIC",) * _HAS_HEIF + ("camera raw",) * _HAS_RAW
+    more = ("HEIC",) * _HAS_HEIF + ("camera raw",) * HAS_RAW
     return tuple(shown for name, shown in _READ.items() if _available(name)) + more
 
 
@@ -189,16 +190,6 @@ def is_raw_file(head: bytes, name: str) -> bool:
     return found == (_RAW, True) or (found is None and bool(head) and name.lower().endswith(_RAW_SUFFIXES))
 
 
-def reads_raw() -> bool:
-    """Whether camera raw files are read: LibRaw is installed, by the extra ``raw``."""
-    return _HAS_RAW
-
-
-def hint(what: str) -> str | None:
-    """What to do with a file that is not read, by :func:`describe_foreign`; None: convert it."""
-    return _HINTS.get(what)
-
-
 def describe_unreadable(path: str) -> str | None:
     """What a picture or film that is not read is, and what to do: "a HEIC picture: install pillow-heif or ...".
 
@@ -212,7 +203,7 @@ def describe_unreadable(path: str) -> str | None:
     except (OSError, ValueError):
         return None
     raw = is_raw_file(head, path)
-    if (_HAS_RAW and raw) or (sniff(head) is not None and not raw):
+    if (HAS_RAW and raw) or (sniff(head) is not None and not raw):
         return None
     found = (_RAW, True) if sniff(head) else _foreign(head)
     if found is None and head:
@@ -220,7 +211,7 @@ def describe_unreadable(path: str) -> str | None:
         found = next(((what, True) for what, suffixes in _FOREIGN_SUFFIXES.items() if suffix in suffixes), None)
     if found is None or not found[1]:
         return None
-    return f"{found[0].rstrip(',')}: {_HINTS.get(found[0], _SAVE_AS)}"
+    return f"{found[0].rstrip(',')}: {HINTS.get(found[0], _SAVE_AS)}"
 
 
 def describe_foreign(head: bytes) -> str | None:

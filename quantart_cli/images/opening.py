@@ -57,7 +57,7 @@ def open_header(stream: IO[bytes], origin: Origin, max_pixels: int) -> Iterator[
 
 def format_of(head: bytes, origin: Origin) -> str:
     """Pillow's name of the format, or "RAW". Raises QuantArtError when it is none that is read here."""
-    if formats.reads_raw() and formats.is_raw_file(head, origin.name):
+    if formats.HAS_RAW and formats.is_raw_file(head, origin.name):
         return "RAW"
     format = formats.sniff(head)
     if format is not None and not (format == "TIFF" and formats.is_raw(origin.name)):
@@ -68,7 +68,7 @@ def format_of(head: bytes, origin: Origin) -> str:
     if what == formats.FILM:
         raise QuantArtError(f"{origin.shown} is a film: quantart video paints films")
     is_what = f"is {what} and cannot be read" if what else "is no picture that can be read"
-    to_do = formats.hint(what or "") or f"convert it to one of {', '.join(formats.readable_formats())}"
+    to_do = formats.HINTS.get(what or "", f"convert it to one of {', '.join(formats.readable_formats())}")
     raise QuantArtError(f"{origin.shown} {is_what}: {to_do}")
 
 

@@ -88,7 +88,7 @@ def read_picture(
 
 def _is_raw(stream: IO[bytes], origin: Origin) -> bool:
     """Whether it is a camera raw file and these are read; the stream stays at its beginning."""
-    if not formats.reads_raw():
+    if not formats.HAS_RAW:
         return False
     with refusing(origin):
         head = stream.read(formats.HEAD_BYTES)

@@ -51,7 +51,7 @@ def add_calls(events: Events) -> None:
                 method=method,
                 content=pictures[0],
                 styles=tuple(pictures[1:]),
-                weights=tuple(weights or ()),
+                style_weights=tuple(weights or ()),
                 settings=dict(settings or {}),
                 size=int(size or 0) or None,
                 preserve_color=preserve_color,

@@ -117,7 +117,7 @@ class Events:
             method=method,
             content=content or self.file(values[page.content]["path"]),
             styles=tuple(self.file(values[upload]["path"]) for upload, _ in used),
-            weights=tuple(float(values[weight]) for _, weight in used),
+            style_weights=tuple(float(values[weight]) for _, weight in used),
             settings=page.of[method].settings(values),
             size=int(values[page.size] or 0) or None,
             preserve_color=values[page.color],
@@ -198,7 +198,7 @@ class Events:
         order = session.chosen.order
         session.masks = order.masks
         shown = self._show_styles(len(order.styles))
-        for i, weight in enumerate(order.weights):
+        for i, weight in enumerate(order.style_weights):
             shown[STYLES + i]["value"] = weight
         styles = [order.styles[i].path if i < len(order.styles) else None for i in range(STYLES)]
         controls = [

@@ -27,7 +27,7 @@ class Order:
         method: its name in the registry.
         content: the picture to paint.
         styles: pictures of styles, none for a method that takes none.
-        weights: one for each style.
+        style_weights: one for each style.
         settings: of the method, by name.
         size: long side of the result; None: the content's.
         preserve_color: as of ``Model.paint``.
@@ -37,7 +37,7 @@ class Order:
     method: str
     content: File
     styles: tuple[File, ...] = ()
-    weights: tuple[float, ...] = ()
+    style_weights: tuple[float, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     size: int | None = None
     preserve_color: str = "none"
@@ -46,7 +46,7 @@ class Order:
     @property
     def blend(self) -> tuple[float, ...]:
         """The weights of styles that are blended; () with masks, since a region takes one style."""
-        return () if self.masks else self.weights
+        return () if self.masks else self.style_weights
 
     @property
     def name(self) -> str:

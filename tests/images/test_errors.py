@@ -27,7 +27,7 @@ from tests.images.samples import chunk, encoded, noise, png, tiff
 
 @pytest.fixture(autouse=True)
 def _without_libraw(monkeypatch):
-    monkeypatch.setattr(formats, "_HAS_RAW", False)
+    monkeypatch.setattr(formats, "HAS_RAW", False)
 
 
 def refusal(source, **options) -> str:
@@ -150,7 +150,7 @@ def test_what_is_not_readable(tmp_path, name, data, words):
     message = refusal(put(tmp_path, name, data))
     assert f"{name} {words}" in message
     if data:
-        hints = (*formats._HINTS.values(), "quantart video paints films")
+        hints = (*formats.HINTS.values(), "quantart video paints films")
         assert message.endswith((", ".join(readable_formats()), *hints))
 
 

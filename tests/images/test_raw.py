@@ -66,7 +66,7 @@ def test_what_cannot_be_developed_is_one_line(tmp_path, file):
 
 
 def test_without_libraw_the_extra_is_named(file, monkeypatch):
-    monkeypatch.setattr(formats, "_HAS_RAW", False)
+    monkeypatch.setattr(formats, "HAS_RAW", False)
     for read in (read_picture, picture_size, read_file):
         with pytest.raises(QuantArtError, match=r"camera raw .* pip install 'quantart-cli\[raw\]' or develop it"):
             read(file)

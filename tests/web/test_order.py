@@ -28,7 +28,7 @@ def full(tmp_path, order):
     for i, part in enumerate((mask, 255 - mask)):
         PIL.Image.fromarray(part).save(tmp_path / f"mask-{i + 1}.png")
         masks.append(File(str(tmp_path / f"mask-{i + 1}.png"), f"mask-{i + 1}.png"))
-    return replace(order, styles=styles, weights=(0.25, 1.0), size=60, preserve_color="luma", masks=tuple(masks))
+    return replace(order, styles=styles, style_weights=(0.25, 1.0), size=60, preserve_color="luma", masks=tuple(masks))
 
 
 def test_the_command_paints_the_same(studio, full, run, tmp_path, monkeypatch):
