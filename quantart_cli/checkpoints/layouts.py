@@ -389,6 +389,11 @@ KINDS: dict[str, Layout] = {
                     drop=r"(?!Conv\d|InstanceNormalization\d)",
                 ),
                 Published(
+                    has("Conv1.1", "Mul1.1"),
+                    imported("quantart_cli.nets.fast:from_onnx_conditional"),
+                    drop=r"(?!Conv\d|Mul\d)",
+                ),
+                Published(
                     has("transformer/contract/conv1/weights", "transformer/contract/conv1/InstanceNorm/gamma"),
                     imported("quantart_cli.nets.fast:from_conditional"),
                 ),

@@ -176,6 +176,19 @@ def from_onnx(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return from_johnson(found | left)
 
 
+def from_onnx_conditional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A network of Dumoulin et al. as an ONNX graph whose norms are written out, in our layout; styles "1", "2", …
+
+    Convolutions are in the order of the graph. The scales of all styles are a constant of the first product of a norm,
+    the shifts one of the second.
+    """
+    kernels, factors = ([v for n, v in state.items() if n.startswith(kind)] for kind in ("Conv", "Mul"))
+    names = _layers((len(kernels) - 6) // 2, "", "", "")
+    found = {f"{name}.weight": kernel for name, kernel in zip(names, kernels, strict=True)}
+    scales, shifts = torch.cat(factors[::2], 1), torch.cat(factors[1::2], 1)
+    return found | {f"styles.{i}": torch.stack(each) for i, each in enumerate(zip(scales, shifts, strict=True), 1)}
+
+
 def from_conditional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A network of Dumoulin et al. as Magenta names its variables, with kernels (out, in, h, w), in our layout.
 

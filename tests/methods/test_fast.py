@@ -151,6 +151,27 @@ def test_a_graph_of_the_onnx_model_zoo_is_the_same_network(converted, tmp_path):
     assert all(torch.equal(own[name], theirs[name]) for name in own)
 
 
+def test_a_graph_with_norms_of_several_styles(small, tmp_path):
+    """As Magenta's 26 styles are published: scales and shifts are constants of products."""
+    onnx = pytest.importorskip("onnx")
+    network = StyleNetwork.like(tensors := safetensors.torch.load_file(small))
+    arrays, nodes = {}, []
+    for name, part in network.norms.items():
+        scales, shifts = torch.stack([tensors[f"styles.{style}"][:, part] for style in ("ink", "waves")], 1)
+        arrays |= {f"{name}.w": tensors[f"{name}.weight"], f"{name}.gamma": scales, f"{name}.beta": shifts}
+        nodes.append(onnx.helper.make_node("Conv", ["x", f"{name}.w"], ["x"]))
+        nodes += [onnx.helper.make_node("Mul", ["w", f"{name}.{what}"], [what]) for what in ("gamma", "beta")]
+        nodes.append(onnx.helper.make_node("Mul", ["x", "gamma"], ["x"]))
+    constants = [onnx.numpy_helper.from_array(array.numpy(), name) for name, array in arrays.items()]
+    model = onnx.helper.make_model(onnx.helper.make_graph(nodes, "net", [], [], constants))
+    (tmp_path / "styles.onnx").write_bytes(model.SerializeToString())
+    assert convert(tmp_path / "styles.onnx", tmp_path / "styles.safetensors").kind == "fast"
+    found = safetensors.torch.load_file(tmp_path / "styles.safetensors")
+    ours = {"styles.ink": "styles.1", "styles.waves": "styles.2"}
+    assert found.keys() == {ours.get(name, name) for name in tensors}
+    assert all(torch.equal(found[ours.get(name, name)], value) for name, value in tensors.items())
+
+
 def test_onnx_files_that_are_refused(tmp_path, monkeypatch):
     state, path = filled("johnson"), tmp_path / "wrong.onnx"
 
