@@ -1,4 +1,4 @@
-"""What an optimising command does beside painting: previews, frames, a table of losses, checkpoints."""
+"""What a command that takes updates does beside painting: previews, frames, a table of losses, checkpoints."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import time
 from dataclasses import replace
 from itertools import takewhile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 from quantart_cli.cli.console import say
-from quantart_cli.cli.options import OptimisingOptions
+from quantart_cli.cli.options import OptimisingOptions, PreviewingOptions
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import is_stream, printable, reason
 from quantart_cli.images import Picture, check_output, read_picture, save_picture
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _CHECKPOINT_EVERY = 60.0  # seconds
 
 
-class Session:
-    """One run. Construction reads and checks everything that needs no torch.
+class Previews:
+    """One run that writes previews. Construction reads and checks everything that needs no torch.
 
     Args:
         options: of the command.
@@ -36,30 +36,22 @@ class Session:
         notes: remarks for a person, one line each.
     """
 
-    def __init__(self, options: OptimisingOptions, content: Picture, masks: Masks) -> None:
-        self.options, self.content = options, content
-        self.notes: list[str] = []
-        self._checkpoint = checkpoint_of(options)
-        self._facts: dict[str, Any] = {}
-        self._model: Model | None = None
-        self._last: Step | None = None
-        self._written = self._start = time.monotonic()
-        self._trace: IO[str] | None = None
-        start = None if options.start is None else read_picture(options.start, max_pixels=options.max_pixels).rgb
-        self.inputs = OptimisationInputs(masks.masks, masks.style_masks, start)
-        self._check_files()
-        if not options.dry_run:
-            self._open_files()
+    names: ClassVar[tuple[str, ...]] = ("preview",)
+    """Options that name files."""
 
-    def _check_files(self) -> None:
+    def __init__(self, options: PreviewingOptions, content: Picture, masks: Masks) -> None:
+        self.options, self.content, self.inputs = options, content, masks
+        self.notes: list[str] = []
+        self._model: Model | None = None
+        self._check_files(options.inputs)
+
+    def _check_files(self, inputs: list[str]) -> None:
         """Check that nothing that is written is an input, the output, or written twice."""
         options = self.options
-        inputs = options.inputs
-        inputs += [] if options.start is None else [options.start]
         has_alpha = self.content.alpha is not None
         taken = [(given, "an input and would be overwritten: choose another file") for given in inputs]
         taken.append((options.output, "the output: give it a file of its own"))
-        for name in ("preview", "checkpoint", "trace"):
+        for name in self.names:
             target = getattr(options, name)
             if target is None:
                 continue
@@ -70,6 +62,59 @@ class Session:
         check_output(options.output, inputs, format=options.format, has_alpha=has_alpha, background=options.background)
         if options.preview is not None:
             check_output(options.preview, inputs, has_alpha=has_alpha, background=options.background)
+
+    def prepare(self, model: Model, style: Style) -> Masks:
+        """The inputs of :meth:`Model.paint`."""
+        self._model = model
+        return self.inputs
+
+    def step(self, step: Step) -> None:
+        """Write what is due after a step."""
+        if step.image is None:  # of the painting before
+            return
+        try:
+            self._write_pictures(step)
+        except QuantArtError as error:  # a full disk is no reason to lose what is painted
+            if str(error) not in self.notes:
+                self.notes.append(str(error))
+
+    def _write_pictures(self, step: Step) -> None:
+        options, every = self.options, self.options.preview_every
+        if every is not None and step.step % every == 0:
+            if options.preview is None:
+                self._save(step, options.output, options.format)
+            else:
+                self._save(step, options.preview, None)
+
+    def _save(self, step: Step, target: str, format: str | None) -> None:
+        assert self._model is not None
+        picture = self._model.picture_at(step, self.content, self.options.preserve_color)
+        save_picture(picture, target, **{**self.options.writing, "format": format})
+
+    def finish(self, stopped: bool) -> None:
+        """After the picture was written."""
+
+
+class Session(Previews):
+    """One run of an optimising method, with frames, a table of losses and checkpoints; arguments as of its base."""
+
+    options: OptimisingOptions
+    inputs: OptimisationInputs
+    names = ("preview", "checkpoint", "trace")
+
+    def __init__(self, options: OptimisingOptions, content: Picture, masks: Masks) -> None:
+        self._checkpoint = checkpoint_of(options)
+        self._facts: dict[str, Any] = {}
+        self._last: Step | None = None
+        self._written = self._start = time.monotonic()
+        self._trace: IO[str] | None = None
+        start = None if options.start is None else read_picture(options.start, max_pixels=options.max_pixels).rgb
+        super().__init__(options, content, OptimisationInputs(masks.masks, masks.style_masks, start))
+        if not options.dry_run:
+            self._open_files()
+
+    def _check_files(self, inputs: list[str]) -> None:
+        super()._check_files([*inputs, *filter(None, [self.options.start])])
         folder = os.path.dirname(os.path.realpath(self._checkpoint or "."))
         if not os.path.isdir(folder):
             shown = printable(self._checkpoint)
@@ -132,17 +177,10 @@ class Session:
         return self.inputs
 
     def step(self, step: Step) -> None:
-        """Write what is due after a step."""
         self._last = step
         if self._trace is not None:
             self._write_row(self._trace, step)
-        try:
-            self._write_pictures(step)
-            if time.monotonic() - self._written >= _CHECKPOINT_EVERY:
-                self._keep(step)
-        except QuantArtError as error:  # a full disk is no reason to lose what is painted
-            if str(error) not in self.notes:
-                self.notes.append(str(error))
+        super().step(step)
 
     def _write_row(self, trace: IO[str], step: Step) -> None:
         if trace.tell() == 0:
@@ -153,20 +191,12 @@ class Session:
         trace.write(",".join(map(str, row)) + "\n")
 
     def _write_pictures(self, step: Step) -> None:
-        """Write the preview and the frame that are due."""
-        options, every = self.options, self.options.preview_every
-        if every is not None and step.step % every == 0:
-            if options.preview is None:
-                self._save(step, options.output, options.format)
-            else:
-                self._save(step, options.preview, None)
+        super()._write_pictures(step)
+        options = self.options
         if options.save_frames is not None and step.step % options.frames_every == 0:
             self._save(step, os.path.join(options.save_frames, f"frame-{step.step:06}.png"), None)
-
-    def _save(self, step: Step, target: str, format: str | None) -> None:
-        assert self._model is not None
-        picture = self._model.picture_at(step, self.content, self.options.preserve_color)
-        save_picture(picture, target, **{**self.options.writing, "format": format})
+        if time.monotonic() - self._written >= _CHECKPOINT_EVERY:
+            self._keep(step)
 
     def finish(self, stopped: bool) -> None:
         """After the picture was written: keep the checkpoint if Ctrl-C ended the optimisation, else remove it."""

@@ -344,13 +344,40 @@ class TrainedStyleOptions(PaintingOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProgressOptions:
-    """What is written while a picture is optimised."""
+class PreviewOptions:
+    """Where the picture is shown while updates are taken."""
 
     PANEL: ClassVar = OUTPUT
 
     preview_every: Annotated[int | None, option("N", "Write the picture every N steps.")] = None
     preview: Annotated[str | None, option("FILE", "The file of --preview-every. Default: the output's.")] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PreviewingOptions(PaintingOptions, PreviewOptions):
+    """Options of a command that takes updates: all of them, or those of --refine."""
+
+    PANEL: ClassVar = PICTURE
+
+    def check(self) -> None:
+        from quantart_cli.files import is_stream
+
+        super().check()
+        check_range("preview-every", self.preview_every, 1)
+        if self.preview is not None and self.preview_every is None:
+            raise QuantArtError("--preview needs --preview-every N")
+        if self.preview_every is not None and getattr(self.settings, "refine", None) == 0:
+            raise QuantArtError("--preview-every shows the updates of --refine: add --refine 30")
+        if self.preview_every is not None and self.preview is None and is_stream(self.output):
+            raise QuantArtError("-o - is written once: give --preview a file")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgressOptions(PreviewOptions):
+    """What else is written while a picture is optimised."""
+
+    PANEL: ClassVar = OUTPUT
+
     trace: Annotated[str | None, option("FILE.csv", "Write the losses of each step to a table.")] = None
     save_frames: Annotated[str | None, option("FOLDER", "Write a picture every few steps, for a film.")] = None
     frames_every: Annotated[int, option("N", "Steps between two frames.")] = 5
@@ -362,7 +389,7 @@ class ProgressOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class OptimisingOptions(PaintingOptions, ProgressOptions):
+class OptimisingOptions(PreviewingOptions, ProgressOptions):
     """Options of a command that finds the picture by optimisation."""
 
     PANEL: ClassVar = PICTURE
@@ -370,15 +397,8 @@ class OptimisingOptions(PaintingOptions, ProgressOptions):
     start: Annotated[str | None, option("FILE", "A picture to start from.")] = None
 
     def check(self) -> None:
-        from quantart_cli.files import is_stream
-
         super().check()
-        check_range("preview-every", self.preview_every, 1)
         check_range("frames-every", self.frames_every, 1)
-        if self.preview is not None and self.preview_every is None:
-            raise QuantArtError("--preview needs --preview-every N")
-        if self.preview_every is not None and self.preview is None and is_stream(self.output):
-            raise QuantArtError("-o - is written once: give --preview a file")
 
     @classmethod
     def adjust(cls, values: dict[str, Any]) -> None:

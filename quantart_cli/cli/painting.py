@@ -18,8 +18,8 @@ from quantart_cli import __version__
 from quantart_cli.checkpoints.location import cache_folder
 from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import INTERRUPTED, progress_bar, say, waiting, write_json
-from quantart_cli.cli.optimising import Session
-from quantart_cli.cli.options import OptimisingOptions, PaintingOptions, TrainedStyleOptions
+from quantart_cli.cli.optimising import Previews, Session
+from quantart_cli.cli.options import OptimisingOptions, PaintingOptions, PreviewingOptions, TrainedStyleOptions
 from quantart_cli.cli.startup import keep_memory, lean_torch
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import is_stream, printable
@@ -46,7 +46,11 @@ _WITHOUT_STYLE = (
 
 def register(app: typer.Typer, method: Method) -> None:
     """Add the command of a method."""
-    kind = OptimisingOptions if method.optimises else PaintingOptions if method.needs_style else TrainedStyleOptions
+    kind = PaintingOptions if method.needs_style else TrainedStyleOptions
+    if method.optimises:
+        kind = OptimisingOptions
+    elif any(each.name == "refine" for each in fields(method.settings)):
+        kind = PreviewingOptions
     paper = f" {method.paper}." if method.paper else ""
     lines = [line.format(method.command_name) for line in (_EXAMPLES if method.needs_style else _WITHOUT_STYLE)]
     missing = max(0, 3 - sum(part.startswith("quantart ") for part in method.help.split("\n\n")))
@@ -81,7 +85,11 @@ def run(method: Method, options: PaintingOptions) -> int:
         has_alpha=content.alpha is not None,
         background=options.background,
     )
-    session = Session(options, content, masks) if isinstance(options, OptimisingOptions) else None
+    session: Previews | None = None
+    if isinstance(options, OptimisingOptions):
+        session = Session(options, content, masks)
+    elif isinstance(options, PreviewingOptions):
+        session = Previews(options, content, masks)
     model = _load(method, options, content)
     with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", options.quiet):
         style = model.encode_style(
@@ -178,7 +186,7 @@ def _load(method: Method, options: PaintingOptions, content: Picture) -> Model:
 
 
 def _paint(
-    model: Model, content: Picture, style: Style, options: PaintingOptions, masks: Masks, session: Session | None
+    model: Model, content: Picture, style: Style, options: PaintingOptions, masks: Masks, session: Previews | None
 ) -> Result:
     """Paint with a progress bar: of steps, or of the tiles of each stage where there are several."""
     with progress_bar("Painting", options.quiet) as bar:

@@ -93,3 +93,20 @@ def test_the_command(run, content_file, style_file, tmp_path, monkeypatch):
     status, _, err = run("stylize", content_file, style_file, "-o", tmp_path / "out.png", *QUICK, "--refine", -1)
     assert status == 2
     assert "--refine" in err
+
+
+def test_previews_of_the_command(run, content_file, style_file, tmp_path):
+    words = ("stylize", content_file, style_file, "-o", tmp_path / "out.png", *QUICK)
+    previews = ("--preview-every", 1, "--preview", tmp_path / "now.png")
+    status, _, err = run(*words, "--refine", 2, *previews)
+    assert status == 0, err
+    last, result = (read_picture(tmp_path / name).rgb for name in ("now.png", "out.png"))
+    assert np.array_equal(last, result)
+    for wrong, message in (
+        (previews, "--refine 30"),
+        (("--refine", 2, *previews[:-1], tmp_path / "out.png"), "the output: give it a file of its own"),
+        (("--refine", 2, *previews[2:]), "--preview needs --preview-every"),
+    ):
+        status, _, err = run(*words, *wrong)
+        assert (status, err.count("\n")) == (2, 1)
+        assert message in err
