@@ -141,7 +141,8 @@ class OpenVINOBackend:
             return None
         rgb = rgb.clip(0, 1)
         rgb *= 255
-        return np.rint(rgb, out=rgb).astype(np.uint8)
+        found: np.ndarray = np.rint(rgb, out=rgb).astype(np.uint8)
+        return found
 
     def to_map(self, values: np.ndarray, like: np.ndarray) -> np.ndarray:
         if values.dtype != np.float32 or like.dtype != np.uint16:
