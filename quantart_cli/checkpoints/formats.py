@@ -9,6 +9,7 @@ from typing import Literal
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import open_regular, printable, reason
+from quantart_cli.images.formats import describe_foreign, sniff
 
 Container = Literal["safetensors", "torch-zip", "torch-legacy", "pickle", "onnx", "unknown"]
 Shape = tuple[int, ...]
@@ -19,24 +20,7 @@ FORMAT = "quantart"
 _ZIP = b"PK\x03\x04"
 _TORCH_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch.save before 1.6
 _ONNX = rb"\x08[\x03-\x1f][\x12\x1a\"(2:Br]"  # the version, then another field of the message ModelProto
-_OTHERS = (
-    (rb"\xff\xd8\xff", "a JPEG picture"),
-    (rb"\x89PNG", "a PNG picture"),
-    (rb"GIF8", "a GIF picture"),
-    (rb"BM", "a BMP picture"),
-    (rb"II\*\0|MM\0\*", "a TIFF picture"),
-    (rb"RIFF....WEBP", "a WebP picture"),
-    (rb"....ftypavif", "an AVIF picture"),
-    (rb"....ftyp(heic|mif1)", "a HEIC picture"),
-    (rb"....ftyp", "a video"),
-    (rb"8BPS", "a Photoshop picture"),
-    (rb"%PDF", "a PDF document"),
-    (rb"\x1f\x8b|7z\xbc\xaf", "an archive"),
-    (rb"\x89HDF", "an HDF5 file"),
-    (rb"GGUF", "a GGUF file"),
-    (rb"version https://git-lfs", "a Git LFS pointer (git lfs pull downloads the file)"),
-    (rb"(?i:<!doctype|<html)", "a web page"),
-)
+_OTHERS = {b"\x1f\x8b": "an archive", b"7z\xbc\xaf": "an archive", b"\x89HDF": "an HDF5 file", b"GGUF": "a GGUF file"}
 
 
 @dataclass(frozen=True)
@@ -121,4 +105,6 @@ def invalid(source: str, error: Exception) -> QuantArtError:
 
 
 def _other_format(start: bytes) -> str | None:
-    return next((what for pattern, what in _OTHERS if re.match(pattern, start, re.DOTALL)), None)
+    if picture := sniff(start):
+        return f"{'an' if picture == 'AVIF' else 'a'} {picture} picture"
+    return describe_foreign(start) or next((what for magic, what in _OTHERS.items() if start.startswith(magic)), None)

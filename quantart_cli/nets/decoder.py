@@ -25,9 +25,6 @@ CONVOLUTIONS = (
 """Name, input channels, output channels; named after the VGG layer each one undoes."""
 _UPSAMPLE_AFTER = frozenset({"conv4_1", "conv3_1", "conv2_1"})
 
-HALO = 32
-"""Pixels around a tile that its pixels depend on: 30, rounded up to whole positions."""
-
 
 class Decoder(nn.Module):
     """Features of relu4_1 back to an image: reflection padding and nearest upsampling, so no checkerboard."""

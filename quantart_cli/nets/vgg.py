@@ -20,9 +20,6 @@ from quantart_cli.nets.layers import LAYERS
 # Blocks of (convolutions, channels); a pooling layer between two blocks.
 _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (1, 512))
 
-HALO = 32
-"""Pixels around a tile that relu4_1 inside it depends on: 30, rounded up to whole positions."""
-
 # RGB means of the Caffe training set over 255; the factor 255 and the BGR order live in conv1_1's weights.
 _MEAN = (123.68 / 255, 116.779 / 255, 103.939 / 255)
 

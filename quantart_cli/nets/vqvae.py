@@ -23,9 +23,6 @@ from quantart_cli.nets.statistics import moments
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-STRIDE = 4
-ENCODER_HALO, DECODER_HALO = 24, 40
-"""Pixels around a tile that its codes, and its pixels, depend on: 17 and 38."""
 _ENCODER_BLOCKS, _DECODER_BLOCKS = 2, 6
 
 

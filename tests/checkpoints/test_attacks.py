@@ -215,7 +215,7 @@ NETWORKS = {
         "impossible sizes|has shape",
     ),
     "something else": (saved({"weight": torch.zeros(3)}), "none of the checkpoints quantart knows"),
-    "text": (bytes_of(b"#!/bin/sh\necho hello\n"), "is not a checkpoint"),
+    "text": (bytes_of(b"#!/bin/sh\necho hello\n"), "is a text file, not weights"),
     "empty": (bytes_of(b""), "is empty"),
     "cut short, old format": (
         lambda path, m: (
