@@ -57,6 +57,12 @@ class Backend(Protocol):
     def allocate(self, like: Any, height: int, width: int) -> Any:
         """Allocate the map of a whole picture, (1, C, height, width), with C and the dtype of the tile ``like``."""
 
+    def channels_last(self, values: Any) -> Any:
+        """Convert a map (1, C, h, w) to (1, h, w, C): what is copied position by position is read in one piece."""
+
+    def empty(self, like: Any, shape: tuple[int, ...]) -> Any:
+        """Allocate an array of this shape, with the dtype of ``like``."""
+
     def prepare(self, stage: Stage) -> Callable[..., tuple[Any, ...]]:
         """Return the network of a stage, a function of the inputs in the order ``maps``, ``whole``, ``scalars``. Its
         next call may overwrite its outputs; see :meth:`keep`."""

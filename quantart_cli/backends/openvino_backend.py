@@ -153,6 +153,12 @@ class OpenVINOBackend:
     def allocate(self, like: np.ndarray, height: int, width: int) -> np.ndarray:
         return alloc_scratch((1, like.shape[1], height, width), like.dtype)
 
+    def channels_last(self, values: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+
+    def empty(self, like: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+        return np.empty(shape, like.dtype)
+
     def keep(self, values: np.ndarray) -> np.ndarray:
         return values.copy()
 

@@ -64,6 +64,12 @@ class TorchBackend:
         pages = torch.from_numpy(alloc_scratch((*shape, like.itemsize), np.uint8))
         return pages.view(like.dtype)[None, :, :, :, 0].permute(0, 3, 1, 2)
 
+    def channels_last(self, values: Tensor) -> Tensor:
+        return values.permute(0, 2, 3, 1).contiguous()
+
+    def empty(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return like.new_empty(shape)
+
     def keep(self, values: Tensor) -> Tensor:
         return values
 

@@ -56,6 +56,7 @@ _CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
 _KEY = 128  # numbers of a key
 _TEMPERATURE = 0.05
 _HIDDEN = 1e4  # penalty of positions that must not be matched
+_NOISES = 8  # sizes of pictures whose random numbers are kept
 _ENTRIES, _GROUPS = 4096, 16  # most entries of a style; their number is a multiple of the groups of nets/painting.py
 
 
@@ -154,9 +155,9 @@ DECODE_PAINTED = Stage(
     parts=("painter", "decoder"),
     maps={"best": (8, 4), "share": (8, 4), "z": (8, 512)},
     whole={
-        "values": (1, 512, -1, -1),
-        "s3": (1, 256, -1, -1),
-        "s2": (1, 128, -1, -1),
+        "values": (1, -1, -1, 512),
+        "s3": (1, -1, -1, 256),
+        "s2": (1, -1, -1, 128),
         "slope": (512,),
         "shift": (512,),
     },
@@ -192,22 +193,28 @@ class StyleEntries:
     """A style as a codebook of its own features: n entries, each a position of relu4_1.
 
     Attributes:
-        values: (1, 512, h, w), relu4_1.
-        s3: (1, 256, 2h, 2w), relu3_1.
-        s2: (1, 128, 4h, 4w), relu2_1.
+        values: (1, h, w, 512), relu4_1, in the array type of the backend.
+        s3: (1, 2h, 2w, 256), relu3_1, likewise.
+        s2: (1, 4h, 4w, 128), relu2_1, likewise.
         places: (m,) int32, position of each entry: row · w + column. m is a multiple of 16.
         keys: (128, h, w) float32. Keys of the content are compared with them.
         penalty: (h, w) float32, subtracted from the similarity of each position, so that none is chosen everywhere.
         moments: μ and σ of relu4_1.
     """
 
-    values: MapOf
-    s3: MapOf
-    s2: MapOf
+    values: Any
+    s3: Any
+    s2: Any
     places: np.ndarray
     keys: np.ndarray
     penalty: np.ndarray
     moments: Moments
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(h, w)."""
+        height, width = self.penalty.shape
+        return height, width
 
     @cached_property
     def table(self) -> np.ndarray:
@@ -217,6 +224,10 @@ class StyleEntries:
 
 class QuantArt(FeedForward[QuantArtSettings]):
     """QuantArt on VGG-19, with both codebooks."""
+
+    def __init__(self, given: Sequence[str] = ()) -> None:
+        super().__init__(given)
+        self._noise: dict[tuple[int, int], tuple[Backend, MapOf]] = {}
 
     def codebook(self, settings: QuantArtSettings) -> str:
         """The codebook that these settings choose: "style", "art", or "none" at fidelity 0."""
@@ -248,14 +259,14 @@ class QuantArt(FeedForward[QuantArtSettings]):
         hidden = None if visible is None else visible < min(0.5, float(visible.max()))
         places = _places(found["z"].size, hidden)
         mean, scale = _standardisation(found)
-        maps: dict[str, Any] = {name: found[name] for name in _KEY_MAPS}
-        key_map: MapOf = run(KEYS, **maps, mean=mean, scale=scale)["keys"]
+        key_map: MapOf = run(KEYS, **{name: found[name] for name in _KEY_MAPS}, mean=mean, scale=scale)["keys"]
         keys = run.backend.numpy(key_map.values)[0].astype(np.float32)  # (128, h, w)
         entries = np.ascontiguousarray(keys.reshape(_KEY, -1)[:, places])
         penalty = run.backend.numpy(run(HUBNESS, keys=key_map, entries=entries)["hubness"].values)[0, 0]
         if hidden is not None:
             penalty = np.where(hidden, _HIDDEN, penalty)
-        return StyleEntries(found["z"], found["s3"], found["s2"], places, keys, penalty.astype(np.float32), found["m4"])
+        maps = [run.backend.channels_last(found[name].values) for name in ("z", "s3", "s2")]
+        return StyleEntries(*maps, places, keys, penalty.astype(np.float32), found["m4"])
 
     def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         if isinstance(styles[0], Moments):
@@ -286,44 +297,52 @@ class QuantArt(FeedForward[QuantArtSettings]):
         painted: np.ndarray | None = None
         for side in brush_sides(content.size, settings.brush):
             level = content_of_level(content, side, painted)
-            painted = _paint_level(run, level, style, settings)
+            painted = self._paint_level(run, level, style, settings)
             painted = painted[: level.size[0], : level.size[1]]
         assert painted is not None
         return painted
 
+    def _paint_level(self, run: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings) -> np.ndarray:
+        """D_αβ((ẑ_y ⊕β z_c) ⊕α (z_y ⊕β z_c)) with ẑ_y = VQ_s(z_c). S3 and S2 are style, so β applies to D as well."""
+        alpha, beta = settings.fidelity, settings.strength
+        c = run(ENCODE_CONTENT, content)
+        mean, scale = _standardisation(c)
+        matched = run(
+            MATCH,
+            z=c["z"],
+            x3=c["x3"],
+            x2=c["x2"],
+            noise=self._noise_like(run.backend, c["z"]),
+            mean=mean,
+            scale=scale,
+            places=style.places,
+            table=style.table,
+            penalty=style.penalty.reshape(-1),
+            columns=style.penalty.shape[1],
+        )
+        slope, shift = adain(c["m4"], style.moments, beta)
+        image: np.ndarray = run(
+            DECODE_PAINTED,
+            best=matched["best"],
+            share=matched["share"],
+            z=c["z"],
+            values=style.values,
+            s3=style.s3,
+            s2=style.s2,
+            slope=(1 - alpha) * slope + alpha * (1 - beta),
+            shift=(1 - alpha) * shift,
+            amount=alpha * beta,
+        )["image"]
+        return image
 
-def _paint_level(run: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings) -> np.ndarray:
-    """D_αβ((ẑ_y ⊕β z_c) ⊕α (z_y ⊕β z_c)) with ẑ_y = VQ_s(z_c). S3 and S2 are style, so β applies to D as well."""
-    alpha, beta = settings.fidelity, settings.strength
-    c = run(ENCODE_CONTENT, content)
-    mean, scale = _standardisation(c)
-    matched = run(
-        MATCH,
-        z=c["z"],
-        x3=c["x3"],
-        x2=c["x2"],
-        noise=MapOf(run.backend.to_map(_noise(c["z"].size), c["z"].values), 8),
-        mean=mean,
-        scale=scale,
-        places=style.places,
-        table=style.table,
-        penalty=style.penalty.reshape(-1),
-        columns=style.penalty.shape[1],
-    )
-    slope, shift = adain(c["m4"], style.moments, beta)
-    image: np.ndarray = run(
-        DECODE_PAINTED,
-        best=matched["best"],
-        share=matched["share"],
-        z=c["z"],
-        values=style.values,
-        s3=style.s3,
-        s2=style.s2,
-        slope=(1 - alpha) * slope + alpha * (1 - beta),
-        shift=(1 - alpha) * shift,
-        amount=alpha * beta,
-    )["image"]
-    return image
+    def _noise_like(self, backend: Backend, z: MapOf) -> MapOf:
+        """:func:`_noise` for a map of features; the same object for the next picture of its size, see memo.py."""
+        kept = self._noise.get(z.size)
+        if kept is None or kept[0] is not backend:
+            if len(self._noise) == _NOISES:
+                self._noise.clear()
+            kept = self._noise[z.size] = backend, MapOf(backend.to_map(_noise(z.size), z.values), 8)
+        return kept[1]
 
 
 def _standardisation(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
@@ -363,10 +382,10 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
     of a style never reach into the next; its own positions are never matched.
     """
     used = [(style, w * len(styles)) for style, w in zip(styles, weights, strict=True) if w > 0]
-    width = max(style.values.size[1] for style, _ in used) + 2
+    width = max(style.size[1] for style, _ in used) + 2
     top, places, keys, penalties = 1, [], [], []
     for style, weight in used:
-        height, own = style.values.size
+        height, own = style.size
         places.append((style.places // own + top) * width + style.places % own + 1)
         border = ((1, 1), (1, width - own - 1))
         keys.append(np.pad(style.keys, ((0, 0), *border)))
@@ -376,9 +395,9 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
     # In random order: the matching takes a candidate from each quarter of the entries.
     order = np.random.default_rng(0).permutation(sum(map(len, places)))
     return StyleEntries(
-        _stacked(backend, [style.values for style, _ in used]),
-        _stacked(backend, [style.s3 for style, _ in used]),
-        _stacked(backend, [style.s2 for style, _ in used]),
+        _stacked(backend, [style.values for style, _ in used], 1),
+        _stacked(backend, [style.s3 for style, _ in used], 2),
+        _stacked(backend, [style.s2 for style, _ in used], 4),
         np.concatenate(places)[order].astype(np.int32),
         np.concatenate(keys, axis=1),
         np.concatenate(penalties).astype(np.float32),
@@ -386,23 +405,22 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
     )
 
 
-def _stacked(backend: Backend, maps: Sequence[MapOf]) -> MapOf:
-    """Stack maps of several styles vertically. Each gets a border of one position that repeats its edge."""
-    stride = maps[0].stride
-    side = 8 // stride  # values a side of a position
-    height, width = sum(each.size[0] + 2 * side for each in maps), max(each.size[1] + 2 * side for each in maps)
-    found = backend.allocate(maps[0].values, height, width)
+def _stacked(backend: Backend, maps: Sequence[Any], side: int) -> Any:
+    """Stack maps of several styles, (1, h, w, C), vertically. Each gets a border of one position, ``side`` values a
+    side, that repeats its edge."""
+    height, width = sum(each.shape[1] + 2 * side for each in maps), max(each.shape[2] + 2 * side for each in maps)
+    found = backend.empty(maps[0], (1, height, width, maps[0].shape[3]))
     top = 0
     for each in maps:
-        h, w = each.size
+        h, w = each.shape[1:3]
         rows = slice(top + side, top + side + h)
-        found[:, :, rows, side : side + w] = each.values
-        found[:, :, rows, :side] = each.values[:, :, :, :1]
-        found[:, :, rows, side + w :] = each.values[:, :, :, -1:]
-        found[:, :, top : top + side] = found[:, :, rows.start : rows.start + 1]
-        found[:, :, rows.stop : rows.stop + side] = found[:, :, rows.stop - 1 : rows.stop]
+        found[:, rows, side : side + w] = each
+        found[:, rows, :side] = each[:, :, :1]
+        found[:, rows, side + w :] = each[:, :, -1:]
+        found[:, top : top + side] = found[:, rows.start : rows.start + 1]
+        found[:, rows.stop : rows.stop + side] = found[:, rows.stop - 1 : rows.stop]
         top += h + 2 * side
-    return MapOf(found, stride)
+    return found
 
 
 def _paint_art(

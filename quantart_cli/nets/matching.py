@@ -25,14 +25,14 @@ def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
     repeat the border's values. Equal to unfold, gather and fold with normalisation, but without their memory.
 
     Args:
-        source: (B, C, hs * stride, ws * stride), fastest in channels last.
+        source: (B, hs * stride, ws * stride, C).
         index: (B, h, w) int64, positions of the source in row order, in [0, hs * ws).
         stride: values along one side of a position, even.
 
     Returns:
         (B, C, h * stride, w * stride) in the dtype of the source, channels last.
     """
-    batch, channels, height, width = source.shape
+    batch, height, width, channels = source.shape
     h, w = index.shape[1:]
     first = torch.arange(batch, device=index.device).view(-1, 1, 1) * (height * width)
     # As tensors, and not as numbers, which tracing would make constants of.
@@ -45,7 +45,7 @@ def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
             column = torch.minimum(matched % (width // stride) * stride + x_offset, last_column).clamp(min=0)
             picks.append(row * width + column + first)
             weights.append((y_weight[:, None] * x_weight).expand(batch, -1, -1))
-    table = source.permute(0, 2, 3, 1).reshape(batch * height * width, channels)
+    table = source.reshape(batch * height * width, channels)
     found = weighted_rows(table, torch.stack(picks, -1).view(-1, 4), torch.stack(weights, -1).reshape(-1, 4))
     return found.view(batch, h * stride, w * stride, channels).permute(0, 3, 1, 2)
 
@@ -54,7 +54,10 @@ def weighted_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:
     """Weighted sums of rows of a table: (m, C), (n, k) int64 and (n, k) -> (n, C), in one pass over memory."""
     weights = weights.to(table.dtype)
     if torch.jit.is_tracing():
-        return torch.stack([table[index[:, k]] * weights[:, k, None] for k in range(index.shape[1])]).sum(0)
+        found = table[index[:, 0]] * weights[:, :1]
+        for k in range(1, index.shape[1]):
+            found = found + table[index[:, k]] * weights[:, k : k + 1]
+        return found
     return F.embedding_bag(index, table, mode="sum", per_sample_weights=weights)
 
 

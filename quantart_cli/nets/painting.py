@@ -159,12 +159,18 @@ class Matcher(nn.Module):
         """
         rows = keys(self.project, z, x3, x2, mean, scale)  # (h·w, D)
         size = torch.as_tensor(columns).long()
-        found, share = best_places(rows, noise[0].float(), places.long(), table, penalty, size)
+        found, share = best_places(rows, noise[0].float(), places.long(), table, penalty, size, z.dtype)
         return found.int().permute(2, 0, 1)[None], share.permute(2, 0, 1)[None]
 
 
 def best_places(
-    rows: Tensor, noise: Tensor, places: Tensor, table: Tensor, penalty: Tensor, columns: Tensor
+    rows: Tensor,
+    noise: Tensor,
+    places: Tensor,
+    table: Tensor,
+    penalty: Tensor,
+    columns: Tensor,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
     """The places of a style that fit the positions of a picture, as :class:`Matcher` returns them.
 
@@ -173,15 +179,16 @@ def best_places(
         noise: (5, h, w), random numbers in [0, 1): the ranks of :func:`coherent`, and what chooses the first of four
             entries. They count on plain areas only, where all positions would otherwise copy one patch.
         places, table, penalty, columns: as of :class:`Matcher`; places int64.
+        dtype: in which positions are compared with entries.
 
     Returns:
         places (h, w, 4) int64, and their weights (h, w, 4) float32.
     """
-    entries, entry_penalty = table[places].T, penalty[places]
+    entries, entry_penalty = table[places].T.to(dtype), penalty[places].to(dtype)
     best, similarity = [], []
     quarter = entries.shape[1] // TOP
-    for part in _parts(rows, entries):
-        scores = torch.addmm(entry_penalty, part, entries, beta=-1, alpha=2)
+    for part in _parts(rows.to(dtype), entries):
+        scores = torch.addmm(entry_penalty, part, entries, beta=-1, alpha=2).float()
         values, index = scores.unflatten(1, (TOP, quarter)).max(2)
         similarity.append(values)
         best.append(index + quarter * torch.arange(TOP, device=index.device))
@@ -303,7 +310,8 @@ def match(
     first = torch.arange(batch, device=places.device).view(-1, 1, 1, 1) * table.shape[1]
     s4 = weighted_rows(values, (found + first).reshape(-1, TOP), share.reshape(-1, TOP))
     best = found[..., 0]
-    s3, s2 = (overlap_blocks(style[layer].float(), best, _STRIDES[layer]) for layer in ("relu3_1", "relu2_1"))
+    channels_last = (style[layer].float().permute(0, 2, 3, 1) for layer in ("relu3_1", "relu2_1"))
+    s3, s2 = (overlap_blocks(source, best, stride) for source, stride in zip(channels_last, (2, 4), strict=True))
     return StylePatches(s4.view(batch, h, w, -1).permute(0, 3, 1, 2), s3, s2)
 
 
@@ -347,9 +355,9 @@ class PaintedDecoder(nn.Module):
             best: (1, 4, h, w), entries by position, best first.
             share: (1, 4, h, w), their weights.
             z: (1, 512, h, w), relu4_1 of the content.
-            values: (1, 512, H, W), relu4_1 of the style.
-            s3: (1, 256, 2H, 2W), relu3_1 of the style.
-            s2: (1, 128, 4H, 4W), relu2_1 of the style.
+            values: (1, H, W, 512), relu4_1 of the style.
+            s3: (1, 2H, 2W, 256), relu3_1 of the style.
+            s2: (1, 4H, 4W, 128), relu2_1 of the style.
             slope, shift: (512,), applied to z.
             amount: share of the entries in the mix, and α of D_α.
 
@@ -357,7 +365,7 @@ class PaintedDecoder(nn.Module):
             (1, 3, 8h, 8w) float32.
         """
         index = best[0].long()
-        table = values[0].permute(1, 2, 0).flatten(0, 1)  # (m, 512)
+        table = values[0].flatten(0, 1)  # (m, 512)
         rows = weighted_rows(table, index.flatten(1).T, share[0].flatten(1).T * amount)  # (h·w, 512)
         copies = rows.float().T.unflatten(1, z.shape[2:])[None]
         patches = (overlap_blocks(source, index[:1], stride) for source, stride in ((s3, 2), (s2, 4)))

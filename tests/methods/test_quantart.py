@@ -212,7 +212,8 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
     mixed = alpha * (beta * y_hat + (1 - beta) * z_c) + (1 - alpha) * (beta * z_y + (1 - beta) * z_c)
     network = Blend(PainterDecoder.of(decoder), painter.decoder).at(alpha * beta)
     expected = network(
-        mixed, *(overlap_blocks(x, best[:, 0].view(1, *z_c.shape[2:]), n) for x, n in ((s3, 2), (s2, 4)))
+        mixed,
+        *(overlap_blocks(x.permute(0, 2, 3, 1), best[:, 0].view(1, *z_c.shape[2:]), n) for x, n in ((s3, 2), (s2, 4))),
     )[:, :, :37, :45]
     found = stylize(backend, *pictures, fidelity=alpha, strength=beta, codebook="style")
     # Another entry may be the best on a tie; rounding moves the others.
@@ -246,7 +247,7 @@ def test_positions_are_hidden_unless_opaque_by_half_or_the_most_opaque(backend, 
     opacity = np.zeros((40, 64), np.uint8)
     opacity[:, :48], opacity[:, :24] = values[1], values[0]
     encoded = METHOD.encode_style(Runner(backend, Tiler()), Image.of(scene(64, 40), opacity), "entries")
-    visible = np.broadcast_to(np.arange(8) < first, encoded.values.size)
+    visible = np.broadcast_to(np.arange(8) < first, encoded.size)
     assert np.array_equal(encoded.penalty < 2, visible)
     assert set(encoded.places) == set(np.flatnonzero(visible))
     assert encoded.penalty.max() == 1e4
@@ -273,7 +274,7 @@ def test_hidden_positions_of_the_style_are_no_entries(backend, pictures):
     opacity = torch.ones(1, 1, *style.shape[2:])
     opacity[..., 32:] = 0
     encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(style, opacity), "entries")
-    assert (encoded.places % encoded.values.size[1]).max() == 3  # four columns are visible
+    assert (encoded.places % encoded.size[1]).max() == 3  # four columns are visible
     assert places_copied(backend, content, encoded) <= set(encoded.places.tolist())
 
 
@@ -289,29 +290,29 @@ def two(backend):
 
 def tops(styles):
     """Rows at which the styles begin in the stacked maps."""
-    return 1, styles[0].values.size[0] + 3
+    return 1, styles[0].size[0] + 3
 
 
 def test_maps_of_several_styles_are_stacked_with_a_border(backend, two):
     both = blend_entries(backend, two, [0.5, 0.5])
-    (h1, w1), (h2, w2) = (style.values.size for style in two)
+    (h1, w1), (h2, w2) = (style.size for style in two)
     height, width = h1 + h2 + 4, max(w1, w2) + 2
     for name, n in (("values", 1), ("s3", 2), ("s2", 4)):
-        whole = getattr(both, name).values
-        assert whole.shape[2:] == (n * height, n * width)
+        whole = getattr(both, name)
+        assert whole.shape[1:3] == (n * height, n * width)
         for style, top in zip(two, tops(two), strict=True):
-            own = getattr(style, name).values
-            rows, columns = slice(n * top, n * top + own.shape[2]), slice(n, n + own.shape[3])
-            assert torch.equal(whole[:, :, rows, columns], own)
-            assert torch.equal(whole[:, :, rows.start - n, columns], own[:, :, 0])  # the border repeats the edge
-            assert torch.equal(whole[:, :, rows.stop + n - 1, columns], own[:, :, -1])
-            assert torch.equal(whole[:, :, rows, columns.start - n], own[..., 0])
-            assert torch.equal(whole[:, :, rows, columns.stop + n - 1], own[..., -1])
+            own = getattr(style, name)
+            rows, columns = slice(n * top, n * top + own.shape[1]), slice(n, n + own.shape[2])
+            assert torch.equal(whole[:, rows, columns], own)
+            assert torch.equal(whole[:, rows.start - n, columns], own[:, 0])  # the border repeats the edge
+            assert torch.equal(whole[:, rows.stop + n - 1, columns], own[:, -1])
+            assert torch.equal(whole[:, rows, columns.start - n], own[:, :, 0])
+            assert torch.equal(whole[:, rows, columns.stop + n - 1], own[:, :, -1])
 
 
 def of_style(both, two, number):
     """Which entries are of a style, and their places in it."""
-    (h, w), top, width = two[number].values.size, tops(two)[number], both.values.size[1]
+    (h, w), top, width = two[number].size, tops(two)[number], both.size[1]
     row, column = both.places // width - top, both.places % width - 1
     own = (row >= 0) & (row < h)
     assert ((column >= 0) & (column < w))[own].all()
@@ -320,18 +321,18 @@ def of_style(both, two, number):
 
 def inside(both, two, number):
     """Rows and columns of a style in the maps of both."""
-    (h, w), top = two[number].values.size, tops(two)[number]
+    (h, w), top = two[number].size, tops(two)[number]
     return slice(top, top + h), slice(1, 1 + w)
 
 
 def test_entries_of_several_styles(backend, two):
     both = blend_entries(backend, two, [0.5, 0.5])
     assert len(both.places) == sum(len(style.places) for style in two)
-    assert both.keys.shape == (128, *both.values.size)
-    assert both.penalty.shape == both.values.size
+    assert both.keys.shape == (128, *both.size)
+    assert both.penalty.shape == both.size
     assert both.places.dtype == np.int32
     assert both.keys.dtype == both.penalty.dtype == np.float32
-    border = np.ones(both.values.size, bool)
+    border = np.ones(both.size, bool)
     for number, style in enumerate(two):
         own, places = of_style(both, two, number)
         assert np.array_equal(np.sort(places), np.sort(style.places))
@@ -353,12 +354,12 @@ def test_the_first_match_never_moves_into_the_border(backend, two):
 def test_patches_of_a_style_never_reach_into_the_next(backend, two):
     both = blend_entries(backend, two, [0.5, 0.5])
     for style, top in zip(two, tops(two), strict=True):
-        h, w = style.values.size
+        h, w = style.size
         index = torch.arange(h * w).view(1, h, w).flip(1)  # the last row's patches first
-        moved = (index // w + top) * both.values.size[1] + index % w + 1
+        moved = (index // w + top) * both.size[1] + index % w + 1
         for name, stride in (("s3", 2), ("s2", 4)):
-            alone = overlap_blocks(getattr(style, name).values, index, stride)
-            found = overlap_blocks(getattr(both, name).values, moved, stride)
+            alone = overlap_blocks(getattr(style, name), index, stride)
+            found = overlap_blocks(getattr(both, name), moved, stride)
             assert torch.allclose(found, alone, atol=1e-5)
 
 
@@ -376,9 +377,9 @@ def test_weights_of_styles_move_similarities_by_their_logarithm(backend, two):
 
 def test_a_weight_of_zero_removes_a_style(backend, two):
     only = blend_entries(backend, two, [1.0, 0.0])
-    h, w = two[0].values.size
-    assert torch.equal(only.values.values[:, :, 1:-1, 1:-1], two[0].values.values)
-    assert only.values.size == (h + 2, w + 2)
+    h, w = two[0].size
+    assert torch.equal(only.values[:, 1:-1, 1:-1], two[0].values)
+    assert only.size == (h + 2, w + 2)
     assert len(only.places) == len(two[0].places)
     assert np.array_equal(only.moments.std, two[0].moments.std)
 

@@ -29,7 +29,7 @@ def test_overlap_blocks_equals_unfold_and_fold(stride: int, h: int, w: int, hs: 
     torch.manual_seed(0)
     source = torch.randn(2, 3, hs * stride, ws * stride)
     index = torch.randint(hs * ws, (2, h, w))
-    result = matching.overlap_blocks(source, index, stride)
+    result = matching.overlap_blocks(source.permute(0, 2, 3, 1), index, stride)
     assert result.shape == (2, 3, h * stride, w * stride)
     torch.testing.assert_close(result, folded(source, index, stride))
 
@@ -38,4 +38,4 @@ def test_overlap_blocks_equals_unfold_and_fold(stride: int, h: int, w: int, hs: 
 def test_overlap_blocks_of_every_own_position_is_the_source(stride: int) -> None:
     source = torch.randn(1, 5, 3 * stride, 4 * stride)
     index = torch.arange(12).view(1, 3, 4)
-    torch.testing.assert_close(matching.overlap_blocks(source, index, stride), source)
+    torch.testing.assert_close(matching.overlap_blocks(source.permute(0, 2, 3, 1), index, stride), source)

@@ -297,7 +297,7 @@ def test_match_of_a_batch_is_that_of_the_stages(painter):
         entries = style["relu4_1"][i].flatten(1).T
         torch.testing.assert_close(found.s4[i], (entries[index] * share[..., None]).sum(2).permute(2, 0, 1))
         for patches, name in ((found.s3, "relu3_1"), (found.s2, "relu2_1")):
-            expected = overlap_blocks(style[name][i : i + 1], index[None, ..., 0], shapes[name][1])
+            expected = overlap_blocks(style[name][i : i + 1].permute(0, 2, 3, 1), index[None, ..., 0], shapes[name][1])
             torch.testing.assert_close(patches[i : i + 1], expected)
 
 
@@ -316,8 +316,8 @@ def changed(painter):
 @torch.inference_mode()
 def test_painted_decoder_by_hand(changed, decoder, amount):
     torch.manual_seed(5)
-    z, values = torch.rand(1, 512, 5, 7), torch.rand(1, 512, 3, 4)
-    s3, s2 = torch.rand(1, 256, 6, 8), torch.rand(1, 128, 12, 16)
+    z, values = torch.rand(1, 512, 5, 7), torch.rand(1, 3, 4, 512)
+    s3, s2 = torch.rand(1, 6, 8, 256), torch.rand(1, 12, 16, 128)
     slope, shift = torch.rand(512), torch.rand(512)
     best = torch.randint(12, (1, 4, 5, 7), dtype=torch.int32)
     share = torch.softmax(torch.rand(1, 4, 5, 7), 1)
@@ -327,7 +327,7 @@ def test_painted_decoder_by_hand(changed, decoder, amount):
         for x in range(7):
             for k in range(4):
                 entry = best[0, k, y, x].item()
-                mixed[:, y, x] += amount * share[0, k, y, x] * values[0, :, entry // 4, entry % 4]
+                mixed[:, y, x] += amount * share[0, k, y, x] * values[0, entry // 4, entry % 4]
     network = PainterDecoder.of(decoder)
     for name, weight in network.named_parameters():
         weight.copy_(torch.lerp(weight, changed.decoder.get_parameter(name), amount))
@@ -339,9 +339,9 @@ def test_painted_decoder_by_hand(changed, decoder, amount):
 
 @torch.inference_mode()
 def test_without_entries_it_is_the_decoder(painter, decoder):
-    z, values = torch.rand(1, 512, 5, 7), torch.rand(1, 512, 3, 4)
+    z, values = torch.rand(1, 512, 5, 7), torch.rand(1, 3, 4, 512)
     best, share = torch.zeros(1, 4, 5, 7, dtype=torch.int32), torch.full((1, 4, 5, 7), 0.25)
-    s3, s2 = torch.rand(1, 256, 6, 8), torch.rand(1, 128, 12, 16)
+    s3, s2 = torch.rand(1, 6, 8, 256), torch.rand(1, 12, 16, 128)
     (found,) = PaintedDecoder(painter, decoder)(best, share, z, values, s3, s2, torch.ones(512), torch.zeros(512), 0.0)
     assert isinstance(decoder, Decoder)
     torch.testing.assert_close(found, decoder(z), atol=1e-5, rtol=0)
