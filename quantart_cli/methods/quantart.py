@@ -265,8 +265,8 @@ class QuantArt(FeedForward[QuantArtSettings]):
         penalty = run.backend.numpy(run(HUBNESS, keys=key_map, entries=entries)["hubness"].values)[0, 0]
         if hidden is not None:
             penalty = np.where(hidden, _HIDDEN, penalty)
-        maps = [run.backend.channels_last(found[name].values) for name in ("z", "s3", "s2")]
-        return StyleEntries(*maps, places, keys, penalty.astype(np.float32), found["m4"])
+        z, s3, s2 = (run.backend.channels_last(found[name].values) for name in ("z", "s3", "s2"))
+        return StyleEntries(z, s3, s2, places, keys, penalty.astype(np.float32), found["m4"])
 
     def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         if isinstance(styles[0], Moments):
