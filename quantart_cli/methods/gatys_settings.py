@@ -11,7 +11,8 @@ from quantart_cli.methods.pyramid import parse_pyramid
 from quantart_cli.nets.layers import parse_layers
 from quantart_cli.settings import Settings, setting
 
-STYLE_LOSSES = ("gram", "linear", "poly", "gaussian", "bn", "wasserstein")
+STYLE_LOSSES = ("gram", "linear", "poly", "gaussian", "remd", "bn", "wasserstein")
+_SAMPLED = ("gaussian", "remd")
 OPTIMIZERS = ("auto", "lbfgs", "adam")
 POOLING = ("max", "average")
 INITS = ("content", "style", "noise", "gray")
@@ -71,7 +72,8 @@ class GatysSettings(Settings):
     style_loss: str = setting(
         "gram",
         "What is compared: Gram matrices, means (linear), both (poly), means and deviations (bn), samples under a "
-        "Gaussian kernel, or means and covariances by the Wasserstein-2 distance.",
+        "Gaussian kernel or by relaxed transport (remd, as STROTSS), or means and covariances by the Wasserstein-2 "
+        "distance.",
         choices=STYLE_LOSSES,
     )
     content_layers: str = _of_preset(
@@ -105,7 +107,7 @@ class GatysSettings(Settings):
     )
     optimizer: str = _of_preset(
         "optimizer",
-        "L-BFGS, or Adam with averaged iterates; auto: L-BFGS, but Adam for the Gaussian kernel's samples.",
+        "L-BFGS, or Adam with averaged iterates; auto: L-BFGS, but Adam for losses of samples.",
         choices=OPTIMIZERS,
     )
     init: str = _of_preset("init", "What to start from.", choices=INITS)
@@ -118,5 +120,7 @@ class GatysSettings(Settings):
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
         super().__post_init__()
-        if self.style_loss == "gaussian" and self.optimizer == "lbfgs":
-            raise QuantArtError("style-loss gaussian draws samples, which L-BFGS cannot follow: use optimizer adam")
+        if self.style_loss in _SAMPLED and self.optimizer == "lbfgs":
+            raise QuantArtError(
+                f"style-loss {self.style_loss} draws samples, which L-BFGS cannot follow: use optimizer adam"
+            )

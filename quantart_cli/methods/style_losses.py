@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.methods.tensors import bands
@@ -149,6 +150,31 @@ class Gaussian(StyleLoss):
         return x + within - 2 * xy
 
 
+class RelaxedTransport(Gaussian):
+    """The style loss of STROTSS (Kolkin, Salavon and Shakhnarovich 2019, section 2.2), of samples of each layer.
+
+    max(mean_i min_j c(x_i, y_j), mean_j min_i c(x_i, y_j)) + |μ_x - μ_y|₁ / C + |Σ_x - Σ_y|₁ / C²
+
+    with c the cosine distance: the relaxed earth mover's distance, and moments, which see the lengths that cosines do
+    not. They compare hypercolumns of all layers.
+    """
+
+    sample = 512
+
+    def prepare(self, target: Tensor) -> Any:
+        return F.normalize(target), *_spread(target)
+
+    def distance(self, own: Tensor, target: tuple[Tensor, Tensor, Tensor]) -> Tensor:
+        rows, mean, covariance = target
+        units = F.normalize(own)
+        with torch.no_grad():
+            cosines = units @ rows.T
+        there, back = (units * rows[cosines.argmax(1)]).sum(1), (units[cosines.argmax(0)] * rows).sum(1)
+        transport = 1 - torch.minimum(there.mean(), back.mean())
+        own_mean, own_covariance = _spread(own)
+        return transport + (own_mean - mean).abs().mean() + (own_covariance - covariance).abs().mean()
+
+
 class BatchNorm(StyleLoss):
     """Means and deviations of the channels (Li et al. 2017, section 4.2); a mean over channels where they sum."""
 
@@ -197,6 +223,7 @@ STYLE_LOSSES: dict[str, type[StyleLoss]] = {
     "linear": Linear,
     "poly": Polynomial,
     "gaussian": Gaussian,
+    "remd": RelaxedTransport,
     "bn": BatchNorm,
     "wasserstein": Wasserstein,
 }
@@ -261,6 +288,12 @@ def _squared_distances(x: Tensor, y: Tensor) -> Tensor:
 def _off_diagonal_mean(values: Tensor) -> Tensor:
     n = len(values)
     return (values.sum() - values.diagonal().sum()) / (n * (n - 1))
+
+
+def _spread(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean (C,) and covariance (C, C) of rows (n, C)."""
+    centred = rows - rows.mean(0)
+    return rows.mean(0), centred.T @ centred / len(rows)
 
 
 def _central(moments: Tensor) -> tuple[Tensor, Tensor]:

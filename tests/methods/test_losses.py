@@ -7,7 +7,14 @@ import torch
 
 from quantart_cli.methods.gatys_settings import STYLE_LOSSES as NAMES
 from quantart_cli.methods.objective import total_variation, weights_at
-from quantart_cli.methods.style_losses import STYLE_LOSSES, Gaussian, PositionWeights, first_moment, second_moment
+from quantart_cli.methods.style_losses import (
+    STYLE_LOSSES,
+    Gaussian,
+    PositionWeights,
+    RelaxedTransport,
+    first_moment,
+    second_moment,
+)
 from quantart_cli.tiling import Tile
 
 
@@ -100,6 +107,21 @@ def test_gaussian_mmd_by_hand():
     w = torch.tensor([[5.0], [6.0]], dtype=torch.float64)
     wanted = math.exp(-1 / 8) + math.exp(-4 / 8) - (math.exp(-9 / 8) + math.exp(-36 / 8))
     assert loss.distance(w, loss.prepare(y)).item() == pytest.approx(wanted, abs=1e-12)
+
+
+def test_relaxed_transport_by_a_loop():
+    torch.manual_seed(2)
+    x, y = torch.rand(7, 4, dtype=torch.float64), torch.rand(5, 4, dtype=torch.float64)
+    costs = [[1 - torch.cosine_similarity(a, b, dim=0).item() for b in y] for a in x]
+    there = sum(min(row) for row in costs) / 7
+    back = sum(min(row[j] for row in costs) for j in range(5)) / 5
+    moments = sum(abs(x[:, i].mean() - y[:, i].mean()) for i in range(4)) / 4
+    for i in range(4):
+        for j in range(4):
+            one, other = (((z[:, i] - z[:, i].mean()) * (z[:, j] - z[:, j].mean())).mean() for z in (x, y))
+            moments += abs(one - other) / 16
+    loss = RelaxedTransport()
+    assert loss.distance(x, loss.prepare(y)).item() == pytest.approx(max(there, back) + moments.item(), rel=1e-9)
 
 
 def test_batch_norm_by_hand():
