@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import functools
 import importlib.util
 import os
@@ -242,8 +244,10 @@ def _foreign(head: bytes) -> tuple[str, bool] | None:
         return "a web page", False
     if head[:1] == b"P" and head[1:2] in b"1234567" and head[2:3] in b" \t\r\n":
         return "a Netpbm picture", True
-    if head and all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
-        return "a text file", False
+    with contextlib.suppress(UnicodeDecodeError):
+        text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
+        if head and all(c >= " " or c in "\t\r\n\f" for c in text):
+            return "a text file", False
     return None
 
 
