@@ -110,8 +110,11 @@ class Steady:
             result = self.model.paint(content, self.style, self.settings, runner=self.memory.runner, **self.how)
             if motion is not None:
                 rgb, share = result.picture.rgb, min(self.steady**2, _MOST_PIXELS) * motion.holds[..., None]
-                moved = flow.warp(self.frames[-1][1].astype(np.float32), motion.flow)
-                result = replace(result, picture=result.picture.with_rgb(_bytes(rgb + share * (moved - rgb))))
+                mixed = flow.warp(self.frames[-1][1].astype(np.float32), motion.flow)
+                mixed -= rgb
+                mixed *= share
+                mixed += rgb
+                result = replace(result, picture=result.picture.with_rgb(_bytes(mixed)))
         self.frames.append((content.rgb, result.picture.rgb))
         return result
 
@@ -336,5 +339,6 @@ def recolored(style: Picture, reference: Picture) -> Picture:
 
 
 def _bytes(values: Array) -> Array:
-    rounded: Array = np.rint(values).clip(0, 255).astype(np.uint8)
-    return rounded
+    """Rounded, as uint8; ``values`` are changed."""
+    np.rint(values, out=values)
+    return values.clip(0, 255, out=values).astype(np.uint8)

@@ -10,7 +10,9 @@ from quantart_cli import flow
 from quantart_cli.flow import Motion
 from quantart_cli.images import Picture
 from quantart_cli.model import Result
-from quantart_cli.video.steady import Steady
+from quantart_cli.runner import Image
+from quantart_cli.tiling import Tiler
+from quantart_cli.video.steady import Memory, Steady
 from tests.conftest import scene
 from tests.video.clips import panned
 
@@ -122,6 +124,17 @@ def test_transparent_frames(adain_model):
     ]
     assert all(np.array_equal(each.alpha, alpha[..., 0]) for each in painted)
     assert painter.memory.shift.tolist() == [0, 0]
+
+
+def test_the_grid_follows_the_axis_that_moves(adain_model):
+    """Slow motion is left to the features; a frame is larger along the other axis alone."""
+    memory, motion = Memory(0.7, 8), Motion(np.full((HEIGHT, WIDTH, 2), (0.4, 5), np.float32), STILL.holds)
+    memory.begin(motion, Picture(scene(WIDTH, HEIGHT, 5)))
+    assert memory.shift.tolist() == [0, 5]
+    image = Image.of(scene(WIDTH, HEIGHT, 5))
+    moved = memory.runner(adain_model.backend, Tiler())._on_moved_grid(image)
+    assert moved.pixels.shape == (HEIGHT + 8, WIDTH, 3)
+    assert np.array_equal(moved.pixels[5 : 5 + HEIGHT], image.pixels)
 
 
 def test_methods_that_optimise_keep_what_they_painted():
