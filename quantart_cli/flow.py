@@ -90,7 +90,9 @@ def estimate(last: Array, now: Array, between: Between | None = None, exact: boo
 def dis(one: Array, other: Array) -> Array:
     """The flow as of :data:`Between`."""
     grey = [np.asarray(Image.fromarray(each).convert("L")) for each in (one, other)]
-    found: Array = _cv2().DISOpticalFlow_create(_cv2().DISOPTICAL_FLOW_PRESET_FAST).calc(*grey, None)
+    method = _cv2().DISOpticalFlow_create(_cv2().DISOPTICAL_FLOW_PRESET_FAST)
+    method.setFinestScale(1)  # half the size of the pictures, which are small
+    found: Array = method.calc(*grey, None)
     return found
 
 
