@@ -120,7 +120,7 @@ class PainterTraining(Trainable):
             largest_gradient=_LARGEST_GRADIENT,
         )
         self.parts = {"painter": self.painter}
-        self.batches = Batches(pictures, options, threads=16 if self.device.type == "cuda" else 2)
+        self.batches = Batches(pictures, options, self.device)
 
     def update(self, number: int) -> dict[str, float]:
         batch = self.batches[number]

@@ -1,14 +1,12 @@
-"""Batches for the training of the painter: crops of photographs and of paintings, made by threads in advance.
+"""Batches for the training of the painter: crops of photographs and of paintings.
 
-Everything random depends on the seed and the batch's number only. It comes from generators of its own, because torch's
-global generator is not safe in threads.
+Everything random depends on the seed and the batch's number only.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +15,7 @@ import torch
 from torch import Tensor
 
 from quantart_cli.training.options import PainterOptions
-from quantart_cli.training.pictures import DETAILS, PAINTINGS, PHOTOGRAPHS, PictureSet
+from quantart_cli.training.pictures import DETAILS, PAINTINGS, PHOTOGRAPHS, PictureSet, Prefetched
 
 Image = np.ndarray[Any, np.dtype[Any]]
 # Scales of crops, over the picture's own size.
@@ -35,26 +33,20 @@ class Batch(NamedTuple):
     identities: int
 
 
-class Batches:
-    """Batches by number; the next ones are made by threads meanwhile.
+class Batches(Prefetched[Batch]):
+    """Batches by number.
 
     Args:
         pictures: "photographs", "paintings" and, optionally, "detail paintings".
         options: ``batch``, ``crop`` and ``seed`` are used.
-        threads: that make batches.
+        device: on which the painter is trained.
     """
 
-    def __init__(self, pictures: Mapping[str, PictureSet], options: PainterOptions, threads: int) -> None:
+    def __init__(self, pictures: Mapping[str, PictureSet], options: PainterOptions, device: torch.device) -> None:
+        super().__init__(self._batch, device)
         self._pictures, self._options = pictures, options
-        self._pool, self._ahead = ThreadPoolExecutor(threads), threads
-        self._next: dict[int, Future[Batch]] = {}
 
-    def __getitem__(self, number: int) -> Batch:
-        numbers = range(number, number + self._ahead + 1)
-        self._next = {n: self._next.get(n) or self._pool.submit(self._make, n) for n in numbers}
-        return self._next.pop(number).result()
-
-    def _make(self, number: int) -> Batch:
+    def _batch(self, number: int) -> Batch:
         o = self._options
         r = random.Random(o.seed * 1_000_003 + number * 7919 + 1)
         identities = o.batch // (4 if number > _MORE_IDENTITIES else 2)

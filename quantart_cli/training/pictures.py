@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,8 @@ from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
 from quantart_cli.images.formats import SUFFIXES
 from quantart_cli.training.options import GradientOptions
+
+T = TypeVar("T")
 
 PHOTOGRAPHS, PAINTINGS, DETAILS = "photographs", "paintings", "detail paintings"
 """Names of what folders hold."""
@@ -124,11 +126,29 @@ def reduce(picture: Tensor, short_side: int) -> Tensor:
     return reduced
 
 
-class Crops:
-    """Random crops of pictures, by the number of an update; the next ones are made by threads meanwhile.
+class Prefetched(Generic[T]):
+    """What a function makes of the number of an update; threads make the next ones meanwhile.
 
-    Everything random depends on the seed and the number only. It comes from generators of its own, because torch's
-    global generator is not safe in threads.
+    The function draws random numbers from generators of its own: torch's global one is not safe in threads.
+
+    Args:
+        make: the function.
+        device: on which updates are computed; a GPU takes more threads.
+    """
+
+    def __init__(self, make: Callable[[int], T], device: torch.device) -> None:
+        self._make, self._ahead = make, 16 if device.type == "cuda" else 2
+        self._pool = ThreadPoolExecutor(self._ahead)
+        self._next: dict[int, Future[T]] = {}
+
+    def __getitem__(self, number: int) -> T:
+        numbers = range(number, number + self._ahead + 1)
+        self._next = {n: self._next.get(n) or self._pool.submit(self._make, n) for n in numbers}
+        return self._next.pop(number).result()
+
+
+class Crops:
+    """Random crops of pictures, by the number of an update. Everything random depends on the seed and that number.
 
     Args:
         pictures: sets of them. Crops of several sets at one place of a batch have the same share of their pictures.
@@ -146,15 +166,11 @@ class Crops:
     ) -> None:
         self._pictures, self._options, self._shares = pictures, options, shares
         self._device = torch.device(device)
-        self._ahead = 16 if self._device.type == "cuda" else 2
-        self._pool = ThreadPoolExecutor(self._ahead)
-        self._next: dict[int, Future[list[Tensor]]] = {}
+        self._batches = Prefetched(self._make, self._device)
 
     def __getitem__(self, number: int) -> list[Tensor]:
         """A batch of each set, (B, 3, crop, crop) float32 in [0, 1] on the device."""
-        numbers = range(number, number + self._ahead + 1)
-        self._next = {n: self._next.get(n) or self._pool.submit(self._make, n) for n in numbers}
-        return [batch.to(self._device).float() / 255 for batch in self._next.pop(number).result()]
+        return [batch.to(self._device).float() / 255 for batch in self._batches[number]]
 
     def _make(self, number: int) -> list[Tensor]:
         o, (low, high) = self._options, self._shares
