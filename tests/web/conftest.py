@@ -18,7 +18,7 @@ from tests.quantart_toy import FADE, TINT
 MACHINE = {"device": "cpu", "precision": "fp32", "backend": "torch"}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def _toys():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_BUILT_IN", (TINT, replace(FADE, optimises=True), *registry._BUILT_IN))
@@ -45,7 +45,7 @@ def order(tmp_path):
     return Order("tint", content, (picture_file(tmp_path, "ink.png", seed=2),), (1.0,), {"amount": 0.25})
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(_toys):
     """The page, served by a thread of this process without a password."""
     with serving() as found:
