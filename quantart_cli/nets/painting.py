@@ -112,7 +112,7 @@ class Hubness(nn.Module):
 def hubness(rows: Tensor, entries: Tensor) -> Tensor:
     """As :class:`Hubness`, of rows of keys: (n, D), (D, m) -> (n,)."""
     found = []
-    for part in _parts(rows, entries):
+    for part in _parts(rows, entries.shape[1]):
         cosines = part @ entries
         own = part.square().sum(1, keepdim=True).clamp(min=0.9)  # 1; less where keys are stored in bfloat16
         # A position is not its own neighbour.
@@ -184,11 +184,13 @@ def best_places(
     Returns:
         places (h, w, 4) int64, and their weights (h, w, 4) float32.
     """
-    entries, entry_penalty = table[places].T.to(dtype), penalty[places].to(dtype)
+    # 2 · cosine - penalty as one product: the penalty is one more number of each entry.
+    entries = torch.cat([2 * table[places], -penalty[places][:, None]], 1).to(dtype)  # (m, D + 1)
+    queries = torch.cat([rows, torch.ones_like(rows[:, :1])], 1).to(dtype)
     best, similarity = [], []
-    quarter = entries.shape[1] // TOP
-    for part in _parts(rows.to(dtype), entries):
-        scores = torch.addmm(entry_penalty, part, entries, beta=-1, alpha=2).float()
+    quarter = entries.shape[0] // TOP
+    for part in _parts(queries, entries.shape[0]):
+        scores = F.linear(part, entries).float()
         values, index = scores.unflatten(1, (TOP, quarter)).max(2)
         similarity.append(values)
         best.append(index + quarter * torch.arange(TOP, device=index.device))
@@ -256,11 +258,11 @@ def coherent(best: Tensor, rows: Tensor, rank: Tensor, table: Tensor, penalty: T
     return best
 
 
-def _parts(rows: Tensor, entries: Tensor) -> Sequence[Tensor]:
-    """Rows to be compared with all entries, some at a time; all at once in a graph that is traced."""
+def _parts(rows: Tensor, entries: int) -> Sequence[Tensor]:
+    """Rows to be compared with so many entries, some at a time; all at once in a graph that is traced."""
     if torch.jit.is_tracing():
         return (rows,)
-    parts: Sequence[Tensor] = rows.split(max(1, _SCORES // max(1, entries.shape[1])))
+    parts: Sequence[Tensor] = rows.split(max(1, _SCORES // max(1, entries)))
     return parts
 
 
@@ -276,9 +278,9 @@ def keys(project: Tensor, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale
     Returns:
         (h·w, D) float32.
     """
-    rows = torch.cat([z.float(), x3.float(), x2.float()], 1)[0].flatten(1).T  # (h·w, 896)
-    rows = F.normalize((rows - mean) * scale, dim=1, eps=_FLAT)
-    return F.normalize(F.linear(rows, project), dim=1, eps=_FLAT)
+    x = torch.cat([z.float(), x3.float(), x2.float()], 1)[0].flatten(1)  # (896, h·w)
+    x = F.normalize((x - mean[:, None]) * scale[:, None], dim=0, eps=_FLAT)
+    return F.normalize(project @ x, dim=0, eps=_FLAT).T.contiguous()
 
 
 class StylePatches(NamedTuple):
@@ -367,6 +369,6 @@ class PaintedDecoder(nn.Module):
         index = best[0].long()
         table = values[0].flatten(0, 1)  # (m, 512)
         rows = weighted_rows(table, index.flatten(1).T, share[0].flatten(1).T * amount)  # (h·w, 512)
-        copies = rows.float().T.unflatten(1, z.shape[2:])[None]
+        copies = rows.float().unflatten(0, z.shape[2:])[None].permute(0, 3, 1, 2)
         patches = (overlap_blocks(source, index[:1], stride) for source, stride in ((s3, 2), (s2, 4)))
         return (self.blend(amount, scaled(z, slope, shift) + copies, *patches),)
