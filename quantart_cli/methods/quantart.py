@@ -88,8 +88,8 @@ class QuantArtSettings(Settings):
     )
     brush: str = setting(
         "auto",
-        "Long side in pixels at which strokes are laid: smaller is a broader brush. auto: half the picture's, 512 "
-        "to 768; none: one pass at full size.",
+        "Long side in pixels of the first pass, where strokes are laid: the smaller, the broader they become. auto: "
+        "half the picture's, 512 to 768, or its own if that is not much larger; none: one pass at full size.",
         parse=parse_brush,
         metavar="auto|none|N",
     )
