@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+_CALLED = {"gpu": "cuda", "stylize": "quantart"}  # other words for a name, which are not like it
+
 
 class QuantArtError(Exception):
     """Something a person can put right: a missing file, a value out of range, a full disk.
@@ -26,6 +28,9 @@ def suggest(given: str, valid: Iterable[str], where: str | None = None) -> str:
     by_folded = {name.casefold(): name for name in names}
     near = difflib.get_close_matches(given.casefold(), by_folded, n=1, cutoff=0.5)
     listing = where or f"one of {', '.join(names)}"
+    called = _CALLED.get(given.casefold())
+    if called in names:
+        return f"it is called {called} ({listing})"
     if near:
         return f"did you mean {by_folded[near[0]]}? ({listing})"
     return where or f"use {listing}"

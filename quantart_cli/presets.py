@@ -87,12 +87,16 @@ def locate(source: str) -> str:
     """The path of a style as it is given: of a preset its file, anything else unchanged.
 
     Raises:
-        QuantArtError: there is no preset of that name; the nearest is suggested.
+        QuantArtError: there is no preset of that name, the nearest is suggested; or the ``@`` was forgotten.
     """
     name = preset_name(source)
     if name is None:
+        if not os.path.lexists(source) and source in presets():
+            raise QuantArtError(f"{printable(source)} does not exist: did you mean the style @{printable(source)}?")
         return source
     known = presets()
     if name not in known:
-        raise QuantArtError(f"the style @{printable(name)} is not known: {suggest(name, known)}")
+        raise QuantArtError(
+            f"the style @{printable(name)} is not known: {suggest(f'@{name}', [f'@{each}' for each in known])}"
+        )
     return str(known[name].path)

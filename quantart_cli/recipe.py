@@ -88,13 +88,21 @@ class Recipe:
         return [f"--{name.replace('_', '-')}={_word(value)}" for name, value in values.items()]
 
     def command(self) -> list[str]:
-        """The command line, with CONTENT and STYLE for the files that are not presets."""
+        """The command line, with CONTENT, STYLE and FILE for the files that are not presets."""
         styles = [f"@{each['preset']}" if each.get("preset") else "STYLE" for each in self.styles]
-        return ["quantart", find(self.method).command_name, "CONTENT", *styles, "-o", "FILE", *self.flags(False)]
+        regions = [f"--{name.replace('_', '-')}={_file(each)}" for name, them in self.regions.items() for each in them]
+        head = ["quantart", find(self.method).command_name, "CONTENT", *styles, "-o", "FILE"]
+        return [*head, *regions, *self.flags(False)]
 
 
 def _word(value: Any) -> str:
     return ",".join(f"{each:g}" for each in value) if isinstance(value, (list, tuple)) else str(value)
+
+
+def _file(region: str) -> str:
+    """A mask or start of a recipe, with FILE for its sha256."""
+    prefix = next((each for each in (NOT, LABELS) if region.startswith(each)), "")
+    return region if region.removeprefix(prefix) == ALPHA else f"{prefix}FILE"
 
 
 def recipe_of(

@@ -38,7 +38,7 @@ def test_auto_takes_a_gpu_and_its_bf16(monkeypatch):
     [
         ("cuda", "auto", "device cuda is not available here"),
         ("mps", "auto", "device mps is not available here"),
-        ("gpu", "auto", "device 'gpu' is not known"),
+        ("gpu", "auto", "device 'gpu' is not known: it is called cuda"),
         ("cdua", "auto", "did you mean cuda"),
         ("cpu", "fp16", "fp16 is not computed on a CPU"),
         ("cpu", "bf-16", "did you mean bf16"),

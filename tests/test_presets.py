@@ -64,8 +64,16 @@ def test_a_folder_that_is_not_there_is_named(monkeypatch, tmp_path):
 def test_an_unknown_name_gets_a_suggestion(run, content_file, tmp_path, command):
     status, _, err = run(command, content_file, "@ink-wahs", "-o", tmp_path / "out.png")
     assert status == 2
-    assert "quantart: the style @ink-wahs is not known: did you mean ink-wash?" in err  # not an option --style
+    assert (
+        "quantart: the style @ink-wahs is not known: did you mean @ink-wash? (one of @" in err
+    )  # not an option --style
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["stylize", "compare"])
+def test_a_forgotten_at_sign_is_named(run, content_file, tmp_path, command):
+    status, _, err = run(command, content_file, "ink-wash", "-o", tmp_path / "out.png")
+    assert (status, err) == (2, "quantart: ink-wash does not exist: did you mean the style @ink-wash?\n")
 
 
 def test_a_file_of_that_name_is_a_file(tmp_path, monkeypatch):

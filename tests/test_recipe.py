@@ -127,11 +127,12 @@ def test_painting_again_gives_the_same_bytes_and_changes_change(painted, run):
         (["nowhere.png", "painting.png"], "does not exist"),
         (["-", "painting.png"], "cannot be compared with the recipe"),
         (["photo.png", "painting.png", "--fidelity", "1"], "--fidelity"),
+        (["photo.png", "painting.png", "-o", "out.png"], "out.png is an input and would be overwritten"),
     ],
 )
 def test_what_does_not_fit_is_refused(painted, run, monkeypatch, arguments, message):
     monkeypatch.chdir(painted)
-    status, _, err = run("repaint", "out.png", *arguments, "-o", "never.png")
+    status, _, err = run("repaint", "out.png", "-o", "never.png", *arguments)
     assert status == 2
     assert message in err
     assert len(err.splitlines()) == 1
@@ -167,6 +168,8 @@ def test_info_shows_it(painted, run):
     text = run("info", painted / "out.png")[1].decode()
     assert text.splitlines()[0].endswith("adain, on torch in fp32")
     assert text.splitlines()[-1] == "quantart adain CONTENT STYLE -o FILE --alpha=0.5 --precision=fp32"
+    with_regions = replace(recipe_in(painted / "out.png"), regions={"mask": ("not:0f", "alpha"), "style_mask": ("1f",)})
+    assert " -o FILE --mask=not:FILE --mask=alpha --style-mask=FILE " in " ".join(with_regions.command())
     assert json.loads(run("info", painted / "out.png", "--json")[1])["recipe"]["method"] == "adain"
     status, _, err = run("info", painted / "photo.png")
     assert status == 2

@@ -163,13 +163,16 @@ def typed(settings: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]
     """Values of :func:`parameters_of_all` in the types of one method's settings.
 
     Raises:
-        QuantArtError: a text where the method takes a number.
+        QuantArtError: a setting of another method, or a text where the method takes a number.
     """
     hints = get_type_hints(settings)
     kinds = {name: hints[item.name] for item in fields(settings) for name in (item.name, *rule_of(item).aliases)}
     found = dict(values)
     for name, value in values.items():
-        kind = kinds.get(name)
+        if name not in kinds:
+            own = ", ".join(_flag(item.name) for item in fields(settings))
+            raise QuantArtError(f"{_flag(name)} is not a setting of this method: use one of {own}")
+        kind = kinds[name]
         if isinstance(value, str) and kind in (int, float):
             try:
                 found[name] = kind(value)

@@ -11,6 +11,7 @@ from typing import Any
 
 from quantart_cli.cli.console import write_line
 from quantart_cli.files import printable
+from quantart_cli.images.formats import SUFFIXES
 from quantart_cli.registry import methods
 from quantart_cli.settings import Settings, rule_of
 
@@ -52,7 +53,11 @@ def message(error: Any) -> str:
         return _unknown_option(error.option_name, error.ctx)
     parameter = getattr(error, "param", None)
     if kind == "MissingParameter" and parameter is not None:
-        return f"{_name(parameter)} is missing. {_usage(error.ctx)}"
+        # -o was forgotten before the last picture, which was taken for a style.
+        last = (error.ctx.params.get("styles") or [""])[-1] if _name(parameter) == "--output" else ""
+        is_new = last.lower().endswith(tuple(SUFFIXES)) and not os.path.lexists(last)
+        guess = f": give -o before {printable(last)}" if is_new else ""
+        return f"{_name(parameter)} is missing{guess}. {_usage(error.ctx)}"
     if kind == "BadParameter" and parameter is not None:
         return _bad_value(error, parameter)
     text = " ".join(error.format_message().split())

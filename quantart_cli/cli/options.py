@@ -223,24 +223,33 @@ class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
         check_range("size", self.size, 1)
         check_range("style-size", self.style_size, 1)
         check_range("quality", self.quality, 1, 100)
-        if self.download and self.model is None:
-            raise QuantArtError("--download needs --model: quantart's own weights are here already")
 
     def find_model(self, method: Method) -> ModelFile | None:
-        """The model given with ``--model``, downloaded if asked for; None: the weights that come with quantart."""
+        """The model given with ``--model``; None: the method's own weights. Either is downloaded if asked for."""
+        accepts = tuple(method.models)
         if self.model is None:
+            if self.download:
+                from quantart_cli.cli.methods import missing_weights
+
+                missing = missing_weights(method)
+                if not missing:
+                    raise QuantArtError(f"--download needs --model: {method.name}'s own weights are here already")
+                for name in missing:
+                    self._find(name, accepts)
             return None
+        if not accepts:
+            raise QuantArtError(f"{method.command_name} takes no other weights: leave --model out")
+        return self._find(self.model, accepts)
+
+    def _find(self, name: str, accepts: tuple[str, ...]) -> ModelFile:
         from quantart_cli.checkpoints.models import find_model
         from quantart_cli.cli.console import bytes_bar
 
-        accepts = tuple(method.models)
-        if not accepts:
-            raise QuantArtError(f"{method.command_name} takes no other weights: leave --model out")
         if not self.download:
-            return find_model(self.model, accepts)
+            return find_model(name, accepts)
         with bytes_bar(self.quiet) as bar:
             notify = None if self.quiet else bar.say
-            return find_model(self.model, accepts, download=True, tell=notify, progress=bar.of(self.model))
+            return find_model(name, accepts, download=True, tell=notify, progress=bar.of(name))
 
     def load(self, method: str, file: ModelFile | None, pixels: int) -> Model:
         """The model, with everything that these options say.

@@ -10,7 +10,7 @@ import typer
 
 from quantart_cli.checkpoints.hashing import sha256_of
 from quantart_cli.errors import QuantArtError
-from quantart_cli.files import is_stream, printable
+from quantart_cli.files import check_target, is_stream, printable
 from quantart_cli.images import read_picture
 from quantart_cli.presets import locate
 from quantart_cli.recipe import Recipe, parse_recipe
@@ -44,6 +44,8 @@ def repaint(
     quantart repaint out.png other.jpg --other -o same-look.png
     """
     recipe = parse_recipe(read_picture(painted).metadata.recipe, printable(painted))
+    if not is_stream(output):
+        check_target(output, [painted])
     method = find(recipe.method)
     assert ctx.parent is not None
     command: Any = ctx.parent.command.commands[method.command_name]  # type: ignore[attr-defined]

@@ -414,7 +414,9 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(run, photos, tmp_pat
     ("options", "said"),
     [
         (("--method", "gattys"), "did you mean gatys?"),
-        (("--steps", "5"), "steps is not a setting of this method"),
+        (("--method", "stylize"), "it is called quantart (one of"),
+        (("--steps", "5"), "--steps is not a setting of this method: "),
+        (("--method", "fast", "--steps", "5"), "--steps is not a setting of this method: use one of --style-names"),
         (("--fidelity", "2"), "fidelity must be between 0 and 1"),
         (("--fidelity", "0.5", "--alpha", "0.5"), "another name of"),
         (("--shard", "4/3"), "--shard 4/3"),

@@ -163,6 +163,8 @@ def test_download_without_a_model_is_a_mistake(run, content_file, style_file, tm
     status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "o.png", "--download")
     assert status == 2
     assert "--download needs --model" in err
+    err = run("sanet", content_file, style_file, "-o", tmp_path / "o.png", "--download")[2]
+    assert "weights sanet (32 MB" in err
 
 
 def test_the_api_takes_the_same_names(tiny_model, content_file, style_file):

@@ -190,6 +190,7 @@ def test_mistaken_options_are_one_line_and_status_2(run, content_file, style_fil
         (("gatys", "--alpha", "1"), " and nnst; see quantart gatys --help"),
         (("stylize",), "CONTENT is missing. Usage: quantart stylize [OPTIONS] CONTENT STYLE..."),
         (("stylize", "a.jpg"), "STYLE is missing"),
+        (("stylize", "a.jpg", "b.jpg", "c.png"), "--output is missing: give -o before c.png. Usage: "),
     ],
 )
 def test_a_mistaken_command_line_gets_the_nearest_right_words(run, arguments, message):

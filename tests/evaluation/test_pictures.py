@@ -36,7 +36,7 @@ def test_square_is_the_middle(tmp_path):
 
 def test_a_preset_is_a_picture():
     assert [path.stem for path in find_pictures("@ink-wash")] == ["ink-wash"]
-    with pytest.raises(QuantArtError, match="did you mean ink-wash"):
+    with pytest.raises(QuantArtError, match="did you mean @ink-wash"):
         find_pictures("@ink-wish")
 
 
