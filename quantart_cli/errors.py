@@ -1,4 +1,4 @@
-"""The one exception for what a person can cause, and the nearest valid name."""
+"""The one exception for what a person can cause, and words of its messages."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ def suggest(given: str, valid: Iterable[str], where: str | None = None) -> str:
     if near:
         return f"did you mean {by_folded[near[0]]}? ({listing})"
     return where or f"use {listing}"
+
+
+def counted(number: int, what: str) -> str:
+    """A number and what is counted: "1 mask", "0 masks", "2,000 masks"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def check_choice(name: str, given: str, valid: Iterable[str]) -> str:

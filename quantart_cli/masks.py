@@ -21,6 +21,7 @@ from quantart_cli.methods.inputs import Masks, mask_of
 
 ALPHA, NOT, LABELS = "alpha", "not:", "labels:"
 """The content's own alpha as a mask; the prefixes of a mask that is inverted, and of a map of labels."""
+_ALIKE = 0.02  # by so much may the ratio of the sides of a mask differ from the picture's without a word
 _ROWS = 1 << 20  # pixels mixed at a time
 # Colours and limits of labels, of the program of Yoo et al. 2019. Black, grey and white; red, green, …, purple.
 _COLOURS = np.array([[0, 0, 0], [128, 128, 128], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0],
@@ -106,7 +107,7 @@ def read_masks(
         was resized.
 
     Raises:
-        QuantArtError: a mask cannot be read, or the content has no alpha.
+        QuantArtError: a mask cannot be read or shows nothing, or the content has no alpha.
     """
     found, notes, opaque = [], [], content
     for given in masks:
@@ -122,6 +123,7 @@ def read_masks(
             picture = read(source)
             mask = mask_of(picture, content.size)
             notes += _resized(picture, content)
+            _refuse_empty(picture, mask, inverted)
         found.append(1 - mask if inverted else mask)
     return opaque, tuple(found), notes
 
@@ -139,6 +141,7 @@ def read_style_masks(
             raise QuantArtError("a style's transparent pixels count nothing anyway: give a file with style_mask")
         picture = read(source)
         mask = mask_of(picture)
+        _refuse_empty(picture, mask, inverted)
         found.append(1 - mask if inverted else mask)
         notes += _resized(picture, styles[i if 1 < len(styles) > i else 0])
     return tuple(found), notes
@@ -155,11 +158,19 @@ def split_mask(given: Any) -> tuple[Any, bool]:
     return (given.removeprefix(NOT), True) if inverted else (given, False)
 
 
+def _refuse_empty(picture: Picture, mask: np.ndarray, inverted: bool) -> None:
+    if (mask == inverted).all():
+        colour, inside = ("white", "black") if inverted else ("black", "white")
+        raise QuantArtError(f"{printable(picture.name)} is {colour} all over: in such a mask {inside} is inside")
+
+
 def _resized(mask: Picture, picture: Picture) -> list[str]:
     if mask.size == picture.size:
         return []
     (w, h), (width, height) = mask.size, picture.size
-    return [f"mask {printable(mask.name)} of {w} × {h} was resized to {width} × {height}"]
+    alike = abs(w * height / (h * width) - 1) <= _ALIKE
+    stretched = "" if alike else " and stretched: its shape differs from the picture's"
+    return [f"mask {printable(mask.name)} of {w} × {h} was resized to {width} × {height}{stretched}"]
 
 
 def opacity_of(mask: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:

@@ -167,7 +167,8 @@ def parse_recipe(text: str | None, shown: str) -> Recipe:
     """
     if text is None:
         raise QuantArtError(
-            f"{shown} has no recipe: quantart did not paint it, or its metadata was left out: use quantart stylize"
+            f"{shown} has no recipe: quantart did not paint it, its metadata was left out, or it is a film, a frame or "
+            "a sheet, which carry none: use quantart stylize"
         )
     try:
         facts = json.loads(text)

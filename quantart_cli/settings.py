@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar, TypeVar
 
-from quantart_cli.errors import QuantArtError, check_choice, suggest
+from quantart_cli.errors import QuantArtError, check_choice, counted, suggest
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -162,7 +162,9 @@ def normalise_weights(weights: Sequence[float] | None, count: int) -> tuple[floa
     if weights is None:
         weights = (1.0,) * count
     if len(weights) != count:
-        raise QuantArtError(f"{len(weights)} style weights for {count} styles: give one weight for each style")
+        raise QuantArtError(
+            f"{counted(len(weights), 'style weight')} for {counted(count, 'style')}: give one for each style"
+        )
     if not count:
         return ()
     if any(not math.isfinite(weight) or weight < 0 for weight in weights) or sum(weights) == 0:

@@ -51,7 +51,10 @@ def test_files_and_their_sizes(tmp_path):
     assert mask.shape == LEFT.shape
     assert mask[0, 10] == 1
     assert np.allclose(mask + rest, 1)
-    assert notes == ["mask mask.png of 80 × 48 was resized to 160 × 48"] * 2
+    assert (
+        notes
+        == ["mask mask.png of 80 × 48 was resized to 160 × 48 and stretched: its shape differs from the picture's"] * 2
+    )
     assert mask_files([str(path), "not:b.png", "alpha", "not:alpha"]) == [str(path), "b.png"]
 
 
@@ -147,7 +150,8 @@ def test_colour_is_matched_to_the_region_and_kept_outside(adain_model):
     [
         ({"masks": [LEFT, LEFT]}, "give a style mask for each"),
         ({"masks": [0 * LEFT]}, "black all over"),
-        ({"style_masks": [LEFT]}, "0 masks and 1 style masks"),
+        ({"style_masks": [LEFT]}, "0 masks and 1 style mask:"),
+        ({"masks": [LEFT], "style_masks": [0 * LEFT]}, "is black all over: in such a mask white is inside"),
         ({"masks": ["nowhere.png"]}, "nowhere.png"),
         ({"start": CONTENT}, "adain starts from nothing"),
     ],

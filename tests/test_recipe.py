@@ -174,6 +174,7 @@ def test_info_shows_it(painted, run):
     status, _, err = run("info", painted / "photo.png")
     assert status == 2
     assert "photo.png has no recipe" in err
+    assert "or it is a film, a frame or a sheet, which carry none" in err
 
 
 def test_batch_writes_it(painted, tmp_path, run):

@@ -162,8 +162,10 @@ def _find_styles(request: Request, own: Container[str]) -> tuple[list[tuple[str,
         return [(picture.path,) for picture in found.pictures], found
     for style in request.styles:
         if os.path.isdir(style):
-            shown = printable(style)
-            raise QuantArtError(f"{shown} is a folder: --each-style paints in every style in it, one after the other")
+            swapped = not request.lists and not any(map(os.path.isdir, request.inputs))
+            order = "the order may be swapped, photographs come before the style; " if swapped else ""
+            each = "--each-style paints in every style in it, one after the other"
+            raise QuantArtError(f"{printable(style)} is a folder: {order}{each}")
         if not os.path.exists(style):
             raise missing(style)
     return [tuple(request.styles)], Findings()

@@ -16,7 +16,7 @@ from quantart_cli.cli.batch_options import BatchOptions
 from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import pictures_bar, say, waiting, write_json
 from quantart_cli.cli.startup import stoppable
-from quantart_cli.errors import QuantArtError
+from quantart_cli.errors import QuantArtError, counted
 from quantart_cli.registry import find, methods
 
 if TYPE_CHECKING:
@@ -158,12 +158,12 @@ def _announce(options: BatchOptions, plan: Plan, due: Due) -> None:
 
     names = [" + ".join(map(printable, files[:5])) + (" + …" if files[5:] else "") for files in plan.styles[:3]]
     shown = ", ".join(names) + (", …" if plan.styles[3:] else "")
-    styles = f", {_count(len(plan.styles), 'style')}: {shown}" if shown else ""  # none: they are in the weights
-    _tell(options, f"{_count(plan.contents, 'content')}{styles}")
+    styles = f", {counted(len(plan.styles), 'style')}: {shown}" if shown else ""  # none: they are in the weights
+    _tell(options, f"{counted(plan.contents, 'content')}{styles}")
     if due.why[CHANGED] and not options.overwrite:
         _tell(
             options,
-            f"painting over {_count(due.why[CHANGED], 'picture')} in {options.folder} that other options or styles "
+            f"painting over {counted(due.why[CHANGED], 'picture')} in {options.folder} that other options or styles "
             "gave: to keep them give another -o or a --name such as '{stem}_2{suffix}'",
         )
 
@@ -232,10 +232,6 @@ def _summary(folder: Path, recorder: Recorder, seconds: float) -> str:
 
 def _ended(number: int) -> str:
     return "interrupted" if number == signal.SIGINT else "terminated"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
 
 
 def _tell(options: BatchOptions, line: str) -> None:

@@ -11,7 +11,7 @@ import typer
 from quantart_cli.cli.command import typed
 from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, SharedOptions, one_of, option
 from quantart_cli.cli.startup import cpus
-from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.errors import QuantArtError, check_choice, counted
 from quantart_cli.masks import mask_files
 from quantart_cli.presets import locate
 from quantart_cli.registry import find, methods
@@ -143,7 +143,7 @@ class BatchOptions(SharedOptions):
         if not self.mask:
             return
         if len(self.mask) != styles:
-            raise QuantArtError(f"{len(self.mask)} --mask for {styles} styles: give one for each style")
+            raise QuantArtError(f"{len(self.mask)} --mask for {counted(styles, 'style')}: give one for each style")
         if self.style_weights is not None:
             raise QuantArtError("--style-weights blends styles, and with --mask each region takes one: leave it out")
         if self.executor == "ray" and mask_files(self.mask):

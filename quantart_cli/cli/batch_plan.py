@@ -21,8 +21,12 @@ _SHOWN = 10
 
 def show_plan(options: BatchOptions, run: Run, due: Due) -> int:
     """Show the plan and write nothing; returns the exit status."""
-    pixels, unreadable = _pixels(run, due.items, options.quiet)
-    unreadable += [f"{path} is {what}" for path, what in run.plan.found.unreadable.items()]
+    sizes, failures = _pixels(run, due.items, options.quiet)
+    if failures:  # neither listed nor counted as what is painted
+        run.plan.items[:] = [item for item in run.plan.items if item.source not in failures]
+        due = run.due(options.overwrite)
+    pixels = sum(sizes[item.source] for item in due.items)
+    unreadable = [*failures.values(), *(f"{path} is {what}" for path, what in run.plan.found.unreadable.items())]
     sample = _measure(options, run, due.items) if due.items else None
     seconds, size = (None, None) if sample is None else (sample[0] * pixels, round(sample[1] * pixels))
     settled = Counter(outcome if isinstance(outcome, str) else "in the way" for _, outcome in due.settled)
@@ -74,24 +78,24 @@ def _print_plan(folder: Path, run: Run, due: Due, settled: Counter[str], unreada
         say(f"… and {len(unreadable) - _SHOWN:,} more that cannot be read")
 
 
-def _pixels(run: Run, items: list[WorkItem], quiet: bool) -> tuple[int, list[str]]:
-    """The number of pixels to paint, by the headers of the files; and a line for each file that cannot be read."""
+def _pixels(run: Run, items: list[WorkItem], quiet: bool) -> tuple[dict[str, int], dict[str, str]]:
+    """The number of pixels of each content, by its header; and a line for each that cannot be read."""
     from quantart_cli.images.reading import picture_size
 
-    job, unreadable = run.job, []
+    job = run.job
     known: dict[str, int] = {}
+    unreadable: dict[str, str] = {}
     with progress_bar("Reading sizes", quiet) as bar:
         for number, item in enumerate(items):
-            if item.source not in known:
-                known[item.source] = 0
+            if item.source not in known and item.source not in unreadable:
                 try:
                     width, height = picture_size(item.source, max_pixels=job.max_pixels)
                     longest = max(width, height) if job.size is None else job.size
                     known[item.source] = round(width * height * (longest / max(width, height)) ** 2)
                 except QuantArtError as error:
-                    unreadable.append(str(error))
+                    unreadable[item.source] = str(error)
             bar(number + 1, len(items))
-    return sum(known[item.source] for item in items), unreadable
+    return known, unreadable
 
 
 def _measure(options: BatchOptions, run: Run, items: list[WorkItem]) -> tuple[float, float] | None:

@@ -137,18 +137,19 @@ def parameters_of_all(methods: Mapping[str, type[Settings]], taken: Container[st
         taken: names of other parameters: no alias of a setting.
     """
     found: Parameters = {}
-    helps: dict[str, list[str]] = {}
+    helps: dict[str, dict[str, list[str]]] = {}  # name -> what it is -> methods
     for method, settings in methods.items():
         hints = get_type_hints(settings)
         for item in fields(settings):
             rule, kind = rule_of(item), hints[item.name]
             default = "" if item.default is None else f" [default: {item.default}]"
             for name in (item.name, *(alias for alias in rule.aliases if alias not in taken)):
-                said = _help(rule, _metavar(rule, kind))
-                helps.setdefault(name, []).append(f"{method}: {said}{default}")
+                own = f"{_help(rule, _metavar(rule, kind))}{default}"
+                said = own if name == item.name else f"The same as {_flag(item.name)}."
+                helps.setdefault(name, {}).setdefault(said, []).append(method)
                 info = typer.Option(
                     _flag(name),
-                    help=" ".join(helps[name]) if name == item.name else f"The same as {_flag(item.name)}.",
+                    help=" ".join(f"{', '.join(names)}: {said}" for said, names in helps[name].items()),
                     metavar=_metavar(rule, kind),
                     rich_help_panel=METHOD,
                 )

@@ -97,10 +97,12 @@ def run(options: InfoOptions) -> int:
 def _show_recipe(path: str, as_json: bool) -> int:
     """How a picture was painted; returns the exit status."""
     from quantart_cli.files import printable
-    from quantart_cli.images import read_picture
+    from quantart_cli.images import formats, read_picture
     from quantart_cli.recipe import parse_recipe
 
-    recipe = parse_recipe(read_picture(path).metadata.recipe, printable(path))
+    film = (formats.describe_unreadable(path) or "").startswith(formats.FILM)
+    text = None if film else read_picture(path, frame=0).metadata.recipe  # frame 0: of an animation as well
+    recipe = parse_recipe(text, printable(path))
     if as_json:
         write_json({"recipe": asdict(recipe)})
         return 0

@@ -97,7 +97,8 @@ def _flags(settings: type[Settings]) -> set[str]:
 def _bad_value(error: Any, parameter: Any) -> str:
     """Of a value that is not of the type of its parameter."""
     given = re.search(r"'([^']*)'", error.message)
-    shown = f", not {printable(given[1])}" if given else ""
+    value = given[1] if given else error.__cause__.errors()[0]["input"] if hasattr(error.__cause__, "errors") else None
+    shown = "" if value is None else f", not '{printable(value)}'"
     metavar = parameter.metavar or ""
     other = f"a number in {metavar}" if ".." in metavar else metavar or "a value"
     wanted, example = _EXAMPLES.get(metavar, (other, ""))

@@ -41,16 +41,17 @@ _READ_ONLY = frozenset(
 _HEIC = "a HEIC picture"
 _RAW = "a camera raw file"
 FILM = "a film"
-_PHOTOSHOP, _PDF, _SVG = "a Photoshop document", "a PDF", "an SVG drawing"
+_PHOTOSHOP, _PDF, _SVG, _TEXT = "a Photoshop document", "a PDF", "an SVG drawing", "a text file"
 HINTS = {
     _HEIC: "pip install 'quantart-cli[heic]' or save it as JPEG",
     _RAW: "pip install 'quantart-cli[raw]' or develop it to JPEG or TIFF",
     FILM: "quantart video paints it",
     _PHOTOSHOP: "save it, or the layer to paint, as PNG",
     _PDF: "save the page to paint as PNG, for example with pdftoppm -png -r 200",
+    _TEXT: "give a picture",
     _SVG: "save it as PNG at the size to paint, for example with rsvg-convert -w 2000",
 }
-"""What to do with pictures and films that are not read, by what they are."""
+"""What to do with files that are not read, by what they are."""
 _SAVE_AS = "save it as PNG or JPEG"
 # First bytes of files that are not read, and whether they are pictures.
 _FOREIGN = (
@@ -247,7 +248,7 @@ def _foreign(head: bytes) -> tuple[str, bool] | None:
     with contextlib.suppress(UnicodeDecodeError):
         text = codecs.getincrementaldecoder("utf-8")().decode(head)  # the last character may be cut
         if head and all(c >= " " or c in "\t\r\n\f" for c in text):
-            return "a text file", False
+            return _TEXT, False
     return None
 
 

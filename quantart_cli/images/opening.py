@@ -13,7 +13,7 @@ from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
-from quantart_cli.errors import QuantArtError
+from quantart_cli.errors import QuantArtError, counted
 from quantart_cli.files import printable, reason
 from quantart_cli.images import formats
 from quantart_cli.images.sources import Origin
@@ -142,7 +142,8 @@ def choose_frame(image: Image.Image, frame: int | None, origin: Origin) -> list[
         count = 1
     if frame is not None:
         if not 0 <= frame < count:
-            raise QuantArtError(f"{origin.shown} has {count} frames: frame must be 0 to {count - 1}")
+            last = f" to {count - 1}" if count > 1 else ""
+            raise QuantArtError(f"{origin.shown} has {counted(count, 'frame')}: frame must be 0{last}")
         if frame:
             image.seek(frame)
         return []

@@ -92,7 +92,7 @@ def open_file(path: str, origin: Origin) -> IO[bytes]:
         if file is not None:
             return file
         if os.path.isdir(path):
-            raise QuantArtError(f"{origin.shown} is a folder: give the picture files in it")
+            raise QuantArtError(f"{origin.shown} is a folder: give the picture files in it, or use quantart batch")
         raise QuantArtError(f"{origin.shown} is no regular file: to read from a pipe, give - and use stdin")
     except FileNotFoundError as error:
         raise QuantArtError(_missing(path, origin)) from error

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from quantart_cli.errors import QuantArtError
+from quantart_cli.errors import QuantArtError, counted
 from quantart_cli.images import Picture
 
 
@@ -35,11 +35,13 @@ class Masks:
         regions, styles = len(self.masks), max(1, len(weights))  # without pictures, the style of the weights
         if self.style_masks and len(self.style_masks) != regions:
             raise QuantArtError(
-                f"{regions} masks and {len(self.style_masks)} style masks: give one style mask for each mask"
+                f"{counted(regions, 'mask')} and {counted(len(self.style_masks), 'style mask')}: "
+                "give one style mask for each mask"
             )
         if regions and styles not in (1, regions):
             raise QuantArtError(
-                f"{regions} masks for {styles} styles: give one mask for each style, or one style for all"
+                f"{counted(regions, 'mask')} for {counted(styles, 'style')}: "
+                "give one mask for each style, or one style for all"
             )
         if regions > 1 and styles == 1 and not self.style_masks:
             raise QuantArtError(

@@ -134,6 +134,10 @@ def render(job: Job, painter: Steady, progress: Progress = lambda done, picture:
             if writer.done == 0:
                 if report.stopped:
                     raise KeyboardInterrupt
+                start, seconds = job.target.start, job.clip.seconds
+                if start is not None and seconds is not None and start >= seconds:
+                    ends = f"{printable(job.clip.path)} ends at {float(seconds):g} s"
+                    raise QuantArtError(f"{ends}, before start={float(start):g}: give an earlier time")
                 why = f" ({report.broken[0][1]})" if report.broken else ""
                 raise QuantArtError(f"{printable(job.clip.path)} has no frame that can be painted{why}")
             encoder.submit(writer.cut).result()

@@ -392,12 +392,13 @@ def test_dry_run_writes_nothing(run, photos, tmp_path, style):
     assert status == 0
     assert not (tmp_path / "out").exists()
     facts = json.loads(out)
-    assert facts["to_paint"] == 7
+    assert facts["to_paint"] == 6
     assert facts["pixels"] == sum((8 + number) * 8 for number in range(6))
     assert facts["seconds"] > 0
     assert facts["bytes"] > 6 * 100
-    assert len(facts["plan"]) == 7
+    assert len(facts["plan"]) == facts["why"]["new"] == 6
     assert "empty.png is empty" in err
+    assert "empty.png ->" not in err
     assert "nothing was written" in err
 
 
@@ -426,7 +427,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(run, photos, tmp_pat
         (("--executor", "spark"), "one of local, ray"),
         (("--report", "report.txt"), "must end in .jsonl"),
         (("--each-style", "--style-weights", "1"), "give one of them"),
-        (("--mask", "alpha", "--mask", "not:alpha"), "2 --mask for 1 styles"),
+        (("--mask", "alpha", "--mask", "not:alpha"), "2 --mask for 1 style:"),
         (("--mask", "alpha", "--style-weights", "1"), "each region takes one"),
         (("--mask", "masks", "--executor", "ray"), "takes --mask alpha only"),
         (("--mask", "masks"), "mask masks is no folder"),
@@ -463,6 +464,7 @@ def test_files_first_and_the_last_is_the_style(run, photos, tmp_path, model):
         (("in",), "there is no style"),
         (("--style", "style.png"), "there is nothing to paint"),
         (("--input", "in"), "there is no style"),
+        (("style.png", "in"), "in is a folder: the order may be swapped, photographs come before the style"),
         (("in", "style.png", "-o", "style.png"), "style.png is a file: -o takes a folder"),
         (("in", "style.png", "-o", "new.png"), "-o new.png would become a folder: give a folder such as new;"),
         (("in", "style.png", "--format", "png", "--name", "{stem}.jpg"), "contradicts --format png"),

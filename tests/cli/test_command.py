@@ -8,7 +8,7 @@ import pytest
 
 from quantart_cli import registry
 from quantart_cli.cli import app, mistakes
-from quantart_cli.cli.command import as_flags
+from quantart_cli.cli.command import as_flags, parameters_of_all
 from quantart_cli.methods.adain import AdaIN
 from quantart_cli.registry import Method
 from quantart_cli.settings import Settings, setting
@@ -31,6 +31,13 @@ FLAGS = {"--tile", "--size", "--max-pixels", "--background", "--fidelity"}
 )
 def test_messages_name_flags(message, shown):
     assert as_flags(message, FLAGS) == shown
+
+
+def test_names_shared_by_methods_are_explained_by_method():
+    found = parameters_of_all({name: registry.find(name).settings for name in ("quantart", "adain", "nnst")})
+    said = found["alpha"][0].__metadata__[0].help
+    assert said.startswith("quantart: The same as --fidelity. adain: Style strength: ")
+    assert said.endswith(" nnst: The same as --content-weight.")
 
 
 @dataclass(frozen=True)

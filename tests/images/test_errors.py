@@ -105,7 +105,7 @@ def test_missing_files(tmp_path, monkeypatch):
 
 
 def test_what_is_no_regular_file(tmp_path):
-    assert f"{tmp_path} is a folder" in refusal(tmp_path)
+    assert f"{tmp_path} is a folder: give the picture files in it, or use quantart batch" in refusal(tmp_path)
     os.mkfifo(tmp_path / "pipe.png")
     for path in (tmp_path / "pipe.png", "/dev/zero"):
         assert f"{path} is no regular file" in refusal(path)
@@ -130,7 +130,7 @@ def test_permission_denied(tmp_path, monkeypatch):
     ("name", "data", "words"),
     [
         ("a.jpg", b"", "is empty (0 bytes)"),
-        ("a.jpg", b"just some words\n", "is a text file"),
+        ("a.jpg", b"just some words\n", "is a text file and cannot be read: give a picture"),
         ("a.jpg", b"<!DOCTYPE html><html>", "is a web page"),
         ("a.svg", b'<?xml version="1.0"?>\n<svg/>', "is an SVG drawing"),
         ("a.cr3", b"\0\0\0\x18ftypcrx \0\0\0\0crx isom", "is a camera raw file"),

@@ -383,6 +383,8 @@ def test_frames_and_pages():
         for index in (-1, 3):
             with pytest.raises(QuantArtError, match="has 3 frames: frame must be 0 to 2"):
                 read_picture(data, frame=index)
+    with pytest.raises(QuantArtError, match=r"has 1 frame: frame must be 0$"):
+        read_picture(encoded(frames[0], "PNG"), frame=1)
     phone = encoded(frames[0], "MPO", save_all=True, append_images=frames[1:2])
     assert Image.open(io.BytesIO(phone)).format == "MPO"
     assert read_picture(phone).notes == ()
