@@ -113,7 +113,7 @@ def test_several_styles_are_weighted(adain_model):
 @pytest.mark.parametrize(
     ("weights", "message"),
     [
-        ([1], "1 style weights for 2"),
+        ([1], "1 style weight for 2"),
         ([1, -1], "at least 0"),
         ([0, 0], "not all of them 0"),
         ([1, float("nan")], "must"),
