@@ -210,3 +210,12 @@ def test_a_file_that_a_person_brought_is_kept(run, tmp_path, monkeypatch):
     assert states(run("download-weights", "sanet", "--verify", "--json")[1]) == {"sanet": "verified"}
     rows = {row["name"]: row for row in json.loads(run("methods", "--json")[1])["methods"]}
     assert (rows["sanet"]["missing"], rows["adaattn"]["missing"]) == ([], ["adaattn"])
+
+
+def test_painting_downloads_a_methods_own_weights(run, hub, use_manifest, content_file, style_file, tmp_path):
+    data = safetensors.torch.save({"a": torch.zeros(1)}, metadata={"kind": "sanet"})
+    hub.files["o/r/w.bin"] = Served(data)
+    use_manifest(entry("sanet", data, hub_carrier("o/r", revision=COMMIT)))
+    words = ("sanet", content_file, style_file, "-o", tmp_path / "o.png", "--download")
+    assert "downloading sanet" in run(*words)[2]
+    assert "--download needs --model: sanet's own weights are here already" in run(*words)[2]
