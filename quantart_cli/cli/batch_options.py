@@ -184,8 +184,8 @@ class BatchOptions(SharedOptions):
             if self.style:
                 # Its own option of that name is here another one.
                 own = [item.name for item in fields(method.settings) if "style" in rule_of(item).aliases]
-                instead = f", or give --{own[0].replace('_', '-')}" if own else ""
-                raise QuantArtError(f"{self.method} takes no pictures of styles: leave --style out{instead}")
+                instead = f", or name styles of its network with --{own[0].replace('_', '-')}" if own else ""
+                raise QuantArtError(f"--style takes pictures, and {self.method} takes none: leave it out{instead}")
             return [*contents, *styles], []
         if not styles:
             raise QuantArtError("there is no style: give a picture in the style to take, after the photographs")
