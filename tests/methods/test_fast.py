@@ -284,7 +284,7 @@ def test_commands(run, small, content_file, style_file, tmp_path):
     assert (status, [each.name for each in folder.glob("*.png")]) == (0, ["content.png"]), err
     assert err.startswith("1 content\n")
     status, _, err = run("batch", content_file, "--method", "fast", "-o", folder, *common, "--style", "waves")
-    assert (status, "leave --style out, or give --style-names" in err) == (2, True), err
+    assert (status, "or name styles of its network with --style-names" in err) == (2, True), err
     sheet = tmp_path / "sheet.png"
     compared = ("--method", f"fast:model={small},style_names=ink", "--size", "48", "--cell", "64")
     grid = ("--fidelity", "1", "--strength", "1", "--device", "cpu")
