@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 KEY_SIZE = 896  # channels of relu4_1, relu3_1 and relu2_1
-TOP = 4  # entries averaged at a position
-TEMPERATURE = 0.05
 
 
 def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:

@@ -10,13 +10,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart_cli.nets.decoder import Decoder, scaled
-from quantart_cli.nets.matching import TEMPERATURE, TOP, overlap_blocks, pad_to_grid, weighted_rows
+from quantart_cli.nets.matching import overlap_blocks, pad_to_grid, weighted_rows
 from quantart_cli.nets.painter import Painter, PainterDecoder
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.nets.statistics import moments
 from quantart_cli.nets.vgg import VGG19
 
 _STRIDES = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}  # positions a side in one position of relu4_1
+TOP = 4  # entries averaged at a position
+TEMPERATURE = 0.05
 GROUPS = 16  # of entries; their number is a multiple of it
 COHERENCE = 0.1  # added to a similarity for each neighbour that agrees
 LEAD = 0.5  # times the rank of a patch, added on plain areas to the similarities of what continues it
@@ -312,8 +314,10 @@ def match(
     first = torch.arange(batch, device=places.device).view(-1, 1, 1, 1) * table.shape[1]
     s4 = weighted_rows(values, (found + first).reshape(-1, TOP), share.reshape(-1, TOP))
     best = found[..., 0]
-    channels_last = (style[layer].float().permute(0, 2, 3, 1) for layer in ("relu3_1", "relu2_1"))
-    s3, s2 = (overlap_blocks(source, best, stride) for source, stride in zip(channels_last, (2, 4), strict=True))
+    s3, s2 = (
+        overlap_blocks(style[layer].float().permute(0, 2, 3, 1), best, _STRIDES[layer])
+        for layer in ("relu3_1", "relu2_1")
+    )
     return StylePatches(s4.view(batch, h, w, -1).permute(0, 3, 1, 2), s3, s2)
 
 

@@ -12,14 +12,20 @@ from rich.text import Text
 from quantart_cli.cli import showing
 
 
+def stream_of_a_terminal(monkeypatch, columns, lines):
+    """What is written to a terminal of that many characters."""
+    written = io.StringIO()
+    written.isatty = lambda: True
+    for name, value in {"COLUMNS": columns, "LINES": lines, "TERM": "xterm", "COLORTERM": "truecolor"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    return written
+
+
 @pytest.fixture
 def terminal(monkeypatch):
     """Shows a picture in a terminal of 12 × 8 characters; returns what is written to it."""
-    written = io.StringIO()
-    written.isatty = lambda: True
-    for name, value in {"COLUMNS": "12", "LINES": "8", "TERM": "xterm", "COLORTERM": "truecolor"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    written = stream_of_a_terminal(monkeypatch, "12", "8")
 
     def show(picture):
         with monkeypatch.context() as patch:  # here, since pytest replaces stdout after its fixtures
@@ -87,11 +93,7 @@ def test_the_current_frame_is_drawn_above_the_bar(monkeypatch):
     from quantart_cli.cli import console
     from quantart_cli.images import Picture
 
-    written = io.StringIO()
-    written.isatty = lambda: True
-    for name, value in {"COLUMNS": "60", "LINES": "12", "TERM": "xterm", "COLORTERM": "truecolor"}.items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.delenv("NO_COLOR", raising=False)
+    written = stream_of_a_terminal(monkeypatch, "60", "12")
     monkeypatch.setattr(sys, "stderr", written)
     with console.pictures_bar(3, quiet=False) as bar:
         bar.done(1, 0)
