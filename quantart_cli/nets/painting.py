@@ -21,6 +21,7 @@ TOP = 4  # entries averaged at a position
 TEMPERATURE = 0.05
 GROUPS = 16  # of entries; their number is a multiple of it
 COHERENCE = 0.1  # added to a similarity for each neighbour that agrees
+REPEAT = 0.1  # subtracted for each neighbour that copies the very same patch: that shows as rows of dots
 LEAD = 0.5  # times the rank of a patch, added on plain areas to the similarities of what continues it
 CHANCE = 0.2  # times a random number, added there to similarities when the first patch of a position is chosen
 PLAIN = (0.5, 0.9)  # mean cosines to the neighbours' keys from which on an area is a little plain, and plain
@@ -221,8 +222,9 @@ def coherent(best: Tensor, rows: Tensor, rank: Tensor, table: Tensor, penalty: T
 
     Without it, each position copies a patch of its own: flat areas show a weave, and strokes end after eight pixels. As
     in Ashikhmin 2001 (Synthesizing natural textures): a candidate is what continues the patch of a neighbour. Each of
-    the four neighbours that agrees on a candidate adds :data:`COHERENCE` to its similarity. A patch keeps the rank of
-    the position where it began, and adds it times :data:`LEAD`: on plain areas, patches of high rank grow into strokes.
+    the four neighbours that agrees on a candidate adds :data:`COHERENCE` to its similarity, and each that copies the
+    candidate itself takes :data:`REPEAT` off. A patch keeps the rank of the position where it began, and adds it times
+    :data:`LEAD`: on plain areas, patches of high rank grow into strokes.
 
     Args:
         best: (h, w) int64, the place each position copies.
@@ -239,7 +241,7 @@ def coherent(best: Tensor, rows: Tensor, rank: Tensor, table: Tensor, penalty: T
     for _ in range(ROUNDS):
         around = F.pad(best, (1, 1, 1, 1), value=-1)  # -1: no neighbour
         ranks_around = F.pad(rank, (1, 1, 1, 1))
-        candidates, ranks, exist, scores = [best], [rank], [], []
+        candidates, ranks, neighbours, exist, scores = [best], [rank], [], [], []
         for down, right in ((0, -1), (0, 1), (-1, 0), (1, 0)):
             window = slice(1 + down, down - 1 or None), slice(1 + right, right - 1 or None)
             neighbour = around[window]
@@ -248,13 +250,16 @@ def coherent(best: Tensor, rows: Tensor, rank: Tensor, table: Tensor, penalty: T
             inside = (neighbour >= 0) & (column >= 0) & (column < columns) & (place >= 0) & (place <= last)
             candidates.append(torch.where(inside, place, best))
             ranks.append(torch.where(inside, ranks_around[window], rank))
+            neighbours.append(neighbour)
             exist.append(inside)
-        stack, voters = torch.stack(candidates), torch.stack(exist)  # (5, h, w) and (4, h, w)
+        # (5, h, w), (4, h, w) and (4, h, w)
+        stack, copied, voters = torch.stack(candidates), torch.stack(neighbours), torch.stack(exist)
         for candidate, lead in zip(candidates, ranks, strict=True):
             agreed = ((stack[1:] == candidate) & voters).sum(0)
+            repeated = (copied == candidate).sum(0)
             index = candidate.reshape(-1)
             score = 2 * (rows * table[index]).sum(1) - penalty[index]
-            scores.append(score.unflatten(0, grid) + COHERENCE * agreed + LEAD * lead)
+            scores.append(score.unflatten(0, grid) + COHERENCE * agreed - REPEAT * repeated + LEAD * lead)
         winner = torch.stack(scores).argmax(0)[None]
         best, rank = stack.gather(0, winner)[0], torch.stack(ranks).gather(0, winner)[0]
     return best

@@ -13,6 +13,7 @@ Moments = tuple[Tensor, Tensor]
 Features = Mapping[str, Tensor]
 """Feature maps (B, C, h, w) by layer."""
 _EPSILON = 1e-5  # added to the variance, as in the AdaIN reference
+_PLAIN = 1e-4  # added to the energy of detail: where there is less, nothing is seen
 _FLAT = 1e-2  # added to the variance in a window: the square root has no gradient at 0
 
 
@@ -144,21 +145,27 @@ def self_similarity(output: Tensor, content: Tensor, positions: int) -> Tensor:
     return (relative[0] - relative[1]).abs().mean() * positions
 
 
-def grid_loss(image: Tensor, period: int = 8) -> Tensor:
+def grid_loss(image: Tensor, period: int = 8, window: int = 6) -> Tensor:
     """How much of the detail of pictures repeats on a grid, about 0 to 1: networks that upsample leave such a pattern.
 
-    The detail is what a mean over 9 x 9 pixels removes. Added are the share of its energy in the mean over all blocks
-    of ``period`` pixels a side, and the relative variance of its energy over the places in a block.
+    The detail is what a mean over 9 x 9 pixels removes. Added are the share of its energy that blocks of ``period``
+    pixels a side have in common in a window, a mean over windows, and the relative variance of its energy over the
+    places in a block.
 
     Args:
         image: (B, 3, H, W), H and W multiples of ``period``, of three periods at least.
         period: of the grid in pixels.
+        window: side of the windows in blocks, less in small pictures; they overlap by half.
     """
     detail = (image - F.avg_pool2d(image, 9, 1, 4, count_include_pad=False))[:, :, period:-period, period:-period]
-    blocks = detail.unflatten(3, (-1, period)).unflatten(2, (-1, period))  # (B, 3, rows, period, columns, period)
-    repeated, energy = blocks.mean((2, 4)), blocks.square().mean((2, 4))  # (B, 3, period, period)
-    whole = energy.mean((2, 3)) + 1e-4  # plain areas: nothing is seen there
-    loss: Tensor = (repeated.square().mean((2, 3)) / whole + energy.var((2, 3)) / whole.square()).mean()
+    blocks = F.pixel_unshuffle(detail, period).unflatten(1, (3, -1))  # (B, 3, period², rows, columns)
+    energy = blocks.square()
+    of_places = energy.mean((3, 4))
+    whole = of_places.mean(2) + _PLAIN  # (B, 3)
+    side = min(window, *blocks.shape[3:])
+    repeated, around = (F.avg_pool2d(x.flatten(1, 2), side, max(1, side // 2)) for x in (blocks, energy))
+    repeated, around = (x.unflatten(1, (3, -1)).mean(2) for x in (repeated.square(), around))  # (B, 3, rows, columns)
+    loss: Tensor = (repeated / (around + _PLAIN)).mean() + (of_places.var(2) / whole.square()).mean()
     return loss
 
 

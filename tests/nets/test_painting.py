@@ -13,6 +13,7 @@ from quantart_cli.nets.painting import (
     COHERENCE,
     LEAD,
     PLAIN,
+    REPEAT,
     ROUNDS,
     ContentEncoder,
     Hubness,
@@ -155,9 +156,13 @@ def coherent_by_a_loop(best, similarity, rank, size):
                             place = (row - down) * size[1] + column - right
                             candidates.append((place, rank[y + down][x + right]))
                 agreed = [place for place, _ in candidates[1:]]
+                around = ((y, x - 1), (y, x + 1), (y - 1, x), (y + 1, x))
+                copied = [best[i][k] for i, k in around if 0 <= i < height and 0 <= k < width]
 
-                def score(candidate, n=y * width + x, agreed=agreed):
-                    return similarity[n][candidate[0]] + COHERENCE * agreed.count(candidate[0]) + LEAD * candidate[1]
+                def score(candidate, n=y * width + x, agreed=agreed, copied=copied):
+                    place, lead = candidate
+                    votes = COHERENCE * agreed.count(place) - REPEAT * copied.count(place)
+                    return similarity[n][place] + votes + LEAD * lead
 
                 moved[y][x], ranks[y][x] = max(candidates, key=score)
         best, rank = moved, ranks
@@ -186,15 +191,29 @@ def test_without_coherence_the_best_matches_stay(monkeypatch):
     penalty = 0.3 * torch.rand(36, generator=generator)
     best = (2 * rows @ table.T - penalty).argmax(1).view(6, 5)
     inputs = best, rows, torch.rand(6, 5, generator=generator), table, penalty, torch.tensor(9)
-    for coherence, lead in ((0.5, 0), (0, 5), (0, 0)):
-        monkeypatch.setattr(painting, "COHERENCE", coherence)
-        monkeypatch.setattr(painting, "LEAD", lead)
-        assert torch.equal(coherent(*inputs), best) == (coherence == lead == 0)
+    for constants in ((0.5, 0, 0), (0, 5, 0), (0, 0, 0)):
+        for name, value in zip(("COHERENCE", "LEAD", "REPEAT"), constants, strict=True):
+            monkeypatch.setattr(painting, name, value)
+        assert torch.equal(coherent(*inputs), best) == (not any(constants))
 
 
 @torch.inference_mode()
-def test_on_a_plain_area_the_patch_of_highest_rank_grows():
+def test_neighbours_do_not_copy_the_same_patch(monkeypatch):
+    """A slightly better fit is given up for what continues the neighbour's patch."""
+    monkeypatch.setattr(painting, "ROUNDS", 1)
+    penalty = torch.full((40,), 0.15)
+    penalty[20] = 0
+    best = torch.tensor([[20, 20]])
+    inputs = torch.zeros(2, 4), torch.zeros(1, 2), torch.zeros(40, 4), penalty, torch.tensor(40)
+    assert coherent(best, *inputs).tolist() == [[19, 21]]
+    monkeypatch.setattr(painting, "REPEAT", 0)
+    assert coherent(best, *inputs).tolist() == [[20, 20]]
+
+
+@torch.inference_mode()
+def test_on_a_plain_area_the_patch_of_highest_rank_grows(monkeypatch):
     """All positions fit all places: one patch spreads as far as the rounds reach, the others keep what is farther."""
+    monkeypatch.setattr(painting, "REPEAT", 0)
     rows, table, penalty = torch.zeros(60, 4), torch.zeros(400, 4), torch.zeros(400)
     best, rank = torch.full((3, 20), 150), torch.zeros(3, 20)
     rank[1, 4] = 1
