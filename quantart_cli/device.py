@@ -42,7 +42,7 @@ class DeviceSpec:
         return _BYTES[self.precision]
 
     @property
-    def kind(self) -> str:
+    def device_type(self) -> str:
         """The device without its number."""
         return self.device.partition(":")[0]
 
@@ -62,39 +62,39 @@ def choose_device(device: str = "auto", precision: str = "auto") -> DeviceSpec:
     """
     import torch
 
-    kind, _, number = device.partition(":")
-    if not (kind == "cuda" and number.isdigit()):
+    device_type, _, number = device.partition(":")
+    if not (device_type == "cuda" and number.isdigit()):
         check_choice("device", device, DEVICES)
     check_choice("precision", precision, PRECISIONS)
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
-        device = kind = next(name for name in ("cuda", "mps", "cpu") if available[name])
+        device = device_type = next(name for name in ("cuda", "mps", "cpu") if available[name])
         reasons = ["the only device here" if device == "cpu" else "a GPU is here"]
-    elif not available[kind] or (number and int(number) >= torch.cuda.device_count()):
+    elif not available[device_type] or (number and int(number) >= torch.cuda.device_count()):
         raise QuantArtError(f"device {device} is not available here: use auto or cpu")
     else:
         reasons = ["device as asked"]
-    fast, why = _bf16(kind)
+    fast, why = _bf16(device_type)
     if precision == "auto":
         precision = "bf16" if fast else "fp32"
         reasons.append(why)
-    elif precision == "bf16" and kind == "cuda" and not fast:
+    elif precision == "bf16" and device_type == "cuda" and not fast:
         raise QuantArtError("precision bf16 is not available on this GPU: use fp16 or fp32")
-    elif precision == "fp16" and kind == "cpu":
+    elif precision == "fp16" and device_type == "cpu":
         raise QuantArtError("precision fp16 is not computed on a CPU: use bf16 or fp32")
     else:
         reasons.append("precision as asked")
     return DeviceSpec(device, precision, "; ".join(reasons))
 
 
-def _bf16(kind: str) -> tuple[bool, str]:
+def _bf16(device_type: str) -> tuple[bool, str]:
     """Whether the device computes convolutions in bf16 in hardware, and how that is known."""
     import torch
 
-    if kind == "cuda":
+    if device_type == "cuda":
         fast = torch.cuda.is_bf16_supported(including_emulation=False)
         return fast, f"{torch.cuda.get_device_name()} has {'bf16' if fast else 'no bf16'}"
-    if kind == "mps":
+    if device_type == "mps":
         return False, "fp32 is the safe choice on Apple GPUs"
     from quantart_cli.nets.cpu import bf16_hardware
 

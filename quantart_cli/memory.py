@@ -179,11 +179,11 @@ def available(spec: DeviceSpec) -> int | None:
     On a CPU the smallest of: free memory of the machine, the limits of its control groups (versions 1 and 2), and the
     limit on the address space of the process.
     """
-    if spec.kind == "cuda":
+    if spec.device_type == "cuda":
         import torch
 
         return int(torch.cuda.mem_get_info(spec.device)[0])
-    if spec.kind == "mps":
+    if spec.device_type == "mps":
         return None
     limits = [_of_machine(), _of_control_group(), _of_address_space()]
     known = [limit for limit in limits if limit is not None]

@@ -49,7 +49,7 @@ from quantart_cli.notebook import shown_progress
 from quantart_cli.registry import Method
 from quantart_cli.runner import Backend, Image, NotFinite, Runner
 from quantart_cli.scratch import trim_heap
-from quantart_cli.settings import BACKENDS, PRESERVE_COLOR, STYLE_SIZE, Settings, normalise_weights, parse_tile
+from quantart_cli.settings import BACKENDS, PRESERVE_COLOR, STYLE_SIZE, Settings, normalise_shares, parse_tile
 from quantart_cli.tiling import Tiler
 
 Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
@@ -68,13 +68,13 @@ class Style:
     Attributes:
         identity: :attr:`Model.identity` of the model that encoded it.
         pictures: the style pictures, at the size at which they are encoded.
-        weights: one for each picture; they sum to 1.
+        shares: of each picture in the style; they sum to 1.
         encoded: kind (see ``FeedForward.style_kind``) -> the encoded style. A kind is added when it is first needed.
     """
 
     identity: str
     pictures: tuple[Picture, ...]
-    weights: tuple[float, ...]
+    shares: tuple[float, ...]
     encoded: dict[str, Any] = field(repr=False)
 
 
@@ -301,7 +301,7 @@ class Model:
         return issubclass(self._class, WholePicture)
 
     @cached_property
-    def weights(self) -> dict[str, str]:
+    def checksums(self) -> dict[str, str]:
         """sha256 of each file of weights, by its name."""
         return {file.name: file.checksum for file in self._files.values()}
 
@@ -311,9 +311,9 @@ class Model:
         parts = [
             self.method.name,
             self.spec.backend,
-            self.spec.kind,
+            self.spec.device_type,
             self.spec.precision,
-            *sorted(self.weights.values()),
+            *sorted(self.checksums.values()),
         ]
         return " ".join(parts)
 
@@ -346,7 +346,7 @@ class Model:
             raise QuantArtError(f"{self.method.name} takes no pictures of styles: its styles are in its weights")
         limit = STYLE_SIZE if size is None else _positive("size", size)
         pictures = tuple(resize(self._read(style), limit, enlarge=False) for style in many)
-        style = Style(self.identity, pictures, normalise_weights(weights, len(pictures)), {})
+        style = Style(self.identity, pictures, normalise_shares(weights, len(pictures)), {})
         if encode:
             self._encoded(style, settings or self.method.settings())
         return style
@@ -429,14 +429,14 @@ class Model:
         seed: int = 0,
         progress: Progress | bool | None = None,
         inputs: Masks | None = None,
-        runner: Callable[..., Runner] = Runner,
+        make_runner: Callable[..., Runner] = Runner,
     ) -> Result:
         """Paint a picture with settings that were checked; arguments as of :meth:`stylize`.
 
         Args:
             settings: of the method.
             inputs: masks; of optimising methods ``OptimisationInputs``, with a start and a state to continue from.
-            runner: makes the runner of a feed-forward method, arguments as of :class:`~quantart_cli.runner.Runner`.
+            make_runner: of a feed-forward method, arguments as of :class:`~quantart_cli.runner.Runner`.
 
         Raises:
             QuantArtError: a style of another model, or a picture that does not fit into memory.
@@ -451,12 +451,12 @@ class Model:
         if isinstance(inputs, OptimisationInputs) and not self.optimises:
             raise QuantArtError(f"{self.method.name} starts from nothing: an optimising method such as gatys does")
         if inputs is not None:
-            inputs.styles_of_regions(style.weights)
+            inputs.styles_of_regions(style.shares)
             if self.optimises and not isinstance(inputs, OptimisationInputs):
                 inputs = OptimisationInputs(inputs.masks, inputs.style_masks)
         with self._lock, shown_progress() if progress is True else nullcontext(progress or None) as show:
             return self._paint(
-                content, style, settings, preserve_color, parse_tile(tile), int(seed), show, inputs, runner
+                content, style, settings, preserve_color, parse_tile(tile), int(seed), show, inputs, make_runner
             )
 
     def _paint(
@@ -469,14 +469,14 @@ class Model:
         seed: int,
         progress: Progress | None,
         inputs: Masks | None,
-        runner: Callable[..., Runner],
+        make_runner: Callable[..., Runner],
     ) -> Result:
         notes: list[str] = []
         regions = 0 if inputs is None or self.optimises else len(inputs.masks)
         tiler = self.tiler(content, tile, notes.append, self.needed_beside(content, settings, regions))
         reference = content if preserve_color == "match" else None
         work = _Work(
-            content, content.alpha, settings, tiler, seed, progress or (lambda _: None), inputs, reference, runner
+            content, content.alpha, settings, tiler, seed, progress or (lambda _: None), inputs, reference, make_runner
         )
         precision = self.spec.precision
         run = Model._run if inputs is None or not inputs.masks or self.optimises else Model._run_by_region
@@ -524,9 +524,9 @@ class Model:
                 def done(stage: str, n: int, of: int) -> None:
                     work.progress(Step(n, of, stage=stage))
 
-                run = work.runner(self.backend, tiled, done, self._memo)
+                runner = work.make_runner(self.backend, tiled, done, self._memo)
                 image = Image.of(pixels, work.opacity, self.program.smallest, self.program.multiple)
-                painted = self.program.paint(run, image, encoded, work.settings)
+                painted = self.program.paint(runner, image, encoded, work.settings)
                 return painted[: content.height, : content.width], None
             from quantart_cli.torch_methods import optimise, paint_whole
 
@@ -580,13 +580,13 @@ class Model:
             return style.encoded[kind]
         if isinstance(self.program, FeedForward):
             parts = [self._encode_one(picture, kind, reference) for picture in style.pictures]
-            run = Runner(self.backend, Tiler(), memo=self._memo)
-            found = parts[0] if len(parts) == 1 else self.program.blend(run, parts, style.weights)
+            runner = Runner(self.backend, Tiler(), memo=self._memo)
+            found = parts[0] if len(parts) == 1 else self.program.blend(runner, parts, style.shares)
         else:
             from quantart_cli.torch_methods import tensors
 
             pairs = [(self._pixels(picture, reference), picture.alpha) for picture in style.pictures]
-            found = self.program.encode_style([tensors(*pair, self.spec.device) for pair in pairs], style.weights)
+            found = self.program.encode_style([tensors(*pair, self.spec.device) for pair in pairs], style.shares)
         if reference is None:
             style.encoded[kind] = found
         return found
@@ -594,12 +594,12 @@ class Model:
     def _encode_one(self, picture: Picture, kind: str, reference: Picture | None) -> Any:
         def measure() -> Any:
             with out_of_memory(picture.name):
-                run = Runner(self.backend, self.tiler(picture, "auto"), memo=self._memo)
-                return self.program.encode_style(run, self._image(picture, reference), kind)
+                runner = Runner(self.backend, self.tiler(picture, "auto"), memo=self._memo)
+                return self.program.encode_style(runner, self._image(picture, reference), kind)
 
         if not self.caches(kind) or reference is not None:
             return measure()
-        made_with = [self.method.name, *sorted(self.weights.values()), self.spec.precision, self.spec.backend]
+        made_with = [self.method.name, *sorted(self.checksums.values()), self.spec.precision, self.spec.backend]
         return style_cache.get_or_compute(style_cache.key_of(picture, *made_with), measure)
 
     def caches(self, kind: str = "moments") -> bool:
@@ -671,7 +671,7 @@ class _Work:
     progress: Progress
     inputs: Masks | None
     reference: Picture | None
-    runner: Callable[..., Runner]
+    make_runner: Callable[..., Runner]
 
 
 def refines(settings: Settings) -> int:

@@ -78,14 +78,14 @@ def predict(
         seconds *= model.program.pixels_of_work(size, settings)
         if side is not None and side < max(size):
             seconds *= _TILED_STEPS * _overhead(size, side, WIDE_HALO)
-        return Prediction(_resident(model.spec.kind) + peak, seconds, side)
+        return Prediction(_resident(model.spec.device_type) + peak, seconds, side)
     first = _seconds(model, sample, style, settings)
     second = _seconds(model, sample, style, settings)  # the first prepares everything for its size
     seconds = second * _work(model, size, settings) / _work(model, sample_size, settings)
     seconds *= max(1, regions) * _overhead(size, side, HALO[model.network])
     if model.changes_with_tiles:  # its styles are encoded with the first picture
         seconds += max(0.0, first - second)
-    return Prediction(_resident(model.spec.kind) + peak, seconds, side)
+    return Prediction(_resident(model.spec.device_type) + peak, seconds, side)
 
 
 def _work(model: Model, size: tuple[int, int], settings: Settings) -> float:
@@ -131,9 +131,9 @@ def _overhead(size: tuple[int, int], side: int | None, halo: int) -> float:
     return pixels / (height * width)
 
 
-def _resident(kind: str) -> int:
+def _resident(device_type: str) -> int:
     """Bytes in use now: of the GPU by torch, else of this process."""
-    if kind == "cuda":
+    if device_type == "cuda":
         return int(sys.modules["torch"].cuda.memory_allocated())
     with contextlib.suppress(OSError, StopIteration), open("/proc/self/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS")) * 1024

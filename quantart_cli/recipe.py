@@ -77,11 +77,11 @@ class Recipe:
         Raises:
             QuantArtError: the method is not known here, or has no such setting.
         """
-        kind = find(self.method).settings
-        chosen = kind.of(self.settings)
+        settings = find(self.method).settings
+        chosen = settings.of(self.settings)
         given = {
             item.name: getattr(chosen, item.name)
-            for item in fields(kind)
+            for item in fields(settings)
             if complete or getattr(chosen, item.name) != item.default
         }
         values = {**given, **self.options}
@@ -134,7 +134,7 @@ def recipe_of(
         options=chosen,
         content=content.sha256,
         styles=tuple(_style(each) for each in styles),
-        weights={name if name.startswith("hf://") else Path(name).name: sum_ for name, sum_ in model.weights.items()},
+        weights={name if name.startswith("hf://") else Path(name).name: sum_ for name, sum_ in model.checksums.items()},
         backend=model.spec.backend,
         precision=result.precision,
         regions={name: tuple(values) for name, values in (regions or {}).items() if values},

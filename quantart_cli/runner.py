@@ -2,8 +2,8 @@
 
 A method calls the runner once for each stage::
 
-    c = run(ENCODE, content)  # {"z": MapOf, "moments": Moments}
-    image = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
+    c = runner(ENCODE, content)  # {"z": MapOf, "moments": Moments}
+    image = runner(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
 
 For each tile the runner cuts the inputs with a halo around the tile, computes the network, crops the halo from the
 outputs, and stores them. The halo is as wide as the receptive field requires. Padding inside the networks changes the

@@ -152,21 +152,21 @@ def parse_tile(tile: str | int | None) -> int | str | None:
     return int(tile) // 8 * 8
 
 
-def normalise_weights(weights: Sequence[float] | None, count: int) -> tuple[float, ...]:
-    """Style weights that sum to 1; equal weights when none are given.
+def normalise_shares(shares: Sequence[float] | None, count: int) -> tuple[float, ...]:
+    """Style shares that sum to 1; equal shares when none are given.
 
     Raises:
-        QuantArtError: the number of weights is not the number of styles, a weight is negative or not finite, or all
+        QuantArtError: the number of shares is not the number of styles, a share is negative or not finite, or all
             are 0.
     """
-    if weights is None:
-        weights = (1.0,) * count
-    if len(weights) != count:
+    if shares is None:
+        shares = (1.0,) * count
+    if len(shares) != count:
         raise QuantArtError(
-            f"{counted(len(weights), 'style weight')} for {counted(count, 'style')}: give one for each style"
+            f"{counted(len(shares), 'style weight')} for {counted(count, 'style')}: give one for each style"
         )
     if not count:
         return ()
-    if any(not math.isfinite(weight) or weight < 0 for weight in weights) or sum(weights) == 0:
+    if any(not math.isfinite(share) or share < 0 for share in shares) or sum(shares) == 0:
         raise QuantArtError("style weights must be numbers of at least 0, and not all of them 0")
-    return tuple(float(weight) / sum(weights) for weight in weights)
+    return tuple(float(share) / sum(shares) for share in shares)

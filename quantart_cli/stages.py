@@ -124,9 +124,9 @@ class Moments:
         return Moments(mean.astype(np.float32), std.astype(np.float32))
 
     @staticmethod
-    def lerp(parts: list[Moments], weights: list[float]) -> Moments:
+    def lerp(parts: list[Moments], shares: list[float]) -> Moments:
         """Weighted mean of moments. AdaIN is linear in the style's mean and std: this interpolates its results."""
-        pairs = list(zip(np.array(weights, np.float32), parts, strict=True))
+        pairs = list(zip(np.array(shares, np.float32), parts, strict=True))
         mean, std = sum(w * part.mean for w, part in pairs), sum(w * part.std for w, part in pairs)
         return Moments(np.asarray(mean), np.asarray(std))
 

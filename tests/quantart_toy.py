@@ -75,17 +75,17 @@ class Tint(FeedForward[TintSettings]):
     def stages(self, settings: TintSettings | None = None) -> Sequence[Stage]:
         return MEASURE, PAINT
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Moments:
-        found: Moments = run(MEASURE, style)["moments"]
+    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Moments:
+        found: Moments = runner(MEASURE, style)["moments"]
         return found
 
-    def blend(self, run: Runner, styles: Sequence[Moments], weights: Sequence[float]) -> Moments:
-        return Moments.lerp(list(styles), list(weights))
+    def blend(self, runner: Runner, styles: Sequence[Moments], shares: Sequence[float]) -> Moments:
+        return Moments.lerp(list(styles), list(shares))
 
-    def paint(self, run: Runner, content: Image, style: Moments, settings: TintSettings) -> np.ndarray:
-        c = run(MEASURE, content)
+    def paint(self, runner: Runner, content: Image, style: Moments, settings: TintSettings) -> np.ndarray:
+        c = runner(MEASURE, content)
         mean, colour = c["moments"].mean, style.mean
-        image: np.ndarray = run(PAINT, x=c["x"], mean=mean, colour=colour, amount=settings.amount)["image"]
+        image: np.ndarray = runner(PAINT, x=c["x"], mean=mean, colour=colour, amount=settings.amount)["image"]
         return image
 
 
@@ -102,9 +102,9 @@ class Fade(Optimising[FadeSettings]):
     parts: ClassVar[dict[str, type[Any]]] = {}
     device = "cpu"
 
-    def encode_style(self, styles: Sequence[tuple[Any, Any]], weights: Sequence[float]) -> Tensor:
+    def encode_style(self, styles: Sequence[tuple[Any, Any]], shares: Sequence[float]) -> Tensor:
         means = [image.float().div(255).mean((2, 3), keepdim=True) for image, _ in styles]
-        return sum(mean * weight for mean, weight in zip(means, weights, strict=True))
+        return sum(mean * share for mean, share in zip(means, shares, strict=True))
 
     def steps(
         self,

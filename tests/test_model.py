@@ -11,7 +11,7 @@ import quantart_cli as quantart
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import read_picture
 from quantart_cli.methods.adain import DECODE, AdaINSettings
-from quantart_cli.settings import normalise_weights
+from quantart_cli.settings import normalise_shares
 from tests.conftest import scene
 
 CONTENT, STYLE = scene(61, 47, 1), scene(64, 48, 2)
@@ -106,8 +106,8 @@ def test_several_styles_are_weighted(adain_model):
     assert abs(near - one).mean() < 0.5 * abs(near - two).mean()
     alone = adain_model.stylize(CONTENT, adain_model.encode_style([STYLE, other], weights=[2, 0]))
     assert abs(pixels(alone) - one).mean() < 0.6
-    assert normalise_weights([1, 3], 2) == (0.25, 0.75)
-    assert normalise_weights(None, 4) == (0.25,) * 4
+    assert normalise_shares([1, 3], 2) == (0.25, 0.75)
+    assert normalise_shares(None, 4) == (0.25,) * 4
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ def test_the_feed_forward_one_paints_whole_and_in_tiles(backend):
     model = load("tint", backend)
     assert model.spec.backend == backend
     assert not model.optimises
-    assert model.weights == {}
+    assert model.checksums == {}
     seen = []
     whole = np.asarray(model.stylize(CONTENT, STYLE)).astype(int)
     tiled = np.asarray(model.stylize(CONTENT, STYLE, tile=64, progress=seen.append)).astype(int)

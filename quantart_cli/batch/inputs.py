@@ -42,8 +42,8 @@ def find_pictures(
     """
     search = Search(own, output)
     lines = list(_lines(lists))
-    kinds = [_kind(given) for given in inputs]
-    several = len({os.path.normpath(given) for given, kind in zip(inputs, kinds, strict=True) if kind != "file"}) > 1
+    forms = [_form(given) for given in inputs]
+    several = len({os.path.normpath(given) for given, form in zip(inputs, forms, strict=True) if form != "file"}) > 1
     parts: list[Walk | list[Found]] = []
     whole = Pattern(["**" if recursive else "*"])
 
@@ -51,11 +51,11 @@ def find_pictures(
         parts.append(walk := Walk(search, given, base, pattern, pattern is not whole))
         walk.descend(base, place, pattern.start())
 
-    for given, kind in zip(inputs, kinds, strict=True):
-        if kind == "file":
+    for given, form in zip(inputs, forms, strict=True):
+        if form == "file":
             parts.append(search.file(given, os.path.basename(given)))
             continue
-        base, pattern = _split_pattern(given) if kind == "pattern" else (given, whole)
+        base, pattern = _split_pattern(given) if form == "pattern" else (given, whole)
         named = several and os.path.normpath(base or ".") != "."
         walk(given, base, visible(os.path.basename(os.path.abspath(base))) + "/" if named else "", pattern)
     for line, place in zip(lines, _places(lines), strict=True):
@@ -89,7 +89,7 @@ def missing(path: str) -> QuantArtError:
     return QuantArtError(f"{shown} does not exist: did you mean {printable(os.path.join(folder, near))}?")
 
 
-def _kind(given: str) -> str:
+def _form(given: str) -> str:
     """ "folder", "file" or "pattern"."""
     if os.path.isdir(given):
         return "folder"

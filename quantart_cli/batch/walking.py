@@ -50,13 +50,13 @@ class Findings:
         """The counts in words: "3 hidden, 5 not pictures, 2 unreadable (HEIC picture: 2)"; may be empty."""
         parts = [f"{count:,} {why}" for why, count in self.passed_over.items() if count]
         if self.unreadable:
-            kinds = Counter(what.partition(":")[0].partition(" ")[2] for what in self.unreadable.values())
-            listed = ", ".join(f"{kind}: {count:,}" for kind, count in kinds.items())
+            formats = Counter(what.partition(":")[0].partition(" ")[2] for what in self.unreadable.values())
+            listed = ", ".join(f"{name}: {count:,}" for name, count in formats.items())
             parts.append(f"{len(self.unreadable):,} unreadable ({listed})")
         return ", ".join(parts)
 
 
-def unreadable_kind(path: str) -> str | None:
+def unreadable_format(path: str) -> str | None:
     """What a picture or film is that a folder has under a suffix quantart does not read, and what to do; None for
     anything else."""
     try:
@@ -181,7 +181,7 @@ class Walk:
                 if os.path.splitext(name)[1].lower() in SUFFIXES:
                     if self.search.is_new(folder, path, name, entry.is_symlink()):
                         self.found.append(Found(entry_path, place + name))
-                elif (what := unreadable_kind(entry_path)) is not None:
+                elif (what := unreadable_format(entry_path)) is not None:
                     findings.unreadable[entry_path] = what
                 else:
                     findings.passed_over[NOT_PICTURES] += 1

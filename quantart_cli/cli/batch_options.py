@@ -157,7 +157,7 @@ class BatchOptions(SharedOptions):
         row = find(self.method)
         names = {item.name for item in fields(SharedOptions)} & {item.name for item in fields(PaintJob)}
         shared = {name: getattr(self, name) for name in names}
-        shared["style_weights"] = self.weights_for(len(plan.styles[0]))
+        shared["style_weights"] = self.shares_for(len(plan.styles[0]))
         return PaintJob(
             method=self.method,
             settings=row.settings.of(typed(row.settings, self.settings)),

@@ -91,12 +91,12 @@ def _panel(options: type[Any], name: str) -> str | None:
 
 def _parameter(name: str, annotation: Any, default: Any, panel: str | None) -> Any:
     """The annotation with its panel, and with a flag without a negative for a bool."""
-    kind, info = annotation.__origin__, copy.copy(annotation.__metadata__[0])
+    value_type, info = annotation.__origin__, copy.copy(annotation.__metadata__[0])
     if isinstance(info, typer.models.OptionInfo):
         info.rich_help_panel = info.rich_help_panel or panel
-        if kind is bool and not _declared(info):
+        if value_type is bool and not _declared(info):
             info.param_decls = (_flag(name),)
-    return Annotated[kind, info]
+    return Annotated[value_type, info]
 
 
 def parameters_of_settings(settings: type[Settings]) -> Parameters:
@@ -105,12 +105,12 @@ def parameters_of_settings(settings: type[Settings]) -> Parameters:
     return {item.name: _of_setting(item, hints[item.name], settings.STRENGTH) for item in fields(settings)}
 
 
-def _of_setting(item: Field[Any], kind: Any, strength: str | None) -> tuple[Any, Any]:
+def _of_setting(item: Field[Any], value_type: Any, strength: str | None) -> tuple[Any, Any]:
     rule = rule_of(item)
     names = dict.fromkeys((item.name, *rule.aliases, *(["strength"] if item.name == strength else [])))
-    flags, metavar = map(_flag, names), _metavar(rule, kind)
+    flags, metavar = map(_flag, names), _metavar(rule, value_type)
     info = typer.Option(*flags, help=_help(rule, metavar), metavar=metavar, rich_help_panel=METHOD)
-    return Annotated[kind, info], item.default
+    return Annotated[value_type, info], item.default
 
 
 def _help(rule: Rule, metavar: str) -> str:
@@ -118,7 +118,7 @@ def _help(rule: Rule, metavar: str) -> str:
     return f"{', '.join(rule.choices)}. {rule.help}" if rule.choices and metavar == "NAME" else rule.help
 
 
-def _metavar(rule: Rule, kind: Any) -> str:
+def _metavar(rule: Rule, value_type: Any) -> str:
     if rule.metavar:
         return rule.metavar
     if rule.choices:
@@ -126,7 +126,7 @@ def _metavar(rule: Rule, kind: Any) -> str:
         return choices if len(choices) <= _WIDE else "NAME"
     if rule.low is not None and rule.high is not None:
         return f"{rule.low:g}..{rule.high:g}"
-    return "N" if kind is int else "X"
+    return "N" if value_type is int else "X"
 
 
 def parameters_of_all(methods: Mapping[str, type[Settings]], taken: Container[str] = ()) -> Parameters:
@@ -141,21 +141,21 @@ def parameters_of_all(methods: Mapping[str, type[Settings]], taken: Container[st
     for method, settings in methods.items():
         hints = get_type_hints(settings)
         for item in fields(settings):
-            rule, kind = rule_of(item), hints[item.name]
+            rule, value_type = rule_of(item), hints[item.name]
             default = "" if item.default is None else f" [default: {item.default}]"
             for name in (item.name, *(alias for alias in rule.aliases if alias not in taken)):
-                own = f"{_help(rule, _metavar(rule, kind))}{default}"
+                own = f"{_help(rule, _metavar(rule, value_type))}{default}"
                 said = own if name == item.name else f"The same as {_flag(item.name)}."
                 helps.setdefault(name, {}).setdefault(said, []).append(method)
                 info = typer.Option(
                     _flag(name),
                     help=" ".join(f"{', '.join(names)}: {said}" for said, names in helps[name].items()),
-                    metavar=_metavar(rule, kind),
+                    metavar=_metavar(rule, value_type),
                     rich_help_panel=METHOD,
                 )
                 # Two methods may have a setting of one name and of two types: it is text until the method is known.
                 before = found.get(name)
-                shared = kind if before is None or before[0].__origin__ == kind | None else str
+                shared = value_type if before is None or before[0].__origin__ == value_type | None else str
                 found[name] = Annotated[shared | None, info], None
     return found
 
@@ -167,16 +167,16 @@ def typed(settings: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]
         QuantArtError: a setting of another method, or a text where the method takes a number.
     """
     hints = get_type_hints(settings)
-    kinds = {name: hints[item.name] for item in fields(settings) for name in (item.name, *rule_of(item).aliases)}
+    types = {name: hints[item.name] for item in fields(settings) for name in (item.name, *rule_of(item).aliases)}
     found = dict(values)
     for name, value in values.items():
-        if name not in kinds:
+        if name not in types:
             own = ", ".join(_flag(item.name) for item in fields(settings))
             raise QuantArtError(f"{_flag(name)} is not a setting of this method: use one of {own}")
-        kind = kinds[name]
-        if isinstance(value, str) and kind in (int, float):
+        value_type = types[name]
+        if isinstance(value, str) and value_type in (int, float):
             try:
-                found[name] = kind(value)
+                found[name] = value_type(value)
             except ValueError:
                 raise QuantArtError(f"{name} takes a number, not {value!r}") from None
     return found
@@ -195,10 +195,12 @@ def with_parameters(
         except KeyboardInterrupt:  # caught here: Typer would end without a word
             return ended([])
 
-    kind = inspect.Parameter.KEYWORD_ONLY
     ordered = sorted(parameters.items(), key=lambda each: _PANELS.index(_panel_of(each[1][0])))
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
-        [inspect.Parameter(name, kind, annotation=hint, default=default) for name, (hint, default) in ordered]
+        [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=default)
+            for name, (hint, default) in ordered
+        ]
     )
     command.__annotations__ = {name: hint for name, (hint, _) in ordered}
     command.__doc__ = doc

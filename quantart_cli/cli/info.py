@@ -58,7 +58,7 @@ def run(options: InfoOptions) -> int:
     spec = choose_device(options.device, options.precision)
     weights, folder = _weights(), cache_folder()
     cached = sum(part.bytes for part in parts_of(folder))
-    unused = 0 if spec.kind == "cuda" else _cuda_bytes()
+    unused = 0 if spec.device_type == "cuda" else _cuda_bytes()
     if options.json:
         write_json(
             {

@@ -48,20 +48,20 @@ def is_help(error: Any) -> bool:
 
 def message(error: Any) -> str:
     """One line about an error of click's parser."""
-    kind = type(error).__name__
-    if kind == "NoSuchOption":
+    name = type(error).__name__
+    if name == "NoSuchOption":
         return _unknown_option(error.option_name, error.ctx)
     parameter = getattr(error, "param", None)
-    if kind == "MissingParameter" and parameter is not None:
+    if name == "MissingParameter" and parameter is not None:
         # -o was forgotten before the last picture, which was taken for a style.
         last = (error.ctx.params.get("styles") or [""])[-1] if _name(parameter) == "--output" else ""
         is_new = last.lower().endswith(tuple(SUFFIXES)) and not os.path.lexists(last)
         guess = f": give -o before {printable(last)}" if is_new else ""
         return f"{_name(parameter)} is missing{guess}. {_usage(error.ctx)}"
-    if kind == "BadParameter" and parameter is not None:
+    if name == "BadParameter" and parameter is not None:
         return _bad_value(error, parameter)
     text = " ".join(error.format_message().split())
-    if kind != "UsageError" or error.ctx is None:
+    if name != "UsageError" or error.ctx is None:
         return text
     for method in methods().values():
         if method.command_name == error.ctx.command.name and not method.needs_style and "extra argument" in text:

@@ -155,7 +155,7 @@ class Session(Previews):
         self._facts = facts_of(
             self.content,
             style.pictures,
-            style.weights,
+            style.shares,
             options.settings,
             self.inputs,
             method=model.method.name,
@@ -163,7 +163,7 @@ class Session(Previews):
             preserve_color=options.preserve_color,
             precision=model.spec.precision,
             device=model.spec.device,
-            weights=model.weights,
+            weights=model.checksums,
         )
         if self._checkpoint is None:
             return self.inputs

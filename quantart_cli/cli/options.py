@@ -21,7 +21,7 @@ from quantart_cli.settings import (
     PRESERVE_COLOR,
     STYLE_SIZE,
     Settings,
-    normalise_weights,
+    normalise_shares,
     parse_tile,
 )
 
@@ -191,19 +191,19 @@ class StyleOptions:
         ),
     ] = PRESERVE_COLOR[0]
 
-    def weights_for(self, count: int) -> tuple[float, ...]:
-        """Weights of so many styles, summing to 1.
+    def shares_for(self, count: int) -> tuple[float, ...]:
+        """Shares of so many styles, which sum to 1.
 
         Raises:
             QuantArtError: not a list of so many numbers of at least 0.
         """
         if self.style_weights is None:
-            return normalise_weights(None, count)
+            return normalise_shares(None, count)
         try:
-            weights = [float(part) for part in self.style_weights.split(",")]
+            shares = [float(part) for part in self.style_weights.split(",")]
         except ValueError:
             raise QuantArtError(f"style-weights {self.style_weights!r} is not a list of numbers: 0.3,0.7") from None
-        return normalise_weights(weights, count)
+        return normalise_shares(shares, count)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -46,18 +46,18 @@ _WITHOUT_STYLE = (
 
 def register(app: typer.Typer, method: Method) -> None:
     """Add the command of a method."""
-    kind = PaintingOptions if method.needs_style else TrainedStyleOptions
+    options = PaintingOptions if method.needs_style else TrainedStyleOptions
     if method.optimises:
-        kind = OptimisingOptions
+        options = OptimisingOptions
     elif any(each.name == "refine" for each in fields(method.settings)):
-        kind = PreviewingOptions
+        options = PreviewingOptions
     paper = f" {method.paper}." if method.paper else ""
     lines = [line.format(method.command_name) for line in (_EXAMPLES if method.needs_style else _WITHOUT_STYLE)]
     missing = max(0, 3 - sum(part.startswith("quantart ") for part in method.help.split("\n\n")))
     add_command(
         app,
         method.command_name,
-        kind,
+        options,
         lambda options: run(method, options),
         settings=method.settings,
         help="\n\n".join([method.summary + paper, method.help, *lines[:missing]]),
@@ -72,12 +72,12 @@ def run(method: Method, options: PaintingOptions) -> int:
     """
     start = time.perf_counter()
     options.check()
-    weights = options.weights_for(len(options.styles))
+    shares = options.shares_for(len(options.styles))
     _check_styles(method, options)
     content = read_picture(options.content, frame=options.frame, max_pixels=options.max_pixels)
     content = to_size(content, options.size, options.max_pixels)
     styles = [read_picture(style, max_pixels=options.max_pixels) for style in options.styles]
-    content, masks, notes = _read_masks(options, content, styles, weights)
+    content, masks, notes = _read_masks(options, content, styles, shares)
     check_output(
         options.output,
         options.inputs,
@@ -93,7 +93,7 @@ def run(method: Method, options: PaintingOptions) -> int:
     model = _load(method, options, content)
     with waiting("Reading the style" if len(styles) == 1 else "Reading the styles", options.quiet):
         style = model.encode_style(
-            styles, weights=weights, size=options.style_size, settings=options.settings, encode=not masks.masks
+            styles, weights=shares, size=options.style_size, settings=options.settings, encode=not masks.masks
         )
     if options.dry_run:
         return _predict(method, model, content, style, options, len(masks.masks))
@@ -116,12 +116,12 @@ def run(method: Method, options: PaintingOptions) -> int:
 
         showing.show(result.picture.to_pil(), options.quiet)
     if options.json:
-        write_json(_report(method, options, model, result, weights, notes, seconds))
+        write_json(_report(method, options, model, result, shares, notes, seconds))
     return INTERRUPTED if result.stopped else 0
 
 
 def _read_masks(
-    options: PaintingOptions, content: Picture, styles: list[Picture], weights: Sequence[float]
+    options: PaintingOptions, content: Picture, styles: list[Picture], shares: Sequence[float]
 ) -> tuple[Picture, Masks, list[str]]:
     """The content, opaque if its alpha is a mask; the masks; remarks for a person."""
     from quantart_cli.masks import read_regions
@@ -130,7 +130,7 @@ def _read_masks(
         return read_picture(path, max_pixels=options.max_pixels)
 
     content, masks, notes = read_regions(options.mask, options.style_mask, content, styles, read)
-    masks.styles_of_regions(weights)
+    masks.styles_of_regions(shares)
     return content, masks, notes
 
 
@@ -144,7 +144,7 @@ def _recipe(model: Model, content: Picture, styles: Sequence[Picture], result: R
         for name, value in given.items()
     }
     chosen = {each.name: getattr(options, each.name) for each in fields(options)}
-    chosen["style_weights"] = options.weights_for(len(styles))
+    chosen["style_weights"] = options.shares_for(len(styles))
     return recipe_of(model, options.settings, content, styles, result, chosen, regions).text()
 
 
@@ -237,7 +237,7 @@ def _report(
     options: PaintingOptions,
     model: Model,
     result: Result,
-    weights: Sequence[float],
+    shares: Sequence[float],
     notes: list[str],
     seconds: float,
 ) -> dict[str, Any]:
@@ -252,12 +252,12 @@ def _report(
         "output": options.output,
         "width": result.picture.width,
         "height": result.picture.height,
-        "options": {**chosen, **asdict(options.settings), "style_weights": list(weights)},
+        "options": {**chosen, **asdict(options.settings), "style_weights": list(shares)},
         "device": model.spec.device,
         "backend": model.spec.backend,
         "precision": result.precision,
         "seconds": round(seconds, 3),
-        "weights": model.weights,
+        "weights": model.checksums,
         "notes": notes,
         "stopped": result.stopped,
     }

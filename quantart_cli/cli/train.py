@@ -301,7 +301,7 @@ def _vqvae(request: Request[VQVAEOptions]) -> int:
 
 def _sized(request: Request[Sized], machine: DeviceSpec, command: str) -> Sized:
     """The options, with the defaults of a GPU where there is one."""
-    larger = _ON_GPU[command] if machine.kind == "cuda" else {}
+    larger = _ON_GPU[command] if machine.device_type == "cuda" else {}
     return replace(request.options, **{name: larger[name] for name in request.unset if name in larger})
 
 

@@ -29,14 +29,14 @@ Options = TypeVar("Options", bound=TrainingOptions)
 
 
 def _folder(name: str, metavar: str, help: str, default: Any = ...) -> Parameters:
-    kind: Any = str if default is ... else str | None
+    value_type: Any = str if default is ... else str | None
     argument = typer.Argument(metavar=metavar, help=f"{help}; subfolders are searched.", show_default=False)
-    return {name: (Annotated[kind, argument], default)}
+    return {name: (Annotated[value_type, argument], default)}
 
 
-def _option(name: str, kind: Any, metavar: str | None, help: str, default: Any = None) -> Parameters:
+def _option(name: str, value_type: Any, metavar: str | None, help: str, default: Any = None) -> Parameters:
     flags = [f"--{name.replace('_', '-')}"]
-    return {name: (Annotated[kind, typer.Option(*flags, metavar=metavar, help=help)], default)}
+    return {name: (Annotated[value_type, typer.Option(*flags, metavar=metavar, help=help)], default)}
 
 
 PHOTOS = _folder("photos", "PHOTO_FOLDER", "Photographs")
@@ -104,7 +104,7 @@ class Request(Generic[Options]):
             raise QuantArtError("gradients do not fit into fp16: train with --precision bf16 or fp32")
         if trains:
             keep_memory()
-        if trains and machine.kind == "cuda":
+        if trains and machine.device_type == "cuda":
             import torch
 
             torch.backends.cudnn.benchmark = True  # all crops have one size

@@ -160,7 +160,7 @@ def _run(options: VideoOptions) -> int:
 
     row = find(options.method)
     settings = row.settings.of(typed(row.settings, options.settings))
-    options.weights_for(len(options.styles))
+    options.shares_for(len(options.styles))
     clip = open_clip(options.clip, rate=Fraction(options.fps).limit_denominator(1001), max_pixels=options.max_pixels)
     job = _job(options, clip)
     check_target(clip, job.target, options.styles)
@@ -240,8 +240,8 @@ def _load(options: VideoOptions, job: Job, styles: list[Picture], settings: Sett
 
             first = next((frame.picture for frame in job.frames() if frame.picture is not None), None)
             styles = [each if first is None else recolored(each, first) for each in styles]
-        weights = options.weights_for(len(styles))
-        return model, model.encode_style(styles, weights=weights, size=options.style_size, settings=settings)
+        shares = options.shares_for(len(styles))
+        return model, model.encode_style(styles, weights=shares, size=options.style_size, settings=settings)
 
 
 def _recipe(options: VideoOptions, model: Model, styles: list[Picture], settings: Settings) -> dict[str, Any]:
@@ -306,5 +306,5 @@ def _conclude(options: VideoOptions, job: Job, model: Model, report: Report, sec
         facts |= {"output": options.output, "frames": done, "painted": report.painted, "stopped": report.stopped}
         facts |= {"broken": [{"seconds": at, "reason": why} for at, why in report.broken], "notes": notes}
         facts |= {"device": model.spec.device, "backend": model.spec.backend, "precision": report.precision}
-        write_json({**facts, "weights": model.weights, "seconds": round(seconds, 2)})
+        write_json({**facts, "weights": model.checksums, "seconds": round(seconds, 2)})
     return INTERRUPTED if report.stopped else 0

@@ -51,9 +51,9 @@ class OutputWriter:
         """Take an output, (size, size, 3) uint8."""
         row, first = self._rows.get(pair.name), name == self._names[0]
         if first and (row is not None or self._folder is not None):
-            for kind, source in (("contents", pair.content), ("styles", pair.style)):
+            for role, source in (("contents", pair.content), ("styles", pair.style)):
                 picture = square(source.path, len(rgb))
-                self._save(kind, source.name, picture)
+                self._save(role, source.name, picture)
                 if row is not None:
                     row.append(Image.fromarray(picture))
         self._save(_folder_name(name), pair.name, rgb)

@@ -66,9 +66,9 @@ def parse_system(text: str) -> SystemSpec:
 
 
 def _number_or_text(text: str) -> int | float | str:
-    for kind in (int, float):
+    for number in (int, float):
         with suppress(ValueError):
-            return kind(text)
+            return number(text)
     return text
 
 

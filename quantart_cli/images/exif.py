@@ -155,11 +155,11 @@ def with_size(exif: bytes, width: int, height: int) -> bytes:
     block = Block(exif)
     for ifd in block.directories():
         for at in block.entries(ifd):
-            tag, kind = block.number(at, "H"), block.number(at + 2, "H")
-            if tag not in _WIDTHS + _HEIGHTS or kind not in (_SHORT, _LONG) or block.number(at + 4, "I") != 1:
+            tag, field_type = block.number(at, "H"), block.number(at + 2, "H")
+            if tag not in _WIDTHS + _HEIGHTS or field_type not in (_SHORT, _LONG) or block.number(at + 4, "I") != 1:
                 continue
             value = width if tag in _WIDTHS else height
-            if kind == _LONG or value > 0xFFFF:
+            if field_type == _LONG or value > 0xFFFF:
                 block.put(at + 2, "H", _LONG)
                 block.put(at + 8, "I", value)
             else:

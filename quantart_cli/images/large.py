@@ -178,17 +178,17 @@ def _fetched(decoded: Any, mode: str) -> Iterator[Image.Image]:
 def png_header(stream: IO[bytes]) -> Image.Image:
     """A loaded picture of one pixel with all other chunks of a PNG file, those behind its pixels included."""
     parts = [_PNG_SIGNATURE]
-    for kind, data in _png_chunks(stream):
-        if kind == b"IHDR":
+    for chunk_type, data in _png_chunks(stream):
+        if chunk_type == b"IHDR":
             data = struct.pack(">II", 1, 1) + data[8:12] + b"\0"  # not interlaced
-            parts.append(_png_chunk(kind, data))
+            parts.append(_png_chunk(chunk_type, data))
             row = bytes(1 + data[8] * _PNG_CHANNELS.get(data[9], 4) // 8 + 1)
             pixels = _png_chunk(b"IDAT", zlib.compress(row))
-        elif kind == b"IDAT":
+        elif chunk_type == b"IDAT":
             parts.append(pixels)
             pixels = b""
         else:
-            parts.append(_png_chunk(kind, data))
+            parts.append(_png_chunk(chunk_type, data))
     image = Image.open(io.BytesIO(b"".join([*parts, _png_chunk(b"IEND", b"")])), formats=("PNG",))
     image.load()
     return image
@@ -202,13 +202,13 @@ def _png_chunks(stream: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
         head = stream.read(8)
         if len(head) < 8 or head[4:] == b"IEND":
             return
-        length, kind = struct.unpack(">I4s", head)
-        yield kind, b"" if kind == b"IDAT" else stream.read(length)
+        length, name = struct.unpack(">I4s", head)
+        yield name, b"" if name == b"IDAT" else stream.read(length)
         at += 12 + length
 
 
-def _png_chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(kind)))
+def _png_chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
 
 
 class _Releasing:
@@ -255,13 +255,13 @@ def _write_png(file: IO[bytes], picture: Picture, options: dict[str, Any]) -> bo
     sample = io.BytesIO()
     Image.new("RGB", (1, 1)).save(sample, "png", **options)
     before, after = [_PNG_SIGNATURE], [_png_chunk(b"IEND", b"")]
-    for kind, data in _png_chunks(sample):
-        if kind == b"IHDR":
-            before.append(_png_chunk(kind, struct.pack(">II", *picture.size) + data[8:]))
-        elif kind == b"eXIf":  # Pillow writes it behind the pixels
-            after.insert(0, _png_chunk(kind, data))
-        elif kind != b"IDAT":
-            before.append(_png_chunk(kind, data))
+    for chunk_type, data in _png_chunks(sample):
+        if chunk_type == b"IHDR":
+            before.append(_png_chunk(chunk_type, struct.pack(">II", *picture.size) + data[8:]))
+        elif chunk_type == b"eXIf":  # Pillow writes it behind the pixels
+            after.insert(0, _png_chunk(chunk_type, data))
+        elif chunk_type != b"IDAT":
+            before.append(_png_chunk(chunk_type, data))
     file.write(b"".join(before))
     pending, started = bytearray(), False
     failures: list[BaseException] = []

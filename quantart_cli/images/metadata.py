@@ -105,7 +105,7 @@ def _xmp(image: Image.Image) -> bytes | None:
     if not xmp and image.format == "TIFF":  # Pillow before 11 leaves it in the tag, or in the JPEG's segment
         xmp = image.tag_v2.get(700)  # type: ignore[attr-defined]
     elif not xmp:
-        segments = (data for kind, data in getattr(image, "applist", ()) if kind == "APP1")
+        segments = (data for marker, data in getattr(image, "applist", ()) if marker == "APP1")
         xmp = next((data[len(_XMP_NAMESPACE) :] for data in segments if data.startswith(_XMP_NAMESPACE)), None)
     if isinstance(xmp, str):
         xmp = xmp.encode("utf-8", "replace")

@@ -121,13 +121,13 @@ def check_pixels(size: tuple[int, int], origin: Origin, max_pixels: int) -> None
 
 def _webp_size(head: bytes) -> tuple[int, int] | None:
     """(width, height) from the first chunk of a WebP file; None when it has none that is known."""
-    kind = head[12:16]
-    if kind == b"VP8X" and len(head) >= 30:
+    chunk = head[12:16]
+    if chunk == b"VP8X" and len(head) >= 30:
         return 1 + int.from_bytes(head[24:27], "little"), 1 + int.from_bytes(head[27:30], "little")
-    if kind == b"VP8L" and len(head) >= 25:
+    if chunk == b"VP8L" and len(head) >= 25:
         bits = int.from_bytes(head[21:25], "little")
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
-    if kind == b"VP8 " and len(head) >= 30:
+    if chunk == b"VP8 " and len(head) >= 30:
         return int.from_bytes(head[26:28], "little") & 0x3FFF, int.from_bytes(head[28:30], "little") & 0x3FFF
     return None
 
@@ -162,20 +162,20 @@ def check_tiff(image: Image.Image, origin: Origin) -> None:
         return
     bits, sample_format, photometric = first_value(image, 258), first_value(image, 339), first_value(image, 262)
     planar, raw = first_value(image, 284) == 2, tiles[0][0] == "raw"
-    kind = None
+    form = None
     if planar and (image.mode in ("LA", "LAB") or (raw and bits > 8)):
-        kind = f"{bits}-bit {image.mode} in separate planes"
+        form = f"{bits}-bit {image.mode} in separate planes"
     elif bits == 12:
-        kind = "12-bit samples"
+        form = "12-bit samples"
     elif sample_format == 2 and bits < 32:
-        kind = f"signed {bits}-bit samples"
+        form = f"signed {bits}-bit samples"
     elif sample_format == 1 and bits == 32:
-        kind = "unsigned 32-bit samples"
+        form = "unsigned 32-bit samples"
     elif photometric == 0 and image.mode in ("I", "F"):
-        kind = "32-bit samples from white to black"
+        form = "32-bit samples from white to black"
     elif image.mode in ("I", "F") and not raw and image.tag_v2.prefix == b"MM":  # type: ignore[attr-defined]
-        kind = "compressed big-endian 32-bit samples"
+        form = "compressed big-endian 32-bit samples"
     elif photometric == 6 and raw and image.tag_v2.get(530, (2, 2)) != (1, 1):  # type: ignore[attr-defined]
-        kind = "subsampled YCbCr without compression"
-    if kind:
-        raise QuantArtError(f"{origin.shown} is of a kind that is not read (TIFF with {kind}): save it as PNG")
+        form = "subsampled YCbCr without compression"
+    if form:
+        raise QuantArtError(f"{origin.shown} is of a kind that is not read (TIFF with {form}): save it as PNG")

@@ -55,15 +55,15 @@ def origin_of(source: Any) -> Origin:
     if isinstance(source, Image.Image) or hasattr(source, "read"):
         path = getattr(source, "filename", getattr(source, "name", ""))
         name = printable(os.path.basename(os.fsdecode(path))) if isinstance(path, (str, bytes, os.PathLike)) else ""
-        kind = "image" if isinstance(source, Image.Image) else "stream"
-        return Origin(name or f"the {kind} given", name or f"<{kind}>")
+        what = "image" if isinstance(source, Image.Image) else "stream"
+        return Origin(name or f"the {what} given", name or f"<{what}>")
     if is_stream(source):
         return Origin("stdin", "<stdin>")
     if isinstance(source, (str, os.PathLike)):
         preset = preset_name(source)
         return origin_of_path(os.fsdecode(source)) if preset is None else Origin(printable(source), printable(preset))
-    kind = type(source).__name__
-    raise TypeError(f"a picture is a path, bytes, a binary stream, a PIL image, an array or a tensor, not {kind}")
+    what = type(source).__name__
+    raise TypeError(f"a picture is a path, bytes, a binary stream, a PIL image, an array or a tensor, not {what}")
 
 
 @contextlib.contextmanager

@@ -116,11 +116,11 @@ def _write_directory(file: IO[bytes], order: str, entries: dict[int, Entry]) -> 
     packed = []
     for tag, entry in sorted(entries.items()):
         if isinstance(entry, tuple):
-            kind, values = entry
-            data = struct.pack(f"{order}{len(values)}{_CODES[kind]}", *values)
-            count = len(values) // (2 if kind == _RATIONAL else 1)
+            field_type, values = entry
+            data = struct.pack(f"{order}{len(values)}{_CODES[field_type]}", *values)
+            count = len(values) // (2 if field_type == _RATIONAL else 1)
             inline = data.ljust(4, b"\0") if len(data) <= 4 else struct.pack(f"{order}I", _append(file, data))
-            entry = struct.pack(f"{order}HHI", tag, kind, count) + inline
+            entry = struct.pack(f"{order}HHI", tag, field_type, count) + inline
         packed.append(entry)
     offset = _append(file, struct.pack(f"{order}H", len(packed)) + b"".join(packed) + bytes(4))
     file.seek(4)

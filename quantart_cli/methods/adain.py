@@ -4,7 +4,7 @@
     image = g((1 - α) f(c) + α t)                                                 equation 14
 
 c is the content, s the style, f VGG-19 to relu4_1, g the decoder, both with the published weights. μ and σ are the mean
-and standard deviation of each channel. Several styles are blended by the weights of the styles (equation 15).
+and standard deviation of each channel. Several styles are blended by their shares (equation 15).
 
 The setting ``transfer`` replaces equation 8: "efdm" matches whole distributions (methods/efdm.py), "wct" covariances
 (methods/wct.py).
@@ -86,37 +86,37 @@ class AdaIN(FeedForward[AdaINSettings]):
     def style_kind(self, settings: AdaINSettings) -> str:
         return _KINDS[settings.transfer]
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Any:
+    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Any:
         """What the setting ``transfer`` needs from f(s): by default μ and σ."""
         if kind == "colouring":
-            return WCT().encode_style(run, style)
-        found = run(ENCODE, style)
+            return WCT().encode_style(runner, style)
+        found = runner(ENCODE, style)
         if kind == "moments":
             return found["moments"]
-        z, visible = run.backend.numpy(found["z"].values)[0], style.visible(8)
+        z, visible = runner.backend.numpy(found["z"].values)[0], style.visible(8)
         return Quantiles.of(z.reshape(len(z), -1), None if visible is None else visible.reshape(-1))
 
-    def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
-        return type(styles[0]).lerp(list(styles), list(weights))
+    def blend(self, runner: Runner, styles: Sequence[Any], shares: Sequence[float]) -> Any:
+        return type(styles[0]).lerp(list(styles), list(shares))
 
-    def paint(self, run: Runner, content: Image, style: Any, settings: AdaINSettings) -> np.ndarray:
+    def paint(self, runner: Runner, content: Image, style: Any, settings: AdaINSettings) -> np.ndarray:
         if settings.transfer == "wct":
-            return WCT().paint(run, content, style, settings)
-        c = run(ENCODE, content)
+            return WCT().paint(runner, content, style, settings)
+        c = runner(ENCODE, content)
         if settings.transfer == "efdm":
-            z = _with_quantiles(run, c["z"], content, style, settings.alpha)
-            image: np.ndarray = run(DECODE_PLAIN, z=z)["image"]
+            z = _with_quantiles(runner, c["z"], content, style, settings.alpha)
+            image: np.ndarray = runner(DECODE_PLAIN, z=z)["image"]
             return image
         # Equation 14 is affine in each channel: the decoder applies slope · z + shift to each tile of z.
         slope, shift = adain(c["moments"], style, settings.alpha)
-        image = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
+        image = runner(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
         return image
 
 
-def _with_quantiles(run: Runner, z: MapOf, content: Image, style: Quantiles, alpha: float) -> MapOf:
+def _with_quantiles(runner: Runner, z: MapOf, content: Image, style: Quantiles, alpha: float) -> MapOf:
     """(1 - α) z + α t, with t of equation 4 of EFDM. Equal values are ordered by the sum over channels."""
     channels = range(0, z.values.shape[1], 32)  # 32 at a time, which takes less memory
-    totals = sum(run.backend.numpy(z.values[:, first : first + 32]).sum(1) for first in channels)
+    totals = sum(runner.backend.numpy(z.values[:, first : first + 32]).sum(1) for first in channels)
     positions, visible = np.argsort(np.ravel(totals), kind="stable"), content.visible(8)
     if visible is not None:
         positions = positions[visible.reshape(-1)[positions]]
@@ -125,4 +125,4 @@ def _with_quantiles(run: Runner, z: MapOf, content: Image, style: Quantiles, alp
         t = [matched_to(row, style, part.start + i, positions) for i, row in enumerate(values)]
         return (1 - alpha) * values + alpha * np.stack(t)
 
-    return run.change_channels(z, change)
+    return runner.change_channels(z, change)

@@ -2,7 +2,7 @@
 
 Four stages: features of a picture with their moments, keys and values of a style, the content transformed by them, the
 picture. Every position of the content sees all positions of the style, so memory grows with the number of positions
-and not with its square. Several styles are blended by their weights: the average of the transformed features.
+and not with its square. Several styles are blended by their shares: the average of the transformed features.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class AttentionStages:
 
 @dataclass(frozen=True)
 class Attended:
-    """Styles: pairs of a weight and the whole keys and values, by the names of the inputs of the stage ``transfer``."""
+    """Styles: pairs of a share and the whole keys and values, by the names of the inputs of the stage ``transfer``."""
 
     parts: tuple[tuple[float, dict[str, MapOf]], ...]
 
@@ -61,23 +61,23 @@ class Attentive(FeedForward[S]):
     def style_kind(self, settings: S) -> str:
         return "attended"
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "attended") -> Attended:
-        return Attended(((1.0, self._keys_and_values(run, self._encoded(run, style), style, kind)),))
+    def encode_style(self, runner: Runner, style: Image, kind: str = "attended") -> Attended:
+        return Attended(((1.0, self._keys_and_values(runner, self._encoded(runner, style), style, kind)),))
 
-    def blend(self, run: Runner, styles: Sequence[Attended], weights: Sequence[float]) -> Attended:
-        pairs = zip(weights, styles, strict=True)
+    def blend(self, runner: Runner, styles: Sequence[Attended], shares: Sequence[float]) -> Attended:
+        pairs = zip(shares, styles, strict=True)
         return Attended(tuple((w * own, maps) for w, style in pairs for own, maps in style.parts if w > 0))
 
-    def paint(self, run: Runner, content: Image, style: Attended, settings: S) -> np.ndarray:
-        c = self._encoded(run, content)
-        parts = [(settings.alpha * weight, maps) for weight, maps in style.parts if settings.alpha > 0]
+    def paint(self, runner: Runner, content: Image, style: Attended, settings: S) -> np.ndarray:
+        c = self._encoded(runner, content)
+        parts = [(settings.alpha * share, maps) for share, maps in style.parts if settings.alpha > 0]
         if settings.alpha < 1:
-            parts.append((1 - settings.alpha, self._keys_and_values(run, c, content, self.style_kind(settings))))
-        found = [run(self.by.transfer, **{**c, **maps}) for _, maps in parts]
-        weights = [weight for weight, _ in parts]
+            parts.append((1 - settings.alpha, self._keys_and_values(runner, c, content, self.style_kind(settings))))
+        found = [runner(self.by.transfer, **{**c, **maps}) for _, maps in parts]
+        shares = [share for share, _ in parts]
         outputs = self.by.transfer.outputs
-        z: dict[str, Any] = {name: run.mean_of([each[name] for each in found], weights) for name in outputs}
-        image: np.ndarray = run(self.by.decode, **z)["image"]
+        z: dict[str, Any] = {name: runner.mean_of([each[name] for each in found], shares) for name in outputs}
+        image: np.ndarray = runner(self.by.decode, **z)["image"]
         return image
 
     def seen(self, name: str, positions: np.ndarray, kind: str) -> np.ndarray:
@@ -90,24 +90,24 @@ class Attentive(FeedForward[S]):
         """
         return positions
 
-    def _encoded(self, run: Runner, image: Image) -> dict[str, Any]:
+    def _encoded(self, runner: Runner, image: Image) -> dict[str, Any]:
         """The maps of a picture, and the means and deviations of each."""
         found: dict[str, Any] = {}
-        for name, value in run(self.by.encode, image).items():
+        for name, value in runner(self.by.encode, image).items():
             if isinstance(value, Moments):
                 found |= {f"mean{name[1:]}": value.mean, f"std{name[1:]}": value.std}
             else:
                 found[name] = value
         return found
 
-    def _keys_and_values(self, run: Runner, encoded: Mapping[str, Any], image: Image, kind: str) -> dict[str, MapOf]:
+    def _keys_and_values(self, runner: Runner, encoded: Mapping[str, Any], image: Image, kind: str) -> dict[str, MapOf]:
         """Keys and values of the visible positions of a picture. They are a set: what is left out shortens the row."""
-        maps: dict[str, MapOf] = run(self.by.keys, **encoded)
+        maps: dict[str, MapOf] = runner(self.by.keys, **encoded)
         found = {}
         for name, each in maps.items():
             count = each.size[0] * each.size[1]
             visible = image.visible(each.stride)
             positions = np.arange(count) if visible is None else np.flatnonzero(visible)
             positions = self.seen(name, positions, kind)
-            found[name] = each if len(positions) == count else run.select(each, positions[None])
+            found[name] = each if len(positions) == count else runner.select(each, positions[None])
         return found

@@ -53,19 +53,19 @@ class FeedForward(Generic[S]):
         """Kind of encoded style that these settings need. Only the kind "moments" (``Moments``) is cached on disk."""
         return "moments"
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Any:
+    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Any:
         """Compute what painting needs from one style picture. ``kind`` is as returned by :meth:`style_kind`."""
         raise NotImplementedError
 
-    def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
-        """Combine two or more encoded styles into one. The weights sum to 1."""
+    def blend(self, runner: Runner, styles: Sequence[Any], shares: Sequence[float]) -> Any:
+        """Combine two or more encoded styles into one. The shares sum to 1."""
         raise NotImplementedError
 
     def pixels_of_work(self, size: tuple[int, int], settings: S) -> float:
         """Number of pixels that are computed for a picture of (height, width). Time is predicted from it."""
         return float(size[0] * size[1])
 
-    def paint(self, run: Runner, content: Image, style: Any, settings: S) -> np.ndarray:
+    def paint(self, runner: Runner, content: Image, style: Any, settings: S) -> np.ndarray:
         """The painted picture, (H, W, 3) uint8, at least as large as the content. The model crops it to that size."""
         raise NotImplementedError
 
@@ -107,8 +107,8 @@ class Optimising(Generic[S]):
     parts: ClassVar[dict[str, type[Any]]]
     device: Any
 
-    def encode_style(self, styles: Sequence[tuple[Any, Any]], weights: Sequence[float]) -> Any:
-        """Compute what painting needs from styles, pairs of a picture and its opacity. The weights sum to 1."""
+    def encode_style(self, styles: Sequence[tuple[Any, Any]], shares: Sequence[float]) -> Any:
+        """Compute what painting needs from styles, pairs of a picture and its opacity. The shares sum to 1."""
         raise NotImplementedError
 
     def pixels_of_work(self, size: tuple[int, int], settings: S) -> float:
@@ -155,7 +155,7 @@ class WholePicture(Generic[S]):
         """Build it from the tensors of a model file. ``name`` is used in messages."""
         raise NotImplementedError
 
-    def encode_style(self, styles: Sequence[tuple[Any, Any]], weights: Sequence[float]) -> Any:
+    def encode_style(self, styles: Sequence[tuple[Any, Any]], shares: Sequence[float]) -> Any:
         """As in :class:`Optimising`."""
         raise NotImplementedError
 

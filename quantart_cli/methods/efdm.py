@@ -4,7 +4,7 @@
     image = g((1 - α) f(c) + α t)
 
 AdaIN matches two moments of each channel, EFDM its whole distribution. f is VGG-19 to relu4_1, g the decoder of AdaIN:
-``quantart adain --transfer efdm``. Several styles are blended by their weights: the average of their transferred
+``quantart adain --transfer efdm``. Several styles are blended by their shares: the average of their transferred
 features is that of their quantiles.
 
 Departures from the reference program:
@@ -25,7 +25,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Quantiles:
-    """Styles: pairs of a weight and the sorted values of each channel, (C, n) float32; weights sum to 1."""
+    """Styles: pairs of a share and the sorted values of each channel, (C, n) float32; shares sum to 1."""
 
     parts: tuple[tuple[float, np.ndarray], ...]
 
@@ -37,20 +37,20 @@ class Quantiles:
         return Quantiles(((1.0, rows),))
 
     @staticmethod
-    def lerp(styles: list[Quantiles], weights: list[float]) -> Quantiles:
+    def lerp(styles: list[Quantiles], shares: list[float]) -> Quantiles:
         """The weighted mean of several."""
-        pairs = zip(weights, styles, strict=True)
+        pairs = zip(shares, styles, strict=True)
         return Quantiles(tuple((w * own, rows) for w, style in pairs for own, rows in style.parts if w > 0))
 
     def at(self, channel: int, levels: np.ndarray) -> np.ndarray:
         """The value of a channel below which a share of the positions lies, for shares in [0, 1]."""
-        found = [weight * np.interp(levels, _levels(part.shape[1]), part[channel]) for weight, part in self.parts]
+        found = [share * np.interp(levels, _levels(part.shape[1]), part[channel]) for share, part in self.parts]
         total: np.ndarray = np.sum(found, axis=0)
         return total
 
     def mean(self, channel: int) -> float:
         """Of a channel."""
-        return sum(weight * float(part[channel].mean(dtype=np.float64)) for weight, part in self.parts)
+        return sum(share * float(part[channel].mean(dtype=np.float64)) for share, part in self.parts)
 
 
 def matched_to(values: np.ndarray, style: Quantiles, channel: int, positions: np.ndarray) -> np.ndarray:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 def parse_styles(text: str) -> dict[str, float]:
-    """Names of styles with their weights, which sum to 1; none for "auto".
+    """Names of styles with their shares, which sum to 1; none for "auto".
 
     >>> parse_styles("waves:3,ink")
     {'waves': 0.75, 'ink': 0.25}
@@ -44,21 +44,21 @@ def parse_styles(text: str) -> dict[str, float]:
     Raises:
         QuantArtError: a name twice, or a weight that is no number above 0.
     """
-    weights: dict[str, float] = {}
+    shares: dict[str, float] = {}
     for part in [] if text == "auto" else text.split(","):
-        name, colon, weight = (word.strip() for word in part.partition(":"))
+        name, colon, share = (word.strip() for word in part.partition(":"))
         try:
-            number = float(weight) if colon else 1.0
+            number = float(share) if colon else 1.0
         except ValueError:
             number = math.nan
         if not 0 < number < math.inf:
-            raise QuantArtError(f"style-names: the weight of {name} must be a number above 0, not {weight!r}")
+            raise QuantArtError(f"style-names: the weight of {name} must be a number above 0, not {share!r}")
         if not name:
             raise QuantArtError(f"style-names {text!r} is not a list of names: starry-oil:2,ink-wash")
-        if name in weights:
+        if name in shares:
             raise QuantArtError(f"style-names has {name} twice: give it once")
-        weights[name] = number
-    return {name: weight / sum(weights.values()) for name, weight in weights.items()}
+        shares[name] = number
+    return {name: share / sum(shares.values()) for name, share in shares.items()}
 
 
 @dataclass(frozen=True)
@@ -141,14 +141,14 @@ class Painter:
     """Paints with the scales and shifts of a style.
 
     Args:
-        run: the runner.
+        runner: runs the stages.
         content: the picture.
         network: for its layout; the stages have their own.
         style: (2, n) scales and shifts of all its norms.
     """
 
-    def __init__(self, run: Runner, content: Image, network: StyleNetwork, style: np.ndarray) -> None:
-        self.run, self.content, self.network, self.style = run, content, network, style
+    def __init__(self, runner: Runner, content: Image, network: StyleNetwork, style: np.ndarray) -> None:
+        self.runner, self.content, self.network, self.style = runner, content, network, style
         self.weights = {stride: content.weight(stride) for stride in (1, 2, 4)}
 
     def norm(self, layer: str, moments: Moments | None) -> dict[str, Any]:
@@ -173,24 +173,24 @@ class Painter:
         for stage in CONTRACT:
             found: dict[str, Any] = {}
             if stage.name in self.network.norms or stage is CONTRACT[-1]:
-                found = self.run(stage, self.content, **norms)
+                found = self.runner(stage, self.content, **norms)
             norms |= self.norm(stage.name, found.get("moments"))
         x = z = found["z"]
         own: dict[str, Any]
         own, weight = {"slope": norms["slope3"], "shift": norms["shift3"]}, self.weights[4]
         for number in range(1, self.network.blocks + 1):
-            found = self.run(BLOCK_START, x=x, z=z, weight=weight, number=number, **own)
+            found = self.runner(BLOCK_START, x=x, z=z, weight=weight, number=number, **own)
             x, own = found["x"], self.norm(f"residual{number}_1", found["moments"])
-            found = self.run(BLOCK_END, z=found["z"], weight=weight, number=number, **own)
+            found = self.runner(BLOCK_END, z=found["z"], weight=weight, number=number, **own)
             z, own = found["z"], self.norm(f"residual{number}_2", found["moments"])
-        found = self.run(EXPAND1, x=x, z=z, weight=self.weights[2], **own)
+        found = self.runner(EXPAND1, x=x, z=z, weight=self.weights[2], **own)
         z, norms = found["z"], self.norm("expand1", found["moments"])
         for stage in (EXPAND2, EXPAND3):
             found = {}
             if stage.name in self.network.norms:
-                found = self.run(stage, z=z, weight=self.weights[1], **norms)
+                found = self.runner(stage, z=z, weight=self.weights[1], **norms)
             norms |= self.norm(stage.name, found.get("moments"))
-        image: np.ndarray = self.run(PAINTED, z=z, **norms)["image"]
+        image: np.ndarray = self.runner(PAINTED, z=z, **norms)["image"]
         return image
 
 
@@ -207,14 +207,14 @@ class Fast(FeedForward[FastSettings]):
     def stages(self, settings: FastSettings | None = None) -> Sequence[Stage]:
         return STAGES
 
-    def paint(self, run: Runner, content: Image, style: None, settings: FastSettings) -> np.ndarray:
+    def paint(self, runner: Runner, content: Image, style: None, settings: FastSettings) -> np.ndarray:
         styles = {name: np.asarray(value.float()) for name, value in self.opened.styles.items()}
-        weights = parse_styles(settings.style_names) or {min(styles): 1.0}
-        for name in weights:
+        shares = parse_styles(settings.style_names) or {min(styles): 1.0}
+        for name in shares:
             if name not in styles:
                 raise QuantArtError(f"this network has no style {name!r}: {suggest(name, styles)}")
-        mixed = sum(weight * styles[name] for name, weight in weights.items())
-        return Painter(run, content, self.opened, np.asarray(mixed, np.float32)).paint()
+        mixed = sum(share * styles[name] for name, share in shares.items())
+        return Painter(runner, content, self.opened, np.asarray(mixed, np.float32)).paint()
 
 
 def open_network(file: ModelFile) -> StyleNetwork:

@@ -88,8 +88,8 @@ class Gatys(OptimisingOnVGG[GatysSettings]):
             NotFinite: the loss is not finite at the beginning of a level.
             QuantArtError: masks that do not fit the styles.
         """
-        run = Optimisation(self.vgg, style, settings, opacity, tiler or Tiler(), inputs or OptimisationInputs(), seed)
-        yield from run.over(floats(content, self.device))
+        work = Optimisation(self.vgg, style, settings, opacity, tiler or Tiler(), inputs or OptimisationInputs(), seed)
+        yield from work.over(floats(content, self.device))
 
 
 class Optimisation:
@@ -115,7 +115,7 @@ class Optimisation:
             self.optimizer = Adam.name if self.loss.sample else LBFGS.name
         layers = dict.fromkeys([*self.style_layers, *(self.content_layers if settings.content_weight else ())])
         self.extractor = TiledExtractor(vgg, list(layers), Tiler(tiler.side, tiler.notify, COARSEST), settings.pooling)
-        self.pairs = inputs.styles_of_regions(style.weights)
+        self.pairs = inputs.styles_of_regions(style.shares)
         self.masks = [self._tensor(mask) for mask in inputs.masks]
         self.style_masks = [self._tensor(mask) for mask in inputs.style_masks]
         self.latest: dict[str, float] = {}
@@ -203,8 +203,8 @@ class Optimisation:
             None if past is None else Temporal(past, (level.height, level.width), _TEMPORAL, self.device),
         )
         self.latest = objective.latest
-        kind = {each.name: each for each in (LBFGS, Adam)}[self.optimizer]
-        return kind(extend(image, SMALLEST).contiguous(), objective.evaluate, 0.0, 1.0)
+        optimizer = {each.name: each for each in (LBFGS, Adam)}[self.optimizer]
+        return optimizer(extend(image, SMALLEST).contiguous(), objective.evaluate, 0.0, 1.0)
 
     def _regions(self, content: Tensor, visible: Tensor | None, level: Level) -> list[Region]:
         """What parts of the picture are to look like, at a level."""
@@ -212,7 +212,7 @@ class Optimisation:
         if not self.masks:
             own = {layer: PositionWeights(weights_at(visible, content, layer)) for layer in self.style_layers}
             parts = [self.statistics(i, None, level) for i in looks]
-            return [Region(1.0, own, self._targets(parts, self.style.weights))]
+            return [Region(1.0, own, self._targets(parts, self.style.shares))]
         found = []
         everything = float(level.width * level.height) if visible is None else visible.sum().item()
         for r, (mask, look) in enumerate(zip(self.masks, self.pairs, strict=True)):
@@ -222,7 +222,7 @@ class Optimisation:
                 continue
             share = inside.sum().item() / everything
             if len(looks) > 1:
-                share *= self.style.weights[look] * len(looks)
+                share *= self.style.shares[look] * len(looks)
             guides = {layer: PositionWeights(weights_at(inside, content, layer)) for layer in self.style_layers}
             part = self.statistics(look, self.style_masks[r] if self.style_masks else None, level)
             found.append(Region(share, guides, self._targets([part], [1.0])))
@@ -246,11 +246,11 @@ class Optimisation:
         return {layer: found for (_, layer), found in self.extractor.statistics(image, self.loss, guides).items()}
 
     @torch.no_grad()
-    def _targets(self, parts: Sequence[dict[str, Tensor]], weights: Sequence[float]) -> dict[str, Target]:
+    def _targets(self, parts: Sequence[dict[str, Tensor]], shares: Sequence[float]) -> dict[str, Target]:
         """By layer, of a blend of styles."""
         targets = {}
         for layer in self.style_layers:
-            blended = self.loss.blend([part[layer] for part in parts], weights)
+            blended = self.loss.blend([part[layer] for part in parts], shares)
             prepared = self.loss.prepare(blended)
             nothing = self.loss.distance(torch.zeros_like(blended), prepared).item()
             targets[layer] = Target(prepared, max(nothing, 1e-12))

@@ -26,13 +26,13 @@ class Masks:
     masks: tuple[np.ndarray, ...] = ()
     style_masks: tuple[np.ndarray, ...] = ()
 
-    def styles_of_regions(self, weights: Sequence[float]) -> list[int]:
-        """Which style each region takes, of styles with these weights; [] without regions.
+    def styles_of_regions(self, shares: Sequence[float]) -> list[int]:
+        """Which style each region takes, of styles with these shares; [] without regions.
 
         Raises:
-            QuantArtError: so many masks do not go with so many styles, the weights differ, or a mask shows nothing.
+            QuantArtError: so many masks do not go with so many styles, the shares differ, or a mask shows nothing.
         """
-        regions, styles = len(self.masks), max(1, len(weights))  # without pictures, the style of the weights
+        regions, styles = len(self.masks), max(1, len(shares))  # without pictures, the style of the weights
         if self.style_masks and len(self.style_masks) != regions:
             raise QuantArtError(
                 f"{counted(regions, 'mask')} and {counted(len(self.style_masks), 'style mask')}: "
@@ -47,7 +47,7 @@ class Masks:
             raise QuantArtError(
                 f"{regions} masks for one style: give a style mask for each, the part of the style it takes"
             )
-        if regions and len(set(weights)) > 1:
+        if regions and len(set(shares)) > 1:
             raise QuantArtError("style weights blend styles, and with masks each region takes one: leave them out")
         for mask in (*self.masks, *self.style_masks):
             if not mask.any():

@@ -4,7 +4,7 @@
     z̄ = γ(S) (z - μ(z)) / σ(z) + β(S)     after each convolution of the network of fast
 
 The strength mixes descriptions, S = α P(s) + (1 - α) P(c): at 0 the picture is painted in its own style. Several
-styles are mixed by their weights in the same way. The picture goes through the network as in methods/fast.py.
+styles are mixed by their shares in the same way. The picture goes through the network as in methods/fast.py.
 
 Departures from Magenta's program:
 
@@ -71,22 +71,22 @@ class Magenta(FeedForward[MagentaSettings]):
     def style_kind(self, settings: MagentaSettings) -> str:
         return "code"
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "code") -> np.ndarray:
+    def encode_style(self, runner: Runner, style: Image, kind: str = "code") -> np.ndarray:
         """S, (1, 100)."""
         height, width = style.size
         own = replace(style, pixels=style.pixels[: max(height, self.smallest), : max(width, self.smallest)])
-        code: np.ndarray = run.backend.numpy(run(CODE, own)["code"].values)[:, :, 0, 0]
+        code: np.ndarray = runner.backend.numpy(runner(CODE, own)["code"].values)[:, :, 0, 0]
         return code
 
-    def blend(self, run: Runner, styles: Sequence[np.ndarray], weights: Sequence[float]) -> np.ndarray:
-        return np.asarray(sum(weight * code for weight, code in zip(weights, styles, strict=True)))
+    def blend(self, runner: Runner, styles: Sequence[np.ndarray], shares: Sequence[float]) -> np.ndarray:
+        return np.asarray(sum(share * code for share, code in zip(shares, styles, strict=True)))
 
-    def paint(self, run: Runner, content: Image, style: np.ndarray, settings: MagentaSettings) -> np.ndarray:
+    def paint(self, runner: Runner, content: Image, style: np.ndarray, settings: MagentaSettings) -> np.ndarray:
         import torch
 
         code = style
         if settings.alpha < 1:
-            code = settings.alpha * style + (1 - settings.alpha) * self.encode_style(run, content)
+            code = settings.alpha * style + (1 - settings.alpha) * self.encode_style(runner, content)
         assert self.opened.predictor is not None
         norms = self.opened.predictor.styles(torch.from_numpy(code.astype(np.float32)))
-        return Painter(run, content, self.opened, norms[0].numpy()).paint()
+        return Painter(runner, content, self.opened, norms[0].numpy()).paint()

@@ -87,22 +87,22 @@ class MicroAST(FeedForward[MicroASTSettings]):
     def stages(self, settings: MicroASTSettings | None = None) -> Sequence[Stage]:
         return SIGNALS, ENCODE, FIRST, LAST
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Moments:
-        found: Moments = run(SIGNALS, style)["signals"]
+    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Moments:
+        found: Moments = runner(SIGNALS, style)["signals"]
         return found
 
-    def blend(self, run: Runner, styles: Sequence[Moments], weights: Sequence[float]) -> Moments:
-        return Moments.lerp(list(styles), list(weights))
+    def blend(self, runner: Runner, styles: Sequence[Moments], shares: Sequence[float]) -> Moments:
+        return Moments.lerp(list(styles), list(shares))
 
-    def paint(self, run: Runner, content: Image, style: Moments, settings: MicroASTSettings) -> np.ndarray:
+    def paint(self, runner: Runner, content: Image, style: Moments, settings: MicroASTSettings) -> np.ndarray:
         if settings.alpha < 1:
-            style = Moments.lerp([style, self.encode_style(run, content)], [settings.alpha, 1 - settings.alpha])
+            style = Moments.lerp([style, self.encode_style(runner, content)], [settings.alpha, 1 - settings.alpha])
         w1, b1, w2, b2 = np.split(style.mean[128:], 4)
-        c = run(ENCODE, content)
+        c = runner(ENCODE, content)
         slope, shift = adain(c["moments"], _part(style, 64))
-        x = run(FIRST, z=c["z"], weight=content.weight(4), slope=slope, shift=shift, w=w2, b=b2)
+        x = runner(FIRST, z=c["z"], weight=content.weight(4), slope=slope, shift=shift, w=w2, b=b2)
         slope, shift = adain(x["moments"], _part(style, 0))
-        image: np.ndarray = run(LAST, z=x["z"], slope=slope, shift=shift, w=w1, b=b1)["image"]
+        image: np.ndarray = runner(LAST, z=x["z"], slope=slope, shift=shift, w=w1, b=b1)["image"]
         return image
 
 

@@ -91,9 +91,9 @@ class NNST(OptimisingOnVGG[NNSTSettings]):
             NotFinite: the precision overflowed.
             QuantArtError: masks that do not fit the styles.
         """
-        run = Optimisation(self.vgg, floats(content, self.device), style, settings, opacity, tiler, inputs, seed)
-        updates = plan(settings.steps, run.scales)
-        yield from run.over(list(zip(reversed(range(run.scales)), updates, strict=False)), updates[-1])
+        work = Optimisation(self.vgg, floats(content, self.device), style, settings, opacity, tiler, inputs, seed)
+        updates = plan(settings.steps, work.scales)
+        yield from work.over(list(zip(reversed(range(work.scales)), updates, strict=False)), updates[-1])
 
     def pixels_of_work(self, size: tuple[int, int], settings: NNSTSettings) -> float:
         scales = scales_of(max(size))
@@ -135,11 +135,11 @@ class NNST(OptimisingOnVGG[NNSTSettings]):
         settings = settings or NNSTSettings(recolor="no")
         start = floats(painted, self.device)
         inputs = None if masks is None else OptimisationInputs(masks.masks, masks.style_masks)
-        run = Optimisation(
+        work = Optimisation(
             self.vgg, floats(content, self.device), style, settings, opacity, tiler, inputs, seed, start, _REFINING_PATH
         )
-        first = 2 * updates // 3 if run.scales > 1 else 0
-        yield from run.over([(1, first), (0, updates - first)] if first else [(0, updates)], 0)
+        first = 2 * updates // 3 if work.scales > 1 else 0
+        yield from work.over([(1, first), (0, updates - first)] if first else [(0, updates)], 0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -444,7 +444,7 @@ class Optimisation:
         result = image
         for r in range(self.regions.count):
             found = [(moments_of(*picture), w) for picture, w in self.regions.styles_of(r, _HUE_SIDE, 1.0)]
-            total = sum(weight for _, weight in found)
+            total = sum(share for _, share in found)
             mean = torch.stack([m * (w / total) for (m, _), w in found]).sum(0)
             spread = [(v + torch.outer(m - mean, m - mean)) * (w / total) for (m, v), w in found]
             mask = self.regions.masks[r] if self.regions.masks else None

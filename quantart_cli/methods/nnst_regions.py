@@ -55,7 +55,7 @@ class Regions:
 
     def __init__(self, style: Styles, inputs: OptimisationInputs, opacity: Tensor | None, device: torch.device) -> None:
         self.style, self.opacity, self.device = style, opacity, device
-        self.pairs = inputs.styles_of_regions(style.weights)
+        self.pairs = inputs.styles_of_regions(style.shares)
         self.masks = [torch.from_numpy(mask)[None, None].to(device) for mask in inputs.masks]
         self.style_masks = [torch.from_numpy(mask)[None, None].to(device) for mask in inputs.style_masks]
 
@@ -82,7 +82,7 @@ class Regions:
         return sum(self.masks, torch.zeros_like(self.masks[0])).clamp(0, 1) if self.masks else None
 
     def styles_of(self, number: int, side: int, scale: float) -> list[tuple[MaskedImage, float]]:
-        """The pictures that a region takes, at the size of a scale of the pyramid, with weights.
+        """The pictures that a region takes, at the size of a scale of the pyramid, with shares.
 
         Args:
             number: of the region.
@@ -100,9 +100,9 @@ class Regions:
             if self.style_masks:
                 mask = fitted(self.style_masks[number], size)
                 visible = mask if visible is None else mask * visible
-            weight = 1.0 if self.masks else self.style.weights[i]
-            if weight > 0:
-                found.append(((resized(floats(picture, self.device), size), visible), weight))
+            share = 1.0 if self.masks else self.style.shares[i]
+            if share > 0:
+                found.append(((resized(floats(picture, self.device), size), visible), share))
         return found
 
 
@@ -150,7 +150,7 @@ class StyleSampler:
         generator: torch.Generator,
     ) -> dict[str, list[Rows]]:
         """At most so many rows by name, a layer or "" for hypercolumns, of all pictures and turns."""
-        shown = [(extend(image, SMALLEST), _visible(image, opacity), weight) for (image, opacity), weight in pictures]
+        shown = [(extend(image, SMALLEST), _visible(image, opacity), share) for (image, opacity), share in pictures]
         turns = len(self.turns)
         counts = {name: _shares(shown, step, most / turns, turns) for name, step in strides.items()}
         found: dict[str, list[Rows]] = {name: [] for name in strides}
@@ -193,11 +193,11 @@ def _open(visible: Tensor, step: int) -> Tensor:
 
 
 def _shares(shown: Sequence[tuple[Tensor, Tensor, float]], step: int, most: float, turns: int) -> list[int]:
-    """How many positions of each picture and turn are drawn: in proportion to the weights, as many as there are."""
+    """How many positions of each picture and turn are drawn: in proportion to the shares, as many as there are."""
     free = [int(_open(visible, step).sum()) for _, visible, _ in shown]
-    weights = [weight for *_, weight in shown]
-    total = min(most, *(count * sum(weights) / weight for count, weight in zip(free, weights, strict=True)))
-    return [max(1, round(total * weight / sum(weights))) for weight in weights]
+    shares = [share for *_, share in shown]
+    total = min(most, *(count * sum(shares) / share for count, share in zip(free, shares, strict=True)))
+    return [max(1, round(total * share / sum(shares))) for share in shares]
 
 
 def _drawn(visible: Tensor, step: int, count: int, generator: torch.Generator) -> Tensor:

@@ -21,7 +21,7 @@ class Styles:
     """Styles as pictures: each level of a pyramid looks at them at a size of its own."""
 
     pictures: tuple[MaskedImage, ...]
-    weights: tuple[float, ...]
+    shares: tuple[float, ...]
 
 
 class OptimisingOnVGG(Optimising[S]):
@@ -37,6 +37,6 @@ class OptimisingOnVGG(Optimising[S]):
         """Of its network."""
         return self.vgg.conv1_1.weight.device
 
-    def encode_style(self, styles: Sequence[MaskedImage], weights: Sequence[float]) -> Styles:
-        """Pictures with their opacities, and one weight for each; the weights sum to 1."""
-        return Styles(tuple(styles), tuple(weights))
+    def encode_style(self, styles: Sequence[MaskedImage], shares: Sequence[float]) -> Styles:
+        """Pictures with their opacities, and a share for each; the shares sum to 1."""
+        return Styles(tuple(styles), tuple(shares))

@@ -74,9 +74,9 @@ class StyleLoss:
         """A sum over the positions of features (1, C, h, w), float32; over windows it adds up."""
         raise NotImplementedError
 
-    def blend(self, parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
+    def blend(self, parts: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
         """The statistic of several pictures as one: that of their mixture."""
-        return sum((weight * part for weight, part in zip(weights, parts, strict=True)), torch.zeros_like(parts[0]))
+        return sum((share * part for share, part in zip(shares, parts, strict=True)), torch.zeros_like(parts[0]))
 
     def prepare(self, target: Tensor) -> Any:
         """What :meth:`distance` takes of a statistic that stays, computed once."""
@@ -135,8 +135,8 @@ class Gaussian(StyleLoss):
         drawn = _exact(z[0].permute(1, 2, 0).reshape(-1, z.shape[1]).index_select(0, places))  # (n, C)
         return drawn * guide.kept.to(drawn.dtype)[:, None]
 
-    def blend(self, parts: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
-        ends = [round(sum(weights[: i + 1]) * len(parts[0])) for i in range(len(weights))]
+    def blend(self, parts: Sequence[Tensor], shares: Sequence[float]) -> Tensor:
+        ends = [round(sum(shares[: i + 1]) * len(parts[0])) for i in range(len(shares))]
         return torch.cat([part[a:b] for part, a, b in zip(parts, [0, *ends], ends, strict=False)])
 
     def prepare(self, target: Tensor) -> Any:

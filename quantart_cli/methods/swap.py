@@ -9,8 +9,8 @@ averaged. Φ is VGG-19 to relu4_1, g the decoder of AdaIN.
 Departures from the paper:
 
 * It swaps at relu3_1, and at relu4_1 in its comparison; relu4_1 is what the decoder here takes. α is ours.
-* Several styles are one set of patches. A weight w multiplies the similarities to its style by (w N)^0.05, with N
-  styles: equal weights change nothing, a weight of 0 removes the style.
+* Several styles are one set of patches. A share w multiplies the similarities to its style by (w N)^0.05, with N
+  styles: equal shares change nothing, a share of 0 removes the style.
 * Patches that are partly transparent are not used.
 * Pictures smaller than a patch are mirrored; a patch is never larger than content and style.
 """
@@ -94,35 +94,35 @@ class Swap(FeedForward[SwapSettings]):
     def style_kind(self, settings: SwapSettings) -> str:
         return "patches"
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "patches") -> StylePatches:
-        values: MapOf = run(ENCODE, style)["z"]
-        energy = np.square(run.backend.numpy(values.values)[0]).sum(0)
+    def encode_style(self, runner: Runner, style: Image, kind: str = "patches") -> StylePatches:
+        values: MapOf = runner(ENCODE, style)["z"]
+        energy = np.square(runner.backend.numpy(values.values)[0]).sum(0)
         weight = style.weight(8)
         opaque = np.ones_like(energy)
         return StylePatches(values, energy, opaque if weight is None else weight, opaque)
 
-    def blend(self, run: Runner, styles: Sequence[StylePatches], weights: Sequence[float]) -> StylePatches:
-        used = [(style, w * len(styles)) for style, w in zip(styles, weights, strict=True) if w > 0]
+    def blend(self, runner: Runner, styles: Sequence[StylePatches], shares: Sequence[float]) -> StylePatches:
+        used = [(style, w * len(styles)) for style, w in zip(styles, shares, strict=True) if w > 0]
         sizes = [style.values.size for style, _ in used]
         # A row without opacity between two styles: no patch reaches from one into the other.
         height, width = sum(h + 1 for h, _ in sizes) - 1, max(w for _, w in sizes)
-        values = run.backend.allocate(used[0][0].values.values, height, width)
+        values = runner.backend.allocate(used[0][0].values.values, height, width)
         values[...] = 0
         energy, opacity, gain = np.zeros((3, height, width), np.float32)
         top = 0
-        for (style, weight), (h, w) in zip(used, sizes, strict=True):
+        for (style, share), (h, w) in zip(used, sizes, strict=True):
             own = slice(top, top + h), slice(0, w)
             values[(slice(None), slice(None), *own)] = style.values.values
-            energy[own], opacity[own], gain[own] = style.energy, style.opacity, style.gain * weight**_WEIGHING
+            energy[own], opacity[own], gain[own] = style.energy, style.opacity, style.gain * share**_WEIGHING
             top += h + 1
         return StylePatches(MapOf(values, used[0][0].values.stride), energy, opacity, gain)
 
-    def paint(self, run: Runner, content: Image, style: StylePatches, settings: SwapSettings) -> np.ndarray:
-        z: MapOf = run(ENCODE, content)["z"]
+    def paint(self, runner: Runner, content: Image, style: StylePatches, settings: SwapSettings) -> np.ndarray:
+        z: MapOf = runner(ENCODE, content)["z"]
         patch = min(settings.patch, *z.size, *style.values.size)
         scale = scales(style, patch)
-        index = run(for_patch(MATCH_PATCHES, patch), z=z, style=style.values, scale=scale)["index"]
-        image: np.ndarray = run(
+        index = runner(for_patch(MATCH_PATCHES, patch), z=z, style=style.values, scale=scale)["index"]
+        image: np.ndarray = runner(
             for_patch(DECODE_SWAPPED, patch), index=index, z=z, style=style.values, alpha=settings.alpha, patch=patch
         )["image"]
         return image

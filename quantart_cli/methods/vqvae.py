@@ -77,7 +77,7 @@ DECODE_CODES = Stage(
 
 @dataclass(frozen=True)
 class Codes:
-    """Styles: weight, z and e of each; weights sum to 1."""
+    """Styles: share, z and e of each; shares sum to 1."""
 
     parts: tuple[tuple[float, MapOf, MapOf], ...]
 
@@ -95,38 +95,38 @@ class VQVAE(FeedForward[VQVAESettings]):
     def style_kind(self, settings: VQVAESettings) -> str:
         return "codes" if settings.mix in ("before", "after") else "moments"
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Moments | Codes:
+    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Moments | Codes:
         """Kind "moments": mean and deviation of e. Kind "codes": z and e."""
-        s = run(ENCODE_CODES, style)
+        s = runner(ENCODE_CODES, style)
         moments: Moments = s["moments"]
         return moments if kind == "moments" else Codes(((1.0, s["z"], s["e"]),))
 
-    def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Moments | Codes:
+    def blend(self, runner: Runner, styles: Sequence[Any], shares: Sequence[float]) -> Moments | Codes:
         if isinstance(styles[0], Moments):
-            return Moments.lerp(list(styles), list(weights))
-        pairs = zip(weights, styles, strict=True)
+            return Moments.lerp(list(styles), list(shares))
+        pairs = zip(shares, styles, strict=True)
         return Codes(tuple((w * own, z, e) for w, style in pairs for own, z, e in style.parts if w > 0))
 
-    def paint(self, run: Runner, content: Image, style: Any, settings: VQVAESettings) -> np.ndarray:
-        c = run(ENCODE_CODES, content)
+    def paint(self, runner: Runner, content: Image, style: Any, settings: VQVAESettings) -> np.ndarray:
+        c = runner(ENCODE_CODES, content)
         if isinstance(style, Codes):
-            return _decoded(run, *_mixed(run, c, content, style, settings))
+            return _decoded(runner, *_mixed(runner, c, content, style, settings))
         return _decoded(
-            run, c["e"], c["moments"], Moments.lerp([c["moments"], style], [1 - settings.alpha, settings.alpha])
+            runner, c["e"], c["moments"], Moments.lerp([c["moments"], style], [1 - settings.alpha, settings.alpha])
         )
 
 
 def _mixed(
-    run: Runner, c: dict[str, Any], content: Image, style: Codes, settings: VQVAESettings
+    runner: Runner, c: dict[str, Any], content: Image, style: Codes, settings: VQVAESettings
 ) -> tuple[MapOf, Moments]:
     """ê, and its mean and deviation."""
     before = settings.mix == "before"
     own = c["z" if before else "e"]
-    theirs = [fitted(run, z if before else e, own.size) for _, z, e in style.parts]
-    found = run(
+    theirs = [fitted(runner, z if before else e, own.size) for _, z, e in style.parts]
+    found = runner(
         MIX_CODES,
         content=own,
-        style=run.mean_of(theirs, [weight for weight, _, _ in style.parts]),
+        style=runner.mean_of(theirs, [share for share, _, _ in style.parts]),
         weight=content.weight(4),
         share=settings.alpha,
         quantizes=before,
@@ -134,15 +134,15 @@ def _mixed(
     return found["e"], found["moments"]
 
 
-def _decoded(run: Runner, e: MapOf, own: Moments, style: Moments | None = None) -> np.ndarray:
+def _decoded(runner: Runner, e: MapOf, own: Moments, style: Moments | None = None) -> np.ndarray:
     """D of entries with mean and deviation ``own``, in the look of ``style``; None: their own."""
     style = style or own
     slope, shift = adain(own, style)
-    image: np.ndarray = run(DECODE_CODES, e=e, slope=slope, shift=shift, mean=style.mean, std=style.std)["image"]
+    image: np.ndarray = runner(DECODE_CODES, e=e, slope=slope, shift=shift, mean=style.mean, std=style.std)["image"]
     return image
 
 
-def fitted(run: Runner, codes: MapOf, size: tuple[int, int]) -> MapOf:
+def fitted(runner: Runner, codes: MapOf, size: tuple[int, int]) -> MapOf:
     """Codes at another (h, w), by nearest neighbour: position i takes ⌊i h' / h⌋ of h'."""
     rows, columns = (np.arange(new) * old // new for old, new in zip(codes.size, size, strict=True))
-    return codes if codes.size == size else run.select(codes, rows[:, None] * codes.size[1] + columns)
+    return codes if codes.size == size else runner.select(codes, rows[:, None] * codes.size[1] + columns)

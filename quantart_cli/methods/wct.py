@@ -5,7 +5,7 @@
     image = g(α f_cs + (1 - α) f_c)                      equation 5
 
 E D Eᵀ are the covariances of the features of content and style. The whole is one matrix and one shift, computed in
-float64. Several styles are blended by their weights: the transformed features are averaged, which is the average of the
+float64. Several styles are blended by their shares: the transformed features are averaged, which is the average of the
 matrices.
 
 Departures from the paper:
@@ -86,9 +86,9 @@ class Colouring:
     mean: np.ndarray
 
     @staticmethod
-    def lerp(styles: list[Colouring], weights: list[float]) -> Colouring:
+    def lerp(styles: list[Colouring], shares: list[float]) -> Colouring:
         """The weighted mean of several: the result is linear in both."""
-        pairs = list(zip(weights, styles, strict=True))
+        pairs = list(zip(shares, styles, strict=True))
         matrix = np.sum([w * style.matrix for w, style in pairs], axis=0)
         return Colouring(matrix, np.sum([w * style.mean for w, style in pairs], axis=0))
 
@@ -104,16 +104,16 @@ class WCT(FeedForward[Any]):
             raise QuantArtError(f"levels {settings.levels}: these weights have level 4 only, give model=wct-levels")
         return "colouring"
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "colouring") -> Colouring:
-        return colouring(run(ENCODE_COVARIANCE, style)["covariance"])
+    def encode_style(self, runner: Runner, style: Image, kind: str = "colouring") -> Colouring:
+        return colouring(runner(ENCODE_COVARIANCE, style)["covariance"])
 
-    def blend(self, run: Runner, styles: Sequence[Colouring], weights: Sequence[float]) -> Colouring:
-        return Colouring.lerp(list(styles), list(weights))
+    def blend(self, runner: Runner, styles: Sequence[Colouring], shares: Sequence[float]) -> Colouring:
+        return Colouring.lerp(list(styles), list(shares))
 
-    def paint(self, run: Runner, content: Image, style: Colouring, settings: Any) -> np.ndarray:
-        c = run(ENCODE_COVARIANCE, content)
+    def paint(self, runner: Runner, content: Image, style: Colouring, settings: Any) -> np.ndarray:
+        c = runner(ENCODE_COVARIANCE, content)
         matrix, shift = whiten_and_colour(c["covariance"], style, settings.alpha)
-        image: np.ndarray = run(DECODE_LINEAR, z=c["z"], matrix=matrix, shift=shift)["image"]
+        image: np.ndarray = runner(DECODE_LINEAR, z=c["z"], matrix=matrix, shift=shift)["image"]
         return image
 
 

@@ -12,7 +12,7 @@ style. One pass through the network changes maps at up to three kinds of places 
 * decoder: the maps before each of its four levels; relu4_1 is not changed twice.
 
 The clamp is not in the paper: the authors' program keeps each map between the content's own least and largest number,
-and adds the identity to both covariances. So does this one. Several styles are blended by their weights: the roots of
+and adds the identity to both covariances. So does this one. Several styles are blended by their shares: the roots of
 their covariances, and their means, are averaged.
 
 Departures from the authors' program:
@@ -172,59 +172,59 @@ class WCT2(FeedForward[WCT2Settings]):
     def style_kind(self, settings: WCT2Settings) -> str:
         return ",".join(sorted(parse_places(settings.transfer)))
 
-    def encode_style(self, run: Runner, style: Image, kind: str = ",".join(PLACES)) -> Colourings:
+    def encode_style(self, runner: Runner, style: Image, kind: str = ",".join(PLACES)) -> Colourings:
         """The colouring of each place of the kinds that ``kind`` names."""
         places, found = set(kind.split(",")), {}
 
         def measure(place: Place, z: MapOf) -> MapOf:
             if place[0] in places and not (place == ("decoder", self.depth, "") and "encoder" in places):
-                found[place] = colouring(_covariance(run, z, style), ridge=1)
+                found[place] = colouring(_covariance(runner, z, style), ridge=1)
             return z
 
         if places & set(PLACES):
-            z, skips = self._encode(run, style, measure)
+            z, skips = self._encode(runner, style, measure)
             if "decoder" in places:
-                self._decode(run, z, skips, measure)
+                self._decode(runner, z, skips, measure)
         return found
 
-    def blend(self, run: Runner, styles: Sequence[Colourings], weights: Sequence[float]) -> Colourings:
-        return {place: Colouring.lerp([style[place] for style in styles], list(weights)) for place in styles[0]}
+    def blend(self, runner: Runner, styles: Sequence[Colourings], shares: Sequence[float]) -> Colourings:
+        return {place: Colouring.lerp([style[place] for style in styles], list(shares)) for place in styles[0]}
 
-    def paint(self, run: Runner, content: Image, style: Colourings, settings: WCT2Settings) -> np.ndarray:
+    def paint(self, runner: Runner, content: Image, style: Colourings, settings: WCT2Settings) -> np.ndarray:
         def change(place: Place, z: MapOf) -> MapOf:
             if place not in style or settings.alpha == 0:
                 return z
-            matrix, shift = whiten_and_colour(_covariance(run, z, content), style[place])
-            low, high = _range(run, z, content)
+            matrix, shift = whiten_and_colour(_covariance(runner, z, content), style[place])
+            low, high = _range(runner, z, content)
             stage = _RECOLOUR[z.stride, z.values.shape[1]]
-            found: MapOf = run(stage, z=z, matrix=matrix, shift=shift, alpha=settings.alpha, low=low, high=high)["z"]
+            found: MapOf = runner(stage, z=z, matrix=matrix, shift=shift, alpha=settings.alpha, low=low, high=high)["z"]
             return found
 
-        z = self._decode(run, *self._encode(run, content, change), change)
-        image: np.ndarray = run(_LAST, z=z)["image"]
+        z = self._decode(runner, *self._encode(runner, content, change), change)
+        image: np.ndarray = runner(_LAST, z=z)["image"]
         return image
 
-    def _encode(self, run: Runner, image: Image, change: Change) -> tuple[MapOf, dict[int, dict[str, Any]]]:
+    def _encode(self, runner: Runner, image: Image, change: Change) -> tuple[MapOf, dict[int, dict[str, Any]]]:
         """The deepest map, and what each level of the decoder takes beside the maps of the level before, by level."""
-        z, skips = run(_FIRST, image)["z"], {}
+        z, skips = runner(_FIRST, image)["z"], {}
         for level in range(1, self.depth):
             if self.cat5:
                 z = change(("encoder", level, ""), z)
-            bands = run(_POOL[level, self.cat5], z=z)
+            bands = runner(_POOL[level, self.cat5], z=z)
             z = bands.pop("ll")
             if not self.cat5:
                 z = change(("encoder", level, ""), z)
             for band in _HIGH:
                 bands[band] = change(("skip", level, band), bands[band])
             skips[level + 1] = bands
-            z = run(_NEXT[level + 1], z=z)["z"]
+            z = runner(_NEXT[level + 1], z=z)["z"]
         return change(("encoder", self.depth, ""), z), skips
 
-    def _decode(self, run: Runner, z: MapOf, skips: dict[int, dict[str, Any]], change: Change) -> MapOf:
+    def _decode(self, runner: Runner, z: MapOf, skips: dict[int, dict[str, Any]], change: Change) -> MapOf:
         """The maps that the last convolution takes."""
         for level in range(self.depth, 1, -1):
             z = change(("decoder", level, ""), z)
-            z = run(_DECODE[level, self.cat5], z=z, **skips.pop(level))["z"]  # what is not needed any more is freed
+            z = runner(_DECODE[level, self.cat5], z=z, **skips.pop(level))["z"]  # what is not needed any more is freed
         return change(("decoder", 1, ""), z)
 
 
@@ -240,19 +240,19 @@ class WCT2Shallow(WCT2):
     depth = 3
 
 
-def _covariance(run: Runner, z: MapOf, image: Image) -> Covariance:
+def _covariance(runner: Runner, z: MapOf, image: Image) -> Covariance:
     """Of the visible positions of a map."""
     stage = _MEASURE[z.stride, z.values.shape[1]]
-    found: Covariance = run(stage, z=z, weight=image.weight(z.stride))["covariance"]
+    found: Covariance = runner(stage, z=z, weight=image.weight(z.stride))["covariance"]
     return found
 
 
-def _range(run: Runner, z: MapOf, image: Image) -> tuple[float, float]:
+def _range(runner: Runner, z: MapOf, image: Image) -> tuple[float, float]:
     """The least and the largest number of a map at visible positions."""
     weight = image.weight(z.stride)
     least, largest = [], []
     for first in range(0, z.values.shape[1], 32):  # some channels at a time, for the memory
-        values = run.backend.numpy(z.values[0, first : first + 32])
+        values = runner.backend.numpy(z.values[0, first : first + 32])
         values = values if weight is None else values[:, weight > 0]
         least.append(float(values.min()))
         largest.append(float(values.max()))

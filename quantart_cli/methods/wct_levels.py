@@ -72,28 +72,28 @@ class WCTLevels(FeedForward[WCTSettings]):
     def style_kind(self, settings: WCTSettings) -> str:
         return settings.levels
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "auto") -> Colourings:
-        pixels = _floats(run, style)
-        return {level: colouring(_encoded(run, level, pixels, style)["covariance"]) for level in parse_levels(kind)}
+    def encode_style(self, runner: Runner, style: Image, kind: str = "auto") -> Colourings:
+        pixels = _floats(runner, style)
+        return {level: colouring(_encoded(runner, level, pixels, style)["covariance"]) for level in parse_levels(kind)}
 
-    def blend(self, run: Runner, styles: Sequence[Colourings], weights: Sequence[float]) -> Colourings:
-        return {level: Colouring.lerp([style[level] for style in styles], list(weights)) for level in styles[0]}
+    def blend(self, runner: Runner, styles: Sequence[Colourings], shares: Sequence[float]) -> Colourings:
+        return {level: Colouring.lerp([style[level] for style in styles], list(shares)) for level in styles[0]}
 
-    def paint(self, run: Runner, content: Image, style: Colourings, settings: WCTSettings) -> np.ndarray:
-        image: Any = _floats(run, content)
+    def paint(self, runner: Runner, content: Image, style: Colourings, settings: WCTSettings) -> np.ndarray:
+        image: Any = _floats(runner, content)
         for level in style:
-            c = _encoded(run, level, image, content)
+            c = _encoded(runner, level, image, content)
             matrix, shift = whiten_and_colour(c["covariance"], style[level], settings.alpha)
             stage = _DECODE[level, level == min(style)]
-            image = run(stage, z=c["z"], matrix=matrix, shift=shift)["image"]
+            image = runner(stage, z=c["z"], matrix=matrix, shift=shift)["image"]
         pixels: np.ndarray = image
         return pixels
 
 
-def _floats(run: Runner, image: Image) -> MapOf:
+def _floats(runner: Runner, image: Image) -> MapOf:
     """The picture as a map, as the decoders give it to the next encoder: not rounded to 8 bits."""
-    return MapOf(run.backend.tile_of_image(image.pixels), 1)
+    return MapOf(runner.backend.tile_of_image(image.pixels), 1)
 
 
-def _encoded(run: Runner, level: int, pixels: MapOf, image: Image) -> dict[str, Any]:
-    return run(_ENCODE[level], pixels=pixels, weight=image.weight(1 << (level - 1)))
+def _encoded(runner: Runner, level: int, pixels: MapOf, image: Image) -> dict[str, Any]:
+    return runner(_ENCODE[level], pixels=pixels, weight=image.weight(1 << (level - 1)))

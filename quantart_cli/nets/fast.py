@@ -182,7 +182,7 @@ def from_onnx_conditional(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Convolutions are in the order of the graph. The scales of all styles are a constant of the first product of a norm,
     the shifts one of the second.
     """
-    kernels, factors = ([v for n, v in state.items() if n.startswith(kind)] for kind in ("Conv", "Mul"))
+    kernels, factors = ([v for n, v in state.items() if n.startswith(prefix)] for prefix in ("Conv", "Mul"))
     names = _layers((len(kernels) - 6) // 2, "", "", "")
     found = {f"{name}.weight": kernel for name, kernel in zip(names, kernels, strict=True)}
     scales, shifts = torch.cat(factors[::2], 1), torch.cat(factors[1::2], 1)

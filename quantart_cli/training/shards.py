@@ -1,7 +1,8 @@
 """Pictures packed into a few small files, for a training on another machine.
 
-A shard is a safetensors file with the pictures of one kind as JPEG: ``data``, all their bytes one after another, uint8;
-``offsets``, (n + 1,) int64, where each starts. Raw pixels would take ten times the space.
+A shard is a safetensors file with the pictures of one role (photographs, paintings or details) as JPEG: ``data``, all
+their bytes one after another, uint8; ``offsets``, (n + 1,) int64, where each starts. Raw pixels would take ten times
+the space.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from quantart_cli.files import write_atomically
 from quantart_cli.training.options import PackOptions
 from quantart_cli.training.pictures import DETAILS, PAINTINGS, PHOTOGRAPHS, Pictures, name_hash, pictures_below
 
-KINDS = (PHOTOGRAPHS, PAINTINGS, DETAILS)
+ROLES = (PHOTOGRAPHS, PAINTINGS, DETAILS)
 _SHARES = {PHOTOGRAPHS: 1, PAINTINGS: 1, DETAILS: 2}  # of the bytes
 _SIDES = {PHOTOGRAPHS: 1, PAINTINGS: 1, DETAILS: 3}  # short side over the option's: brush strokes stay visible
 _QUALITY = 85
@@ -34,7 +35,7 @@ _QUALITY = 85
 
 @dataclass(frozen=True)
 class PackReport:
-    """What was packed: pictures by kind, bytes in all, and a line for each unreadable picture."""
+    """What was packed: pictures by role, bytes in all, and a line for each unreadable picture."""
 
     pictures: dict[str, int]
     bytes: int
@@ -78,56 +79,56 @@ def pack_pictures(
         folders: photographs, paintings and, optionally, detail paintings, in this order.
         target: the folder to write to; it is made.
         options: size of the pictures and of all shards.
-        progress: called with (kind, pictures done, pictures in all).
+        progress: called with (role, pictures done, pictures in all).
 
     Raises:
         QuantArtError: no pictures, not two or three folders, or the folder cannot be written.
     """
     if len(folders) not in (2, 3):
         raise QuantArtError("pack takes two or three folders: photographs, paintings and, optionally, detail paintings")
-    kinds = KINDS[: len(folders)]
-    found = {k: pictures_below(folder, options.hold_out) for k, folder in zip(kinds, folders, strict=True)}
+    roles = ROLES[: len(folders)]
+    found = {k: pictures_below(folder, options.hold_out) for k, folder in zip(roles, folders, strict=True)}
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:
         raise QuantArtError(f"{target} cannot be made: {error.strerror}") from None
-    parts = sum(_SHARES[kind] for kind in kinds)
+    parts = sum(_SHARES[role] for role in roles)
     counts, size, unreadable = {}, 0, []
-    for kind, paths in found.items():
-        room = int(options.megabytes * 1e6 * _SHARES[kind] / parts)
+    for role, paths in found.items():
+        room = int(options.megabytes * 1e6 * _SHARES[role] / parts)
         files, failed = _encode_some(
             sorted(paths, key=lambda path: (name_hash(path.name), path)),
-            options.side * _SIDES[kind],
+            options.side * _SIDES[role],
             room,
-            partial(progress, kind),
+            partial(progress, role),
         )
         unreadable += failed
         if not files:
-            raise QuantArtError(f"no picture of the {kind} fits into {room / 1e6:.2g} MB: allow more megabytes")
+            raise QuantArtError(f"no picture of the {role} fits into {room / 1e6:.2g} MB: allow more megabytes")
         offsets = np.cumsum([0, *map(len, files)])
         tensors = {"data": torch.frombuffer(bytearray(b"".join(files)), dtype=torch.uint8)}
         tensors["offsets"] = torch.from_numpy(offsets.astype(np.int64))
         data = safetensors.torch.save(tensors)
-        write_atomically(str(shard_path(target, kind)), data)
-        counts[kind], size = len(files), size + len(data)
+        write_atomically(str(shard_path(target, role)), data)
+        counts[role], size = len(files), size + len(data)
     return PackReport(counts, size, unreadable)
 
 
-def shard_path(folder: Path, kind: str) -> Path:
-    return folder / f"{kind.replace(' ', '-')}.safetensors"
+def shard_path(folder: Path, role: str) -> Path:
+    return folder / f"{role.replace(' ', '-')}.safetensors"
 
 
 def shards_in(folder: Path) -> dict[str, Path]:
-    """The shards of a folder by kind.
+    """The shards of a folder by role.
 
     Raises:
         QuantArtError: the photographs or the paintings are missing.
     """
-    paths = {kind: shard_path(folder, kind) for kind in KINDS}
-    for kind in KINDS[:2]:
-        if not paths[kind].is_file():
-            raise QuantArtError(f"{folder} holds no {paths[kind].name}: make it with quantart train pack")
-    return {kind: path for kind, path in paths.items() if path.is_file()}
+    paths = {role: shard_path(folder, role) for role in ROLES}
+    for role in ROLES[:2]:
+        if not paths[role].is_file():
+            raise QuantArtError(f"{folder} holds no {paths[role].name}: make it with quantart train pack")
+    return {role: path for role, path in paths.items() if path.is_file()}
 
 
 def sha256_of(path: Path) -> str:

@@ -140,10 +140,10 @@ class PictureSink(Sink):
 
     def __init__(self, clip: Clip, target: Target, work: str) -> None:
         self.clip, self.target = clip, target
-        self.kind = ANIMATIONS.get(target.suffix)
-        self.folder = target.path if self.kind is None else work
+        self.format = ANIMATIONS.get(target.suffix)
+        self.folder = target.path if self.format is None else work
         self.frames: list[Frame] = []
-        self.suffix = ".png" if self.kind else f".{target.format.replace('jpeg', 'jpg')}"
+        self.suffix = ".png" if self.format else f".{target.format.replace('jpeg', 'jpg')}"
         os.makedirs(self.folder, exist_ok=True)
 
     def write(self, frame: Frame, picture: Picture) -> None:
@@ -159,33 +159,33 @@ class PictureSink(Sink):
         self.frames.append(Frame(frame.time, frame.duration, None, "", frame.name))
 
     def _file(self, frame: Frame, number: int) -> str:
-        name = frame.name if frame.name and not self.kind else f"{number + 1:06}"
+        name = frame.name if frame.name and not self.format else f"{number + 1:06}"
         return os.path.join(self.folder, name + self.suffix)
 
     def finish(self) -> None:
-        if self.kind is None or not self.frames:
+        if self.format is None or not self.frames:
             return
-        unit = _UNIT[self.kind]
+        unit = _UNIT[self.format]
         ends = [round((frame.time + frame.duration) * 1000 / unit) * unit for frame in self.frames]
         durations = [
             max(unit if frame.duration else 0, end - begin)
             for frame, begin, end in zip(self.frames, [0, *ends[:-1]], ends, strict=True)
         ]
         options: dict[str, Any] = (
-            {} if self.clip.loops is None and self.kind == "GIF" else {"loop": self.clip.loops or 0}
+            {} if self.clip.loops is None and self.format == "GIF" else {"loop": self.clip.loops or 0}
         )
         make: Callable[[int], Image.Image] = self._read
-        if self.kind == "GIF":
+        if self.format == "GIF":
             make = self._with_palette()
             options["disposal"] = 2 if self.target.alpha else 1
-        if self.kind == "WEBP":
+        if self.format == "WEBP":
             options |= {"quality": self.target.quality, "allow_mixed": True}  # else transparency may be lost
         first, *rest = range(len(self.frames))
 
         def save(file: IO[bytes]) -> None:
             make(first).save(
                 file,
-                format=self.kind,
+                format=self.format,
                 save_all=True,
                 append_images=_Lazy(make, rest),
                 duration=durations,

@@ -107,19 +107,19 @@ def open_clip(path: str, *, rate: Fraction, max_pixels: int) -> Clip:
         head = file.read(formats.HEAD_BYTES)
     if not head:
         raise QuantArtError(f"{shown} is empty (0 bytes): get the file again")
-    kind = formats.sniff(head)
-    if kind is None:
+    image_format = formats.sniff(head)
+    if image_format is None:
         from quantart_cli.video.films import Film
 
         return Film.open(path, max_pixels)
-    if kind in (*ANIMATIONS.values(), "AVIF") and _count(path, kind) > 1:
+    if image_format in (*ANIMATIONS.values(), "AVIF") and _count(path, image_format) > 1:
         return Animation.open(path, max_pixels)
-    raise QuantArtError(f"{shown} is a still picture ({kind}): quantart stylize paints it")
+    raise QuantArtError(f"{shown} is a still picture ({image_format}): quantart stylize paints it")
 
 
-def _count(path: str, kind: str) -> int:
+def _count(path: str, image_format: str) -> int:
     try:
-        with Image.open(path, formats=(kind,)) as image:
+        with Image.open(path, formats=(image_format,)) as image:
             return int(getattr(image, "n_frames", 1))
     except Exception:  # Pillow's decoders let nearly anything through; reading says what is wrong
         return 2

@@ -192,10 +192,10 @@ class FilmSink(Sink):
         width, height = self._size(picture)
         if self.target.alpha:
             alpha = np.full(picture.rgb.shape[:2], 255, np.uint8) if picture.alpha is None else picture.alpha
-            values, kind = np.dstack([picture.rgb, alpha]), "rgba"
+            values, layout = np.dstack([picture.rgb, alpha]), "rgba"
         else:
-            values, kind = picture.rgb, "rgb24"
-        made = av.VideoFrame.from_ndarray(np.ascontiguousarray(values[:height, :width]), format=kind)
+            values, layout = picture.rgb, "rgb24"
+        made = av.VideoFrame.from_ndarray(np.ascontiguousarray(values[:height, :width]), format=layout)
         context = self._stream.codec_context
         if self.codec.encoder == "ffv1":
             made = made.reformat(format=context.pix_fmt)

@@ -107,7 +107,7 @@ class Steady:
             result = self.model.paint(content, self.style, self.settings, inputs=inputs, **self.how)
         else:
             self.memory.begin(motion, content)
-            result = self.model.paint(content, self.style, self.settings, runner=self.memory.runner, **self.how)
+            result = self.model.paint(content, self.style, self.settings, make_runner=self.memory.runner, **self.how)
             if motion is not None:
                 rgb, share = result.picture.rgb, min(self.steady**2, _MOST_PIXELS) * motion.holds[..., None]
                 mixed = flow.warp(self.frames[-1][1].astype(np.float32), motion.flow)

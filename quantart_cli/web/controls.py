@@ -27,7 +27,7 @@ class MethodControls:
 
     def __init__(self, method: Method, visible: bool) -> None:
         self.method = method
-        self._kinds = get_type_hints(method.settings)
+        self._types = get_type_hints(method.settings)
         items = fields(method.settings)
         with gr.Column(visible=visible) as self.group:
             gr.Markdown(method.summary)
@@ -37,24 +37,24 @@ class MethodControls:
                     self.controls.update((item.name, self._control(item)) for item in items[_AT_ONCE:])
 
     def _control(self, item: Field[Any]) -> Any:
-        rule, kind = rule_of(item), self._kinds[item.name]
+        rule, value_type = rule_of(item), self._types[item.name]
         about = {"label": item.name.replace("_", " ").capitalize(), "info": rule.help, "value": item.default}
         if rule.choices is not None:
             return gr.Dropdown(list(rule.choices), **about)
-        if kind is str:
+        if value_type is str:
             words = [word for word in (rule.metavar or "").split("|") if word.islower() and word.isalpha()]
             return gr.Dropdown(words, allow_custom_value=True, **about) if words else gr.Textbox(**about)
         if rule.low is not None and rule.high is not None and rule.high - rule.low <= 100:
-            step = 1 if kind is int else (rule.high - rule.low) / 20
+            step = 1 if value_type is int else (rule.high - rule.low) / 20
             return gr.Slider(rule.low, rule.high, step=step, **about)
-        return gr.Number(minimum=rule.low, maximum=rule.high, precision=0 if kind is int else None, **about)
+        return gr.Number(minimum=rule.low, maximum=rule.high, precision=0 if value_type is int else None, **about)
 
     def settings(self, values: Mapping[Any, Any]) -> dict[str, Any]:
         """The settings by name, from the values of all controls of the page. An empty control is the default."""
         found = {}
         for name, control in self.controls.items():
             if values[control] not in (None, ""):
-                found[name] = self._kinds[name](values[control])
+                found[name] = self._types[name](values[control])
         return found
 
 

@@ -52,7 +52,7 @@ class Events:
         film = {*page.inputs, page.clip, page.steady}
         page.paint_clip.click(self._film, film, [page.film_line, page.film], **often)
         page.method.change(self._show_method, page.method, page.groups, **quiet)
-        slots = [page.count, *page.slots, *page.weights, page.fewer, page.more]
+        slots = [page.count, *page.slots, *page.shares, page.fewer, page.more]
         page.more.click(lambda count: self._show_styles(count + 1), page.count, slots, **quiet)
         page.fewer.click(lambda count: self._show_styles(count - 1), page.count, slots, **quiet).then(
             self._look, **painting
@@ -70,7 +70,7 @@ class Events:
     def _triggers(self) -> Iterator[Any]:
         """What paints again: sliders while they move, texts and numbers when they are entered."""
         page = self.page
-        for control in [*page.controls, *page.weights, page.size, page.color]:
+        for control in [*page.controls, *page.shares, page.size, page.color]:
             if isinstance(control, (gr.Textbox, gr.Number)):
                 yield control.submit
             else:
@@ -111,7 +111,7 @@ class Events:
         if content is None and values[page.content] is None:
             raise QuantArtError("add a photograph")
         method, count = values[page.method], int(values[page.count])
-        pairs = [(upload, weight) for upload, weight in zip(page.uploads, page.weights, strict=True) if values[upload]]
+        pairs = [(upload, share) for upload, share in zip(page.uploads, page.shares, strict=True) if values[upload]]
         used = pairs[:count] if page.methods[method].needs_style else []
         return Order(
             method=method,
@@ -176,8 +176,8 @@ class Events:
     def _show_styles(self, count: float) -> list[Any]:
         shown = max(1, min(int(count), STYLES))
         slots = [gr.update(visible=i < shown) for i in range(1, STYLES)]
-        weights = [gr.update(visible=1 < shown > i) for i in range(STYLES)]
-        return [shown, *slots, *weights, gr.update(visible=shown > 1), gr.update(visible=shown < STYLES)]
+        shares = [gr.update(visible=1 < shown > i) for i in range(STYLES)]
+        return [shown, *slots, *shares, gr.update(visible=shown > 1), gr.update(visible=shown < STYLES)]
 
     def _choose_style(self, count: float, event: gr.SelectData) -> list[Any]:
         """A picture of the gallery becomes the last style shown."""
@@ -198,8 +198,8 @@ class Events:
         order = session.chosen.order
         session.masks = order.masks
         shown = self._show_styles(len(order.styles))
-        for i, weight in enumerate(order.style_weights):
-            shown[STYLES + i]["value"] = weight
+        for i, share in enumerate(order.style_weights):
+            shown[STYLES + i]["value"] = share
         styles = [order.styles[i].path if i < len(order.styles) else None for i in range(STYLES)]
         controls = [
             order.settings[setting] if name == order.method else gr.update()

@@ -79,7 +79,7 @@ class Order:
         words += ["-o", self.name]
         options = {**self.changed(), **self._options(), **machine}
         if len(set(self.blend)) > 1:
-            options["style-weights"] = ",".join(f"{weight:g}" for weight in self.blend)
+            options["style-shares"] = ",".join(f"{share:g}" for share in self.blend)
         for name, value in options.items():
             words += [f"--{name.replace('_', '-')}", f"{value:g}" if isinstance(value, float) else str(value)]
         for mask in self.masks:

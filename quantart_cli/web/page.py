@@ -66,7 +66,7 @@ class Page:
                 with gr.Column(visible=False, min_width=100) as slot:
                     self.uploads.append(_upload(f"Style {i + 1}", f"style-{i + 1}"))
                 self.slots.append(slot)
-        self.weights = [
+        self.shares = [
             gr.Slider(0, 1, 1, step=0.05, label=f"Weight of style {i + 1}", visible=False) for i in range(STYLES)
         ]
         self.gallery = _gallery(
@@ -159,7 +159,7 @@ class Page:
     @property
     def inputs(self) -> set[Any]:
         """Everything that a order depends on, and the moment."""
-        pictures = {self.content, *self.uploads, *self.weights, self.count}
+        pictures = {self.content, *self.uploads, *self.shares, self.count}
         return {*pictures, self.method, *self.controls, self.size, self.color, self.moment}
 
     @property

@@ -101,10 +101,10 @@ class Studio:
         full = to_size(self._kept(order.content.path), order.size, self.max_pixels)
         return full if side is None or max(full.size) <= side else self._kept(order.content.path, side)
 
-    def _encode(self, method: str, styles: tuple[File, ...], weights: tuple[float, ...]) -> Style:
+    def _encode(self, method: str, styles: tuple[File, ...], shares: tuple[float, ...]) -> Style:
         """Styles, encoded when they are first painted with: masks and settings decide how."""
         pictures = [self._kept(style.path) for style in styles]
-        return self.model(method).encode_style(pictures, weights=weights or None, encode=False)
+        return self.model(method).encode_style(pictures, weights=shares or None, encode=False)
 
     def style(self, order: Order) -> Style:
         """The styles of a order."""

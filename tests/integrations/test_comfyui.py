@@ -83,7 +83,7 @@ def test_several_style_images_are_blended(nodes):
     model = run(nodes, "QuantArtLoad", method="adain")
     style = run(nodes, "QuantArtStyle", model=model, images=image(50, 40, 7, count=3), size=64)
     assert len(style.pictures) == 3
-    assert style.weights == pytest.approx([1 / 3] * 3)
+    assert style.shares == pytest.approx([1 / 3] * 3)
     assert style.pictures[0].size == read_picture(scene(50, 40, 7)).size
 
 
