@@ -70,11 +70,11 @@ def add_command(
 
 
 def parameters_of(options: type[Any]) -> Parameters:
-    """The fields of a dataclass as parameters, in the panels of the classes that have them."""
+    """The fields of a dataclass that are ``Annotated`` as parameters, in the panels of the classes that have them."""
     hints = get_type_hints(options, include_extras=True)
     found: Parameters = {}
     for item in fields(options):
-        if item.name == "settings" or not item.init:
+        if not hasattr(hints[item.name], "__metadata__"):
             continue
         default = inspect.Parameter.empty if item.default is MISSING else item.default
         if item.default_factory is not MISSING:

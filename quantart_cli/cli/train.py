@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from quantart_cli.cli import train_request as parameters
 from quantart_cli.cli.console import INTERRUPTED, bytes_bar, progress_bar, say
-from quantart_cli.cli.train_request import Request, add_training, finish, model_option, run_training
+from quantart_cli.cli.train_request import Request, add_training, finish, run_training
 from quantart_cli.errors import QuantArtError
 from quantart_cli.training.options import (
     AdaAttNOptions,
@@ -46,25 +46,25 @@ _ON_GPU = {"painter": {"batch": 16, "crop": 256}, "fast": {"batch": 8}, "vqvae":
 
 def register(app: typer.Typer) -> None:
     """Add ``quantart train`` and its commands."""
-    p = parameters
     group = typer.Typer(help="Train models of your own.", no_args_is_help=True, rich_markup_mode=None)
-    start = model_option("A painter or an AdaIN decoder to start from. Default: the included decoder.")
-    sources = {**p.OPTIONAL_PHOTOS, **p.OPTIONAL_ART, **p.DETAILS, **p.SHARDS, **start}
-    add_training(group, "painter", PainterOptions, sources, _painter, unset=tuple(_ON_GPU["painter"]))
-    add_training(group, "pack", PackOptions, p.FOLDERS, _pack)
-    add_training(group, "codebook", CodebookOptions, p.ART, _codebook)
-    start = model_option("A codebook, or a model of this command, to start from. Default: the included one.")
-    add_training(group, "autoencoder", AutoencoderOptions, {**p.PHOTOS, **p.ART, **start}, _autoencoder)
-    add_training(group, "adain", AdaINOptions, {**p.PHOTOS, **p.ART}, _adain)
-    add_training(group, "sanet", SANetOptions, {**p.PHOTOS, **p.ART}, _sanet)
-    add_training(group, "adaattn", AdaAttNOptions, {**p.PHOTOS, **p.ART}, _adaattn)
-    add_training(group, "fast", FastOptions, {**p.PHOTOS, **p.STYLES}, _fast, unset=tuple(_ON_GPU["fast"]))
-    start = model_option("A VQGAN to start from; it sets the sizes. Default: none.")
-    add_training(group, "vqgan", VQGANOptions, {**p.ART, **start, **p.DOWNLOAD}, _vqgan)
-    start = model_option("The VQGAN.", required=True)
-    add_training(group, "transfer", TransferOptions, {**p.PHOTOS, **p.ART, **start}, _transfer)
-    start = model_option("A VQ-VAE to start from; it sets the sizes. Default: none.")
-    add_training(group, "vqvae", VQVAEOptions, {**p.PHOTOS, **p.ART, **start}, _vqvae, unset=tuple(_ON_GPU["vqvae"]))
+
+    add = partial(add_training, group)
+    sources, pair = ("photos", "art", "detail_paintings", "shards"), ("photos", "art")
+    start = "A painter or an AdaIN decoder to start from. Default: the included decoder."
+    add("painter", PainterOptions, _painter, optional=sources, model=start, unset=_ON_GPU["painter"])
+    add("pack", PackOptions, _pack, "folders")
+    add("codebook", CodebookOptions, _codebook, "art")
+    start = "A codebook, or a model of this command, to start from. Default: the included one."
+    add("autoencoder", AutoencoderOptions, _autoencoder, *pair, model=start)
+    add("adain", AdaINOptions, _adain, *pair)
+    add("sanet", SANetOptions, _sanet, *pair)
+    add("adaattn", AdaAttNOptions, _adaattn, *pair)
+    add("fast", FastOptions, _fast, "photos", "styles", unset=_ON_GPU["fast"])
+    start = "A VQGAN to start from; it sets the sizes. Default: none."
+    add("vqgan", VQGANOptions, _vqgan, "art", optional=("download",), model=start)
+    add("transfer", TransferOptions, _transfer, *pair, "model", model="The VQGAN.")
+    start = "A VQ-VAE to start from; it sets the sizes. Default: none."
+    add("vqvae", VQVAEOptions, _vqvae, *pair, model=start, unset=_ON_GPU["vqvae"])
     app.add_typer(group, name="train")
 
 

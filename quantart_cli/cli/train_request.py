@@ -5,17 +5,17 @@ from __future__ import annotations
 import inspect
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Generic, TypeVar
 
 import typer
 
-from quantart_cli.cli.command import Parameters, parameters_of, parameters_of_settings, with_parameters
+from quantart_cli.cli.command import parameters_of, parameters_of_settings, with_parameters
 from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say, write_json
-from quantart_cli.cli.options import DeviceOptions
+from quantart_cli.cli.options import DeviceOptions, option
 from quantart_cli.cli.startup import keep_memory
 from quantart_cli.errors import QuantArtError
 from quantart_cli.training.options import GradientOptions, TrainingOptions
@@ -28,62 +28,33 @@ _RESUME = "Interrupted, the same command resumes. A log and preview sheets are w
 Options = TypeVar("Options", bound=TrainingOptions)
 
 
-def _folder(name: str, metavar: str, help: str, default: Any = ...) -> Parameters:
-    value_type: Any = str if default is ... else str | None
-    argument = typer.Argument(metavar=metavar, help=f"{help}; subfolders are searched.", show_default=False)
-    return {name: (Annotated[value_type, argument], default)}
+def _argument(metavar: str, help: str) -> Any:
+    return typer.Argument(metavar=metavar, help=help, show_default=False)
 
 
-def _option(name: str, value_type: Any, metavar: str | None, help: str, default: Any = None) -> Parameters:
-    flags = [f"--{name.replace('_', '-')}"]
-    return {name: (Annotated[value_type, typer.Option(*flags, metavar=metavar, help=help)], default)}
+@dataclass(frozen=True, kw_only=True)
+class Request(DeviceOptions, Generic[Options]):
+    """The parameters of the commands of ``quantart train``. Those that a command does not take keep their defaults.
 
-
-PHOTOS = _folder("photos", "PHOTO_FOLDER", "Photographs")
-ART = _folder("art", "ART_FOLDER", "Pictures of artworks")
-OPTIONAL_PHOTOS = _folder("photos", "PHOTO_FOLDER", "Photographs", None)
-OPTIONAL_ART = _folder("art", "ART_FOLDER", "Pictures of artworks", None)
-FOLDERS: Parameters = {
-    "folders": (Annotated[list[str], typer.Argument(metavar="FOLDER", help="Two or three folders.")], ...)
-}
-STYLES: Parameters = {
-    "styles": (Annotated[list[str], typer.Argument(metavar="STYLE", help="Pictures of styles.")], ...)
-}
-DETAILS = _option("detail_paintings", str | None, "FOLDER", "Large pictures of paintings, brush strokes visible.")
-SHARDS = _option("shards", str | None, "FOLDER", "Shards of train pack, instead of the folders.")
-DOWNLOAD = _option("download", bool, None, "Download LPIPS if it is wanted and not installed.", False)
-_SHARED: Parameters = {
-    "output": (Annotated[str, typer.Option("--output", "-o", metavar="FILE", help="Where to write.")], ...),
-    **_option("restart", bool, None, "Delete an unfinished training and start again.", False),
-    **parameters_of(DeviceOptions),
-}
-
-
-def model_option(help: str, required: bool = False) -> Parameters:
-    return _option("model", str if required else str | None, "MODEL", help, ... if required else None)
-
-
-@dataclass(frozen=True)
-class Request(Generic[Options]):
-    """The parameters of a command of ``quantart train``; those it does not have keep their defaults."""
+    Attributes:
+        options: of the training.
+        unset: names of options that were not given, of those whose default depends on the device.
+    """
 
     options: Options
-    unset: tuple[str, ...]
-    """Names of options that were not given, of those whose default depends on the device."""
-    output: str
-    restart: bool
-    quiet: bool
-    json: bool
-    device: str
-    precision: str
-    photos: str | None = None
-    art: str | None = None
-    folders: tuple[str, ...] = ()
-    styles: tuple[str, ...] = ()
-    detail_paintings: str | None = None
-    shards: str | None = None
-    model: str | None = None
-    download: bool = False
+    unset: tuple[str, ...] = ()
+    photos: Annotated[str | None, _argument("PHOTO_FOLDER", "Photographs; subfolders are searched.")] = None
+    art: Annotated[str | None, _argument("ART_FOLDER", "Pictures of artworks; subfolders are searched.")] = None
+    folders: Annotated[list[str], _argument("FOLDER", "Two or three folders.")] = field(default_factory=list)
+    styles: Annotated[list[str], _argument("STYLE", "Pictures of styles.")] = field(default_factory=list)
+    detail_paintings: Annotated[str | None, option("FOLDER", "Large pictures of paintings, brush strokes visible.")] = (
+        None
+    )
+    shards: Annotated[str | None, option("FOLDER", "Shards of train pack, instead of the folders.")] = None
+    model: Annotated[str | None, option("MODEL", "The model to start from.")] = None
+    download: Annotated[bool, option(None, "Download LPIPS if it is wanted and not installed.")] = False
+    output: Annotated[str, option("FILE", "Where to write.", "--output", "-o")]
+    restart: Annotated[bool, option(None, "Delete an unfinished training and start again.")] = False
 
     def target(self) -> Path:
         """The model file to write; QuantArtError if it cannot be written."""
@@ -119,39 +90,47 @@ def add_training(
     group: typer.Typer,
     name: str,
     options: type[Options],
-    parameters: Parameters,
     run: Callable[[Request[Options]], int],
-    unset: tuple[str, ...] = (),
+    *required: str,
+    optional: Collection[str] = (),
+    model: str = "",
+    unset: Collection[str] = (),
 ) -> None:
     """Add a command to a group.
 
     Args:
         name: of the command.
         options: dataclass whose fields become options.
-        parameters: its own arguments and options, by names of :class:`Request`.
         run: the command; its docstring is the help.
+        required: its own parameters that must be given, fields of :class:`Request`.
+        optional: its own parameters that may be given.
+        model: help of ``--model``, which this command takes.
         unset: options that are None unless given; see :attr:`Request.unset`.
     """
+    shared = {item.name for item in fields(DeviceOptions)} | {"output", "restart"}
+    every = parameters_of(Request)
+    if model:
+        every["model"] = Annotated[str if "model" in required else str | None, option("MODEL", model)], None
+    taken = {*optional, "model"} if model else set(optional)
+    parameters = {key: every[key] for key in every if key in taken}
+    parameters |= {key: (every[key][0], inspect.Parameter.empty) for key in required}
     own = parameters_of_settings(options)
-    for option in unset:
-        annotation, _ = own[option]
-        own[option] = Annotated[int | None, annotation.__metadata__[0]], None
+    for key in unset:
+        own[key] = Annotated[int | None, own[key][0].__metadata__[0]], None
 
     def command(values: dict[str, Any]) -> int:
-        names = [item.name for item in fields(options)]
-        given = {key: values.pop(key) for key in names}
+        given = {item.name: values.pop(item.name) for item in fields(options)}
         missing = tuple(key for key in unset if given[key] is None)
-        for key in values.keys() & {"folders", "styles"}:
-            values[key] = tuple(values[key])
         chosen = options.of({key: value for key, value in given.items() if key not in missing})
-        return run(Request(chosen, missing, **values))
+        return run(Request(options=chosen, unset=missing, **values))
 
     text = inspect.cleandoc(run.__doc__ or "")
     start, example = text.rsplit("\n\n", 1)
     if issubclass(options, GradientOptions):
         start = f"{start} {_RESUME}"
     text = "\n\n".join([start, example, f"{example} --restart", f"{example} --quiet --json"])
-    group.command(name)(with_parameters(command, text, {**parameters, **own, **_SHARED}))
+    common = {key: each for key, each in every.items() if key in shared}
+    group.command(name)(with_parameters(command, text, {**parameters, **own, **common}))
 
 
 def run_training(

@@ -162,7 +162,7 @@ def test_the_gradient_of_gram_matrices():
 @pytest.mark.parametrize(("device", "given", "batch"), [("cpu", (), 4), ("cuda:1", (), 8), ("cuda", ("batch",), 4)])
 def test_the_default_batch_is_larger_on_a_gpu(device, given, batch):
     unset = tuple({"batch"} - {*given})
-    request = Request(FastOptions(), unset, "a.safetensors", False, False, False, device, "auto")
+    request = Request(options=FastOptions(), unset=unset, output="a.safetensors", device=device)
     assert _sized(request, DeviceSpec(device, "bf16", "asked"), "fast").batch == batch
 
 
