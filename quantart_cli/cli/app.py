@@ -114,8 +114,17 @@ def _prepare_help(command: Any) -> None:
             if default not in (None, False, [], "") and parameter.show_default is True:  # Typer cuts long ones off
                 parameter.help, parameter.show_default = f"{parameter.help} [default: {default}]", False
             parameter.help = _escaped(parameter.help)
-    all_params = command.get_params
-    command.get_params = lambda ctx: [_without_types(each) for each in all_params(ctx)]
+    all_params, show = command.get_params, getattr(command.callback, "show_settings", None)
+
+    def shown(ctx: Any) -> list[Any]:
+        found = [_without_types(each) for each in all_params(ctx)]
+        if show is not None:
+            show(found, ctx.params.get("method"))
+            for each in found:
+                each.help = _escaped(each.help or "")
+        return found
+
+    command.get_params = shown
     for inner in getattr(command, "commands", {}).values():
         _prepare_help(inner)
 

@@ -31,7 +31,8 @@ _NICE = 10
 _DOC = """Paint many pictures: folders, globs, files, a list.
 
 Results go below OUT in the order of the folders they come from. Failures are listed at the end and stop no other
-picture. The same command again paints only what is missing or changed. Exit status 1: some failed.
+picture. The same command again paints only what is missing or changed. Exit status 1: some failed. --method NAME
+--help shows the options of another method.
 
 quantart batch photos/ painting.jpg -o out/
 

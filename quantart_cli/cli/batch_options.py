@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from quantart_cli.cli.command import typed
-from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, SharedOptions, one_of, option
+from quantart_cli.cli.options import OUTPUT, PICTURE, SPEED, STYLE, AnyMethodOptions, SharedOptions, one_of, option
 from quantart_cli.cli.startup import cpus
 from quantart_cli.errors import QuantArtError, check_choice, counted
 from quantart_cli.masks import mask_files
 from quantart_cli.presets import locate
-from quantart_cli.registry import find, methods
+from quantart_cli.registry import find
 from quantart_cli.settings import rule_of
 
 if TYPE_CHECKING:
@@ -26,8 +26,8 @@ EXECUTORS = ("local", "ray")
 
 
 @dataclass(frozen=True, kw_only=True)
-class BatchOptions(SharedOptions):
-    """Options of ``quantart batch``; ``settings`` are those of the method that were given."""
+class BatchOptions(AnyMethodOptions):
+    """Options of ``quantart batch``."""
 
     PANEL: ClassVar = PICTURE
 
@@ -43,9 +43,6 @@ class BatchOptions(SharedOptions):
     style: Annotated[
         list[str] | None, option("STYLE", "A style; several are blended, or see --each-style.", panel=STYLE)
     ] = None
-    method: Annotated[str, option("METHOD", f"How to paint: {', '.join(methods())}.", panel=METHOD)] = next(
-        iter(methods())
-    )
     input: Annotated[list[str] | None, option("PHOTOS", "A folder, glob or file; may be given several times.")] = None
     from_file: Annotated[list[str] | None, option("LIST|-", "A file with one path a line; - is stdin.")] = None
     recursive: Annotated[bool, option(None, "Whether subfolders are read.", "--recursive/--no-recursive")] = True
@@ -88,8 +85,6 @@ class BatchOptions(SharedOptions):
     )
     workers: Annotated[int | None, option("N", "Ray workers. Default: as many as fit.", panel=SPEED)] = None
 
-    settings: dict[str, Any] = field(default_factory=dict)
-
     @property
     def folder(self) -> Path:
         """The output folder."""
@@ -101,9 +96,8 @@ class BatchOptions(SharedOptions):
         from quantart_cli.images.encoding import parse_background
         from quantart_cli.images.formats import SUFFIXES, format_name
 
-        check_choice("--method", self.method, methods())
-        check_choice("--executor", self.executor, EXECUTORS)
         self.check()
+        check_choice("--executor", self.executor, EXECUTORS)
         parse_background(self.background)
         if self.format is not None:
             format_name(self.format)

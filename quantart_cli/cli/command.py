@@ -66,7 +66,12 @@ def add_command(
             values = {key: value for key, value in values.items() if key not in own}
         return run(options(**values))
 
-    app.command(name)(with_parameters(call, help or options.__doc__ or "", {**shared, **own}))
+    command = with_parameters(call, help or options.__doc__ or "", {**shared, **own})
+    if isinstance(settings, Mapping):
+        command.show_settings = lambda parameters, method: show_settings(  # type: ignore[attr-defined]
+            (each for each in parameters if each.name in own), settings, method
+        )
+    app.command(name)(command)
 
 
 def parameters_of(options: type[Any]) -> Parameters:
@@ -137,27 +142,42 @@ def parameters_of_all(methods: Mapping[str, type[Settings]], taken: Container[st
         taken: names of other parameters: no alias of a setting.
     """
     found: Parameters = {}
-    helps: dict[str, dict[str, list[str]]] = {}  # name -> what it is -> methods
-    for method, settings in methods.items():
+    for settings in methods.values():
         hints = get_type_hints(settings)
-        for item in fields(settings):
-            rule, value_type = rule_of(item), hints[item.name]
-            default = "" if item.default is None else f" [default: {item.default}]"
-            for name in (item.name, *(alias for alias in rule.aliases if alias not in taken)):
-                own = f"{_help(rule, _metavar(rule, value_type))}{default}"
-                said = own if name == item.name else f"The same as {_flag(item.name)}."
-                helps.setdefault(name, {}).setdefault(said, []).append(method)
-                info = typer.Option(
-                    _flag(name),
-                    help=" ".join(f"{', '.join(names)}: {said}" for said, names in helps[name].items()),
-                    metavar=_metavar(rule, value_type),
-                    rich_help_panel=METHOD,
-                )
-                # Two methods may have a setting of one name and of two types: it is text until the method is known.
-                before = found.get(name)
-                shared = value_type if before is None or before[0].__origin__ == value_type | None else str
-                found[name] = Annotated[shared | None, info], None
+        for name, item in _by_name(settings).items():
+            if name in taken and name != item.name:
+                continue
+            # Two methods may have a setting of one name and of two types: it is text until the method is known.
+            value_type, before = hints[item.name], found.get(name)
+            shared = value_type if before is None or before[0].__origin__ == value_type | None else str
+            found[name] = Annotated[shared | None, typer.Option(_flag(name), rich_help_panel=METHOD)], None
     return found
+
+
+def show_settings(parameters: Iterable[Any], methods: Mapping[str, type[Settings]], method: str | None) -> None:
+    """Let the help show the settings of one method only.
+
+    Args:
+        parameters: those of :func:`parameters_of_all`, as click has them. They are changed.
+        methods: name -> settings.
+        method: its name; None, or no name: the default method.
+    """
+    settings = methods.get(method or "", next(iter(methods.values())))
+    own, hints = _by_name(settings), get_type_hints(settings)
+    for parameter in parameters:
+        item = own.get(parameter.name)
+        parameter.hidden = item is None
+        if item is not None:
+            rule = rule_of(item)
+            parameter.metavar = _metavar(rule, hints[item.name])
+            default = "" if item.default is None else f" [default: {item.default}]"
+            said = f"{_help(rule, parameter.metavar)}{default}"
+            parameter.help = said if parameter.name == item.name else f"The same as {_flag(item.name)}."
+
+
+def _by_name(settings: type[Settings]) -> dict[str, Field[Any]]:
+    """The settings of a method by their names and aliases."""
+    return {name: item for item in fields(settings) for name in (item.name, *rule_of(item).aliases)}
 
 
 def typed(settings: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -167,7 +187,7 @@ def typed(settings: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]
         QuantArtError: a setting of another method, or a text where the method takes a number.
     """
     hints = get_type_hints(settings)
-    types = {name: hints[item.name] for item in fields(settings) for name in (item.name, *rule_of(item).aliases)}
+    types = {name: hints[item.name] for name, item in _by_name(settings).items()}
     found = dict(values)
     for name, value in values.items():
         if name not in types:

@@ -154,7 +154,7 @@ def configurable(parameter: Any) -> bool:
     """Whether a parameter may have a default of one's own: an option that is not required, with one value."""
     if parameter.param_type_name != "option" or parameter.required or parameter.multiple:
         return False
-    return not parameter.is_eager and f"{_PREFIX}{_upper(parameter.name)}" not in FOLDERS.values()
+    return parameter.name != "help" and f"{_PREFIX}{_upper(parameter.name)}" not in FOLDERS.values()
 
 
 def keys_of(parameter: Any) -> list[str]:

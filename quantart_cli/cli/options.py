@@ -14,6 +14,7 @@ import typer
 
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.images import DEFAULT_MAX_PIXELS, writable_formats
+from quantart_cli.registry import methods
 from quantart_cli.settings import (
     BACKENDS,
     DEVICES,
@@ -273,6 +274,26 @@ class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
             cache_styles=True,
             notify=(lambda line: None) if self.quiet else say,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnyMethodOptions(SharedOptions):
+    """Options of commands that paint many pictures by any method; ``settings`` are those that were given."""
+
+    method: Annotated[
+        str,
+        typer.Option(
+            metavar="METHOD",
+            help=f"How to paint: {', '.join(methods())}. With --help after it: its settings.",
+            rich_help_panel=METHOD,
+            is_eager=True,
+        ),
+    ] = next(iter(methods()))
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def check(self) -> None:
+        check_choice("--method", self.method, methods())
+        super().check()
 
 
 @dataclass(frozen=True, kw_only=True)

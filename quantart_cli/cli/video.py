@@ -16,7 +16,7 @@ import typer
 from quantart_cli import __version__
 from quantart_cli.cli.command import add_command, typed
 from quantart_cli.cli.console import INTERRUPTED, pictures_bar, say, time_in_words, waiting, write_json
-from quantart_cli.cli.options import SharedOptions, check_range, one_of, option
+from quantart_cli.cli.options import AnyMethodOptions, check_range, one_of, option
 from quantart_cli.cli.startup import stoppable
 from quantart_cli.errors import QuantArtError, check_choice
 from quantart_cli.files import printable
@@ -40,7 +40,7 @@ _SHOWN = 20  # broken frames that are named
 _DOC = """Paint a moving picture: a film, an animated GIF, WebP or PNG, or a folder of numbered frames.
 
 Strokes stay on what they paint: --steady says how much. Ctrl-C leaves a film of what was painted; the same command
-continues it.
+continues it. --method NAME --help shows the options of another method.
 
 quantart video clip.mp4 painting.jpg -o out.mp4
 
@@ -51,8 +51,8 @@ quantart video cat.gif painting.jpg -o cat_painted.gif --steady 0.9
 
 
 @dataclass(frozen=True, kw_only=True)
-class VideoOptions(SharedOptions):
-    """Options of ``quantart video``; ``settings`` are those of the method that were given."""
+class VideoOptions(AnyMethodOptions):
+    """Options of ``quantart video``."""
 
     PANEL: ClassVar = "Options"
 
@@ -72,7 +72,6 @@ class VideoOptions(SharedOptions):
             "-o",
         ),
     ]
-    method: Annotated[str, option("METHOD", f"How to paint: {', '.join(methods())}.")] = next(iter(methods()))
     steady: Annotated[
         float, option("0..1", "How firmly strokes stay on what they paint. 0: each frame is painted alone.")
     ] = 0.7
@@ -96,11 +95,8 @@ class VideoOptions(SharedOptions):
         float | None, option("SECONDS", f"Paint one frame in so many seconds, at most {_PREVIEW_SIZE} pixels long.")
     ] = None
 
-    settings: dict[str, Any] = field(default_factory=dict)
-
     def check(self) -> None:
         super().check()
-        check_choice("--method", self.method, methods())
         if not self.styles and find(self.method).needs_style:
             raise QuantArtError(f"{self.method} needs a style: give a picture in the style to take, after the clip")
         check_choice("sound", self.sound, SOUND)

@@ -27,7 +27,7 @@ class Inverter:
     optimises = False
     spec = SimpleNamespace(device="cpu", precision="fp32", backend="torch")
     method = SimpleNamespace(name="adain")
-    weights: ClassVar[dict[str, str]] = {}
+    checksums: ClassVar[dict[str, str]] = {}
 
     def __init__(self, log: str | None = None, seconds: float = 0) -> None:
         self.log, self.seconds = log, seconds

@@ -42,7 +42,7 @@ class Xor:
     max_pixels = 10_000
     method = SimpleNamespace(name="adain")
     spec = SimpleNamespace(device="cpu", precision="fp32", backend="torch")
-    weights: ClassVar[dict[str, str]] = {}
+    checksums: ClassVar[dict[str, str]] = {}
 
     def encode_style(self, pictures, *, weights, size, settings):
         return SimpleNamespace(pictures=pictures)

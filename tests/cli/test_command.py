@@ -8,7 +8,7 @@ import pytest
 
 from quantart_cli import registry
 from quantart_cli.cli import app, mistakes
-from quantart_cli.cli.command import as_flags, parameters_of_all
+from quantart_cli.cli.command import as_flags
 from quantart_cli.methods.adain import AdaIN
 from quantart_cli.registry import Method
 from quantart_cli.settings import Settings, setting
@@ -33,11 +33,17 @@ def test_messages_name_flags(message, shown):
     assert as_flags(message, FLAGS) == shown
 
 
-def test_names_shared_by_methods_are_explained_by_method():
-    found = parameters_of_all({name: registry.find(name).settings for name in ("quantart", "adain", "nnst")})
-    said = found["alpha"][0].__metadata__[0].help
-    assert said.startswith("quantart: The same as --fidelity. adain: Style strength: ")
-    assert said.endswith(" nnst: The same as --content-weight.")
+def test_help_of_many_methods_shows_the_settings_of_one(run):
+    said = {
+        name: run("batch", *chosen, "--help")[1].decode()
+        for name, chosen in {"quantart": (), "nnst": ("--method", "nnst"), "unknown": ("--method", "unknown")}.items()
+    }
+    assert "--fidelity" in said["quantart"]
+    assert "[default: 0.7]" in said["quantart"]
+    assert "--content-weight" not in said["quantart"]
+    assert "The same as --content-weight." in said["nnst"]
+    assert "--fidelity" not in said["nnst"]
+    assert said["unknown"] == said["quantart"]
 
 
 @dataclass(frozen=True)
