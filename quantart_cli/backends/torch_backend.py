@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -81,7 +82,7 @@ class TorchBackend:
             network = self.build(stage.net, stage.exact)
 
             def run(*inputs: Any) -> tuple[Tensor, ...]:
-                with torch.inference_mode():
+                with torch.inference_mode(), _convolutions_in(self.spec):
                     found: tuple[Tensor, ...] = network(*inputs)
                     return found
 
@@ -115,6 +116,17 @@ class TorchBackend:
             network.to(self.spec.device, torch.float32 if exact else self.spec.dtype)
             self._networks[key] = network.to(memory_format=torch.channels_last)
         return self._networks[key]
+
+
+@contextmanager
+def _convolutions_in(spec: DeviceSpec) -> Iterator[None]:
+    """Convolutions of float32 in float32 on a GPU too: by default they are in TF32, of ten bits."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = before and spec.precision != "fp32"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def tensor_of(values: np.ndarray) -> Tensor:
