@@ -14,7 +14,7 @@ from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import Bar, progress_bar, say, write_json
 from quantart_cli.cli.methods import missing_weights
 from quantart_cli.cli.options import EvaluationOptions, check_range, option, preset_names
-from quantart_cli.errors import QuantArtError
+from quantart_cli.errors import QuantArtError, counted
 from quantart_cli.evaluation.systems import PHOTOGRAPHS, Painting, SystemSpec, parse_system
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
 
@@ -92,6 +92,8 @@ def run(options: CompareOptions) -> int:
     content, style = (
         resize(read_picture(file), options.size, enlarge=False) for file in (options.content, options.style)
     )
+    if not options.quiet:
+        say(f"painting {counted(len(fidelities) * len(strengths) + len(methods), 'picture')} for {options.output}")
     with progress_bar("painting", options.quiet) as bar:
         page = _page(content, style, methods, grid, options, bar)
     import numpy

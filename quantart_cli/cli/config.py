@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -20,7 +22,8 @@ from quantart_cli.files import printable
 class ConfigOptions(ReportOptions):
     """Show the defaults of your own, and where each is from: the configuration file or the environment.
 
-    With a command: all of its options. The command line goes over the environment, and that over the file.
+    With a command: all of its options. Lines can be copied into the file. The command line goes over the environment,
+    and that over the file.
 
     quantart config
 
@@ -64,14 +67,26 @@ def run(options: ConfigOptions) -> int:
         }
         write_json({"file": str(path), "exists": path.exists(), "defaults": shown})
         return 0
-    lines = [f"{printable(path)}{'' if path.exists() else ' does not exist: write it to have defaults of your own'}"]
-    for key, default in folders.items():
-        lines.append(f"{key} = {default.value}  from {default.source}")
+    state = "" if path.exists() else " does not exist: write lines like these into it"
+    lines = [f"# {path}{state}", *(_line(key, default) for key, default in folders.items())]
     for name, found in rows.items():
-        lines.append(f"[{name}]")
-        lines += [f"{key} = {each.value}  from {each.source}" for key, each in found.items()]
-    write_line("\n".join(printable(line) for line in lines))
+        lines += [f"[{name}]", *(_line(key, default) for key, default in found.items())]
+    if not path.exists() and not rows:
+        lines += ["size = 1600", "[stylize]", "fidelity = 0.8"]
+    write_line("\n".join(map(printable, lines)))
     return 0
+
+
+def _line(key: str, default: Default) -> str:
+    """A line that can be copied into the file."""
+    if default.value is None:
+        return f"# {key} is not set"
+    text = str(default.value)
+    with suppress(ValueError):
+        float(text)
+        return f"{key} = {text}  # from {default.source}"
+    quoted = text.lower() if isinstance(default.value, bool) else json.dumps(text, ensure_ascii=False)
+    return f"{key} = {quoted}  # from {default.source}"
 
 
 def _all(command: Any, found: dict[str, Default]) -> dict[str, Default]:

@@ -96,7 +96,7 @@ class Defaults(Mapping[str, Any]):
                 raise QuantArtError(f"{printable(key)} in {where} is not known: {suggest(key, known, see)}")
         found: dict[str, Default] = {}
         for source, values in (
-            (str(config_path()), self.file),
+            (str(config_path()), {key: value for key, value in self.file.items() if key not in self._commands}),
             (f"{config_path()} [{name.replace('_', '.')}]", table),
         ):
             for key, parameter in known.items():

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from quantart_cli.cli.console import write_line
+from quantart_cli.errors import suggest
 from quantart_cli.files import printable
 from quantart_cli.images.formats import SUFFIXES
 from quantart_cli.registry import methods
@@ -61,12 +62,19 @@ def message(error: Any) -> str:
     if name == "BadParameter" and parameter is not None:
         return _bad_value(error, parameter)
     text = " ".join(error.format_message().split())
+    if name == "BadOptionUsage":
+        takes = "a value: write it after" if "requires" in text else "no value: write nothing after"
+        return f"{error.option_name} takes {takes} {error.option_name}"
     if name != "UsageError" or error.ctx is None:
         return text
+    if unknown := re.fullmatch(r"No such command '(.*?)'\..*", text):
+        return f"{printable(unknown[1])} is not a command: {suggest(unknown[1], error.ctx.command.commands)}"
     for method in methods().values():
         if method.command_name == error.ctx.command.name and not method.needs_style and "extra argument" in text:
             own = f"its styles are in its weights, see {error.ctx.command_path} --help"
             return f"{method.command_name} takes one picture and no pictures of styles: {own}"
+    if extra := re.fullmatch(r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)\.?", text):
+        return f"{printable(extra[1])}: more than {error.ctx.command_path} takes. {_usage(error.ctx)}"
     return f"{text.rstrip('.')}. {_usage(error.ctx)}"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from quantart_cli.checkpoints.hashing import sha256_of
 from quantart_cli.errors import QuantArtError
@@ -21,9 +22,17 @@ _OUTPUT = typer.Option("--output", "-o", metavar="FILE", help="The picture to wr
 _OTHER = typer.Option("--other", help="Take other pictures and weights than those it was painted from.")
 
 
+class _Repaint(TyperCommand):
+    """Its usage names the pictures, which the command of the method reads."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        return [*super().collect_usage_pieces(ctx), "CONTENT", "[STYLE...]"]
+
+
 def register(app: typer.Typer) -> None:
     # Everything else on the command line is for the command of the method.
-    app.command("repaint", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(repaint)
+    settings = {"allow_extra_args": True, "ignore_unknown_options": True}
+    app.command("repaint", cls=_Repaint, context_settings=settings)(repaint)
 
 
 def repaint(
@@ -51,7 +60,9 @@ def repaint(
     command: Any = ctx.parent.command.commands[method.command_name]  # type: ignore[attr-defined]
     # Two more files than are given: what is missing is said here, everything else by the parser.
     everything = [*ctx.args, "--output", output, "", ""]
-    parsed = command.make_context(method.command_name, everything, default_map={}, allow_extra_args=True)
+    parsed = command.make_context(
+        method.command_name, everything, parent=ctx.parent, default_map={}, allow_extra_args=True
+    )
     given = parsed.params
     # A method that takes no pictures of styles leaves all files but the first over.
     files = [given["content"], *given.get("styles", ()), *parsed.args][:-2]

@@ -229,6 +229,10 @@ def check_target(clip: Clip, target: Target, inputs: Sequence[str] = ()) -> None
         from quantart_cli.video.film_writer import check
 
         check(clip, target)
-    elif target.suffix not in (*ANIMATIONS, ""):
+        return
+    if target.suffix not in (*ANIMATIONS, ""):
         known = ", ".join((*FILMS, *ANIMATIONS))
         raise QuantArtError(f"{shown} is no clip by its suffix: use one of {known}, or a folder")
+    for name in ("codec", "crf"):
+        if getattr(target, name) is not None:
+            raise QuantArtError(f"{name} is of films, and {shown} is none: leave it out, or write .mp4")

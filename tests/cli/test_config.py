@@ -90,12 +90,12 @@ def test_config_shows_what_holds_and_where_from(run, write, monkeypatch):
     monkeypatch.delenv("QUANTART_STYLES")
     monkeypatch.setenv("QUANTART_ADAIN_SEED", "9")
     lines = run("config")[1].decode().splitlines()
-    assert lines[0] == str(path)
-    assert "styles_folder = ~/styles  from QUANTART_STYLES" in lines
+    assert lines[0] == f"# {path}"
+    assert 'styles_folder = "~/styles"  # from QUANTART_STYLES' in lines
     at = lines.index("[adain]")
     assert set(lines[at + 1 : at + 3]) == {
-        f"size = 200  from {path} [adain]",
-        "seed = 9  from QUANTART_ADAIN_SEED",
+        f"size = 200  # from {path} [adain]",
+        "seed = 9  # from QUANTART_ADAIN_SEED",
     }
     shown = json.loads(run("config", "adain", "--json")[1])
     assert shown["exists"] is True
@@ -103,10 +103,21 @@ def test_config_shows_what_holds_and_where_from(run, write, monkeypatch):
     assert shown["defaults"]["adain"]["size"]["value"] == 200
 
 
-def test_without_a_file(run, write, tmp_path):
-    status, out, _ = run("config")
+@pytest.mark.parametrize(
+    ("arguments", "command", "key", "value"),
+    [
+        ([], "stylize", "fidelity", 0.8),
+        (["stylize"], "stylize", "codebook", "auto"),
+        (["video"], "video", "steady", 0.7),
+    ],
+)
+def test_without_a_file_lines_to_copy(run, tmp_path, monkeypatch, arguments, command, key, value):
+    monkeypatch.setenv("QUANTART_CONFIG", str(tmp_path / "config.toml"))
+    status, out, _ = run("config", *arguments)
     assert status == 0
     assert "does not exist" in out.decode().splitlines()[0]
+    (tmp_path / "config.toml").write_bytes(out)
+    assert json.loads(run("config", "--json")[1])["defaults"][command][key]["value"] == value
 
 
 def test_the_place_of_the_file(monkeypatch):

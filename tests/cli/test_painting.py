@@ -190,6 +190,11 @@ def test_mistaken_options_are_one_line_and_status_2(run, content_file, style_fil
         (("gatys", "--alpha", "1"), " and nnst; see quantart gatys --help"),
         (("stylize",), "CONTENT is missing. Usage: quantart stylize [OPTIONS] CONTENT STYLE..."),
         (("stylize", "a.jpg"), "STYLE is missing"),
+        (("stylize", "a.jpg", "b.jpg", "-o"), "-o takes a value: write it after -o"),
+        (("stylize", "a.jpg", "--quiet=1"), "--quiet takes no value: write nothing after --quiet"),
+        (("styles", "ink"), "ink: more than quantart styles takes. Usage: quantart styles [OPTIONS]"),
+        (("train", "adam"), "adam is not a command: did you mean adain? (one of painter, pack, "),
+        (("repaint",), "PAINTED is missing. Usage: quantart repaint [OPTIONS] PAINTED CONTENT [STYLE...]"),
         (("stylize", "a.jpg", "b.jpg", "c.png"), "--output is missing: give -o before c.png. Usage: "),
     ],
 )

@@ -279,6 +279,8 @@ def test_refused_to_read(tmp_path):
         ("out.webm", {}, "cannot hold the sound, aac: use .mkv or .mov"),
         ("out.mp4", {"codec": "prores"}, "prores goes into .mov, .mkv"),
         ("out.mov", {"codec": "prores", "crf": 20}, "codec prores takes no crf"),
+        ("out.gif", {"crf": 20}, "crf is of films, and .*out.gif is none"),
+        ("out", {"codec": "h264"}, "codec is of films"),
         ("out.mp4", {"alpha": True}, "h264 keeps no transparency"),
         ("out.mp4", {"size": (8, 8)}, "h264 needs at least 16 × 16 pixels, not 8 × 8"),
         ("out.mp4", {"codec": "hevc", "size": (48, 64)}, "hevc needs at least 64 × 16"),
