@@ -114,7 +114,7 @@ ENCODE_CONTENT = Stage(
 ENCODE_STYLE = Stage(
     "encode-style",
     "quantart_cli.nets.painting:StyleEncoder",
-    parts=("vgg",),
+    parts=("vgg", "painter"),
     maps={"image": (1, 3), "weight": (8, 1)},
     outputs={**_FEATURES, "s3": Map(4, multiple=8), "s2": Map(2, multiple=8)},
     halo=32,
@@ -194,8 +194,8 @@ class StyleEntries:
 
     Attributes:
         values: (1, h, w, 512), relu4_1, in the array type of the backend.
-        s3: (1, 2h, 2w, 256), relu3_1, likewise.
-        s2: (1, 4h, 4w, 128), relu2_1, likewise.
+        s3: (1, 2h, 2w, 256), relu3_1 as the painter's fusion projects it, likewise.
+        s2: (1, 4h, 4w, 128), relu2_1 as the painter's fusion projects it, likewise.
         places: (m,) int32, position of each entry: row · w + column. m is a multiple of 16.
         keys: (128, h, w) float32. Keys of the content are compared with them.
         penalty: (h, w) float32, subtracted from the similarity of each position, so that none is chosen everywhere.

@@ -13,7 +13,7 @@ from torch import Tensor
 KEY_SIZE = 896  # channels of relu4_1, relu3_1 and relu2_1
 
 
-def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
+def overlap_blocks(source: Tensor, index: Tensor, stride: int, scale: float | Tensor = 1.0) -> Tensor:
     """Copy overlapping blocks of the source with raised-cosine weights.
 
     Position p of the result takes the source's block of 2 * stride values a side around position index[p]. With
@@ -26,6 +26,7 @@ def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
         source: (B, hs * stride, ws * stride, C).
         index: (B, h, w) int64, positions of the source in row order, in [0, hs * ws).
         stride: values along one side of a position, even.
+        scale: multiplies the result.
 
     Returns:
         (B, C, h * stride, w * stride) in the dtype of the source, channels last.
@@ -44,7 +45,7 @@ def overlap_blocks(source: Tensor, index: Tensor, stride: int) -> Tensor:
             picks.append(row * width + column + first)
             weights.append((y_weight[:, None] * x_weight).expand(batch, -1, -1))
     table = source.reshape(batch * height * width, channels)
-    found = weighted_rows(table, torch.stack(picks, -1).view(-1, 4), torch.stack(weights, -1).reshape(-1, 4))
+    found = weighted_rows(table, torch.stack(picks, -1).view(-1, 4), torch.stack(weights, -1).reshape(-1, 4) * scale)
     return found.view(batch, h * stride, w * stride, channels).permute(0, 3, 1, 2)
 
 

@@ -30,9 +30,12 @@ class PainterDecoder(nn.Module):
     """Features of relu4_1, with patches of relu3_1 and relu2_1, to an image.
 
     The 3x3 convolutions have the names and the shapes of :class:`~quantart_cli.nets.decoder.Decoder`. After the first
-    upsampling ``fuse3`` merges the features with s3, after the second ``fuse2`` merges them with s2. Both are 1x1
-    convolutions that start at the identity, so a new PainterDecoder with a Decoder's weights computes what the
-    Decoder computes and ignores s3 and s2.
+    upsampling ``fuse3`` merges the features x with s3, after the second ``fuse2`` merges them with s2. Both are 1x1
+    convolutions of the concatenation, ReLU(W_x x + W_s s + b), that start at the identity, so a new PainterDecoder with
+    a Decoder's weights computes what the Decoder computes and ignores s3 and s2.
+
+    1x1 convolutions commute with upsampling and with copying: W_x x + b is computed before the upsampling, at a quarter
+    of the positions, and W_s s once for each style, see :class:`Projection`.
     """
 
     def __init__(self) -> None:
@@ -49,21 +52,25 @@ class PainterDecoder(nn.Module):
         made.load_state_dict({**made.state_dict(), **decoder.state_dict()})
         return made.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
-    def forward(self, z: Tensor, s3: Tensor, s2: Tensor) -> Tensor:
+    def forward(self, z: Tensor, s3: Tensor, s2: Tensor, projected: bool = False) -> Tensor:
         """Decode z with the patches s3 and s2. Computed in the dtype of the weights.
 
         Args:
             z: (B, 512, h, w) features of relu4_1; h and w at least 2.
             s3: (B, 256, 2h, 2w) features of relu3_1.
             s2: (B, 128, 4h, 4w) features of relu2_1.
+            projected: whether s3 and s2 are W_s s3 and W_s s2. They are overwritten if no gradients are recorded.
 
         Returns:
             (B, 3, 8h, 8w) float32, sRGB in about [0, 1], not clamped.
         """
+        s3, s2 = self._prepare(s3), self._prepare(s2)
+        if not projected:
+            s3, s2 = project(self.fuse3, s3), project(self.fuse2, s2)
         x = self._convolve(self._prepare(z), "conv4_1")
-        x = self._fuse(self.fuse3, _upsample(x), s3)  # (B, 256, 2h, 2w)
+        x = self._fuse(self.fuse3, x, s3)  # (B, 256, 2h, 2w)
         x = self._convolve(x, "conv3_4", "conv3_3", "conv3_2", "conv3_1")
-        x = self._fuse(self.fuse2, _upsample(x), s2)  # (B, 128, 4h, 4w)
+        x = self._fuse(self.fuse2, x, s2)  # (B, 128, 4h, 4w)
         x = self._convolve(x, "conv2_2", "conv2_1")
         x = self._convolve(_upsample(x), "conv1_2", "conv1_1")  # (B, 3, 8h, 8w)
         return x.float()
@@ -80,7 +87,18 @@ class PainterDecoder(nn.Module):
         return x
 
     def _fuse(self, fusion: nn.Conv2d, x: Tensor, patches: Tensor) -> Tensor:
-        return convolution(fusion, torch.cat([x, self._prepare(patches)], 1))
+        x = F.conv2d(x, fusion.weight[:, : x.shape[1]], fusion.bias)
+        if torch.jit.is_tracing() or torch.is_grad_enabled():
+            return F.relu(_upsample(x) + patches)
+        h, w = x.shape[2:]
+        blocks = patches.permute(0, 2, 3, 1).view(-1, h, 2, w, 2, x.shape[1])
+        blocks.add_(x.permute(0, 2, 3, 1)[:, :, None, :, None])  # without an upsampled copy
+        return patches.relu_()
+
+
+def project(fusion: nn.Conv2d, s: Tensor) -> Tensor:
+    """W_s s: what a fusion makes of patches of the style, (B, C, H, W)."""
+    return F.conv2d(s, fusion.weight[:, fusion.out_channels :])
 
 
 class Painter(nn.Module):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from quantart_cli.nets.decoder import Decoder, scaled
 from quantart_cli.nets.matching import overlap_blocks, pad_to_grid, weighted_rows
-from quantart_cli.nets.painter import Painter, PainterDecoder
+from quantart_cli.nets.painter import Painter, PainterDecoder, project
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.nets.statistics import moments
 from quantart_cli.nets.vgg import VGG19
@@ -34,7 +34,7 @@ _SCORES = 1 << 22  # similarities computed at a time: 16 MB
 class ContentEncoder(nn.Module):
     """The features of a picture, all at the grid of relu4_1: relu3_1 and relu2_1 are averaged there."""
 
-    parts: ClassVar = {"vgg": VGG19}
+    parts: ClassVar[dict[str, type[nn.Module]]] = {"vgg": VGG19}
 
     def __init__(self, vgg: VGG19) -> None:
         super().__init__()
@@ -69,13 +69,19 @@ class ContentEncoder(nn.Module):
 
 
 class StyleEncoder(ContentEncoder):
-    """The features of a style, as of a content, and relu3_1 and relu2_1 at full resolution."""
+    """The features of a style, as of a content, and what the fusions of the painter make of relu3_1 and relu2_1."""
+
+    parts: ClassVar[dict[str, type[nn.Module]]] = {"vgg": VGG19, "painter": Painter}
+
+    def __init__(self, vgg: VGG19, painter: Painter) -> None:
+        super().__init__(vgg)
+        self.fuse3, self.fuse2 = painter.decoder.fuse3, painter.decoder.fuse2
 
     def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
-        """As :meth:`ContentEncoder.forward`; behind these relu3_1 (1, 256, 2h, 2w) and relu2_1 (1, 128, 4h, 4w)."""
+        """As :meth:`ContentEncoder.forward`; behind these W_s s3 (1, 256, 2h, 2w) and W_s s2 (1, 128, 4h, 4w)."""
         maps, sums = self.encode(image, weight)
         pooled = (F.avg_pool2d(x, n) if n > 1 else x for x, n in zip(maps, _STRIDES.values(), strict=True))
-        return *pooled, *sums, maps[1], maps[2]
+        return *pooled, *sums, project(self.fuse3, maps[1]), project(self.fuse2, maps[2])
 
 
 class Keys(nn.Module):
@@ -367,8 +373,8 @@ class PaintedDecoder(nn.Module):
             share: (1, 4, h, w), their weights.
             z: (1, 512, h, w), relu4_1 of the content.
             values: (1, H, W, 512), relu4_1 of the style.
-            s3: (1, 2H, 2W, 256), relu3_1 of the style.
-            s2: (1, 4H, 4W, 128), relu2_1 of the style.
+            s3: (1, 2H, 2W, 256), W_s s3 of the style.
+            s2: (1, 4H, 4W, 128), W_s s2 of the style.
             slope, shift: (512,), applied to z.
             amount: share of the entries in the mix, and α of D_α.
 
@@ -379,5 +385,6 @@ class PaintedDecoder(nn.Module):
         table = values[0].flatten(0, 1)  # (m, 512)
         rows = weighted_rows(table, index.flatten(1).T, share[0].flatten(1).T * amount)  # (h·w, 512)
         copies = rows.float().unflatten(0, z.shape[2:])[None].permute(0, 3, 1, 2)
-        patches = (overlap_blocks(source, index[:1], stride) for source, stride in ((s3, 2), (s2, 4)))
-        return (self.blend(amount, scaled(z, slope, shift) + copies, *patches),)
+        # The fusions of D_α are α W_s: D has none.
+        patches = (overlap_blocks(source, index[:1], stride, amount) for source, stride in ((s3, 2), (s2, 4)))
+        return (self.blend(amount, scaled(z, slope, shift) + copies, *patches, True),)

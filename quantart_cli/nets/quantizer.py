@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -91,7 +91,7 @@ class Blend(nn.Module):
         self.zero, self.one = zero, one
         self._blended: tuple[float, nn.Module] = (0.0, zero)
 
-    def forward(self, alpha: float | Tensor, *inputs: Tensor) -> Tensor:
+    def forward(self, alpha: float | Tensor, *inputs: Any) -> Tensor:
         """What the network at ``alpha`` returns for these inputs."""
         if isinstance(alpha, Tensor):  # an input of a graph that is traced
             ends = dict(self.one.named_parameters())

@@ -12,7 +12,7 @@ from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, 
 from quantart_cli.nets.autoencoder import ArtCodebook
 from quantart_cli.nets.matching import overlap_blocks
 from quantart_cli.nets.painter import PainterDecoder
-from quantart_cli.nets.painting import StyleEncoder, best_places
+from quantart_cli.nets.painting import ContentEncoder, best_places
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.runner import Image, Runner
 from quantart_cli.stages import EPSILON, Moments
@@ -185,7 +185,8 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
 
     def features(picture):
         ones = torch.ones(1, 1, *(-(-length // 8) for length in picture.shape[2:]))
-        z, x3, x2, *_, s3, s2 = StyleEncoder(vgg)(picture, ones)
+        encoder = ContentEncoder(vgg)
+        (z, x3, x2, *_), ((_, s3, s2), _) = encoder(picture, ones), encoder.encode(picture, ones)
         # Moments are of every second row and column of the finer maps.
         return z, s3, s2, keys(z, (s3[:, :, ::2, ::2], x3), (s2[:, :, ::2, ::2], x2))
 

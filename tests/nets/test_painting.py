@@ -47,8 +47,10 @@ def standardisation():
 
 @torch.inference_mode()
 def test_features_of_the_style_end_with_whole_positions(vgg):
-    image = torch.rand(1, 3, 37, 50)
-    z, x3, x2, m4, m3, m2, s3, s2 = StyleEncoder(vgg)(image, torch.ones(1, 1, 5, 7))
+    image, plain = torch.rand(1, 3, 37, 50), Painter()
+    for fusion in (plain.decoder.fuse3, plain.decoder.fuse2):
+        fusion.weight[:, fusion.out_channels :, 0, 0] = torch.eye(fusion.out_channels)
+    z, x3, x2, m4, m3, m2, s3, s2 = StyleEncoder(vgg, plain)(image, torch.ones(1, 1, 5, 7))
     assert z.shape == (1, 512, 5, 7)
     assert s3.shape == (1, 256, 10, 14)
     assert s2.shape == (1, 128, 20, 28)
@@ -340,7 +342,12 @@ def test_painted_decoder_by_hand(changed, decoder, amount):
     slope, shift = torch.rand(512), torch.rand(512)
     best = torch.randint(12, (1, 4, 5, 7), dtype=torch.int32)
     share = torch.softmax(torch.rand(1, 4, 5, 7), 1)
-    (found,) = PaintedDecoder(changed, decoder)(best, share, z, values, s3, s2, slope, shift, amount)
+    fusions = changed.decoder.fuse3, changed.decoder.fuse2
+    projected = (
+        source @ fusion.weight[:, fusion.out_channels :, 0, 0].T
+        for source, fusion in zip((s3, s2), fusions, strict=True)
+    )
+    (found,) = PaintedDecoder(changed, decoder)(best, share, z, values, *projected, slope, shift, amount)
     mixed = slope.view(-1, 1, 1) * z[0] + shift.view(-1, 1, 1)
     for y in range(5):
         for x in range(7):
