@@ -300,7 +300,7 @@ quantart gatys photo.jpg painting.jpg -o out.png --size 512
 
 quantart gatys photo.jpg sky.jpg land.jpg -o out.png --mask upper.png --mask lower.png
 
-Closer to the style: --preset strong. Closer to the photograph: --preset gentle. As in the paper: --preset paper""",
+Closer to the style: --preset balanced or strong. As in the paper: --preset paper""",
     ),
     Method(
         name="nnst",

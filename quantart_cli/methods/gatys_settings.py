@@ -16,9 +16,9 @@ _SAMPLED = ("gaussian", "remd")
 OPTIMIZERS = ("auto", "lbfgs", "adam")
 POOLING = ("max", "average")
 INITS = ("content", "style", "noise", "gray")
-_BALANCED = {
-    "style_weight": 12.0,
-    "tv_weight": 36.0,
+_GENTLE = {
+    "style_weight": 5.0,
+    "tv_weight": 15.0,
     "content_layers": "relu3_2,relu4_2:2",
     "pooling": "max",
     "pyramid": "auto",
@@ -27,9 +27,9 @@ _BALANCED = {
     "tolerance": 0.002,
 }
 PRESETS: dict[str, dict[str, Any]] = {
-    "balanced": _BALANCED,
-    "strong": {**_BALANCED, "style_weight": 30.0, "tv_weight": 90.0},
-    "gentle": {**_BALANCED, "style_weight": 5.0, "tv_weight": 15.0},
+    "gentle": _GENTLE,
+    "balanced": {**_GENTLE, "style_weight": 12.0, "tv_weight": 36.0},
+    "strong": {**_GENTLE, "style_weight": 30.0, "tv_weight": 90.0},
     "paper": {
         "style_weight": 100.0,
         "tv_weight": 0.0,
@@ -60,9 +60,9 @@ class GatysSettings(Settings):
     """
 
     preset: str = setting(
-        "balanced",
-        "Values of what is not given: balanced, strokes of the style and the content clear; strong, closer to the "
-        "style; gentle, closer to the photograph; paper, as in the paper.",
+        "gentle",
+        "Values of what is not given: gentle, textures of the style and the content clear; balanced, more of the "
+        "style; strong, most of it; paper, as in the paper.",
         choices=tuple(PRESETS),
     )
     steps: int = setting(300, "Steps in all, most of them where the picture is small.", low=1)

@@ -333,8 +333,8 @@ def test_mistaken_settings_are_one_line(settings, said):
 
 
 def test_presets_fill_in_what_is_not_given():
-    balanced, strong, gentle, paper = (GatysSettings.of({"preset": name}) for name in PRESETS)
-    assert balanced == GatysSettings()
+    gentle, balanced, strong, paper = (GatysSettings.of({"preset": name}) for name in PRESETS)
+    assert gentle == GatysSettings()
     assert gentle.style_weight < balanced.style_weight < strong.style_weight < paper.style_weight
     assert (paper.content_layers, paper.pooling, paper.pyramid, paper.init) == ("relu4_2", "average", "none", "noise")
     own = GatysSettings.of({"preset": "paper", "tolerance": 0.01, "style_weight": balanced.style_weight})
