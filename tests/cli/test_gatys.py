@@ -105,7 +105,7 @@ def test_a_checkpoint_of_something_else_is_one_line(paint, tmp_path, monkeypatch
     before = (tmp_path / "c.safetensors").read_bytes()
     for options, said in (
         (("--steps", "7"), "was made with --steps 6, not 7"),
-        (("--steps", "6", "--style-weight", "7"), "with --style-weight 12.0, not 7"),
+        (("--steps", "6", "--style-weight", "7"), "with --style-weight 5.0, not 7"),
         (("--steps", "6", "--seed", "2"), "with --seed 0, not 2"),
         (("--steps", "6", "--size", "41"), "another content"),
         (("--steps", "6", "--style-size", "20"), "another styles"),
