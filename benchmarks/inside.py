@@ -34,9 +34,10 @@ from benchmarks.materials import draw
 from quantart_cli.cli.startup import keep_memory
 from quantart_cli.images import read_picture
 from quantart_cli.methods.adain import DECODE, ENCODE
-from quantart_cli.model import Model, Style
+from quantart_cli.model import Model
 from quantart_cli.runner import Image, Runner
 from quantart_cli.stages import Map, Pixels, Stage
+from quantart_cli.style import Style
 from quantart_cli.tiling import Tiler
 
 CONTENT, STYLE = "512x512-1.png", "512x512-2.png"

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from quantart_cli.errors import QuantArtError
 
 if TYPE_CHECKING:
-    from quantart_cli.model import Model, Result, Style, load
+    from quantart_cli.model import Model, load
+    from quantart_cli.result import Result
+    from quantart_cli.style import Style
 
 __all__ = ["Model", "QuantArtError", "Result", "Style", "__version__", "load"]
 __version__ = "0.1.0"

@@ -47,6 +47,17 @@ def keep_chroma(stylized: np.ndarray, content: np.ndarray) -> np.ndarray:
     return result
 
 
+def restore_chroma(stylized: np.ndarray, content: np.ndarray) -> None:
+    """Give stylized pixels, (H, W, 3) uint8, the chroma of the content, in place and a band at a time."""
+    for rows in _bands(stylized.shape):
+        stylized[rows] = np.rint(keep_chroma(unit(stylized[rows]), unit(content[rows])) * 255)
+
+
+def unit(values: np.ndarray) -> np.ndarray:
+    """uint8 to float32 in [0, 1]."""
+    return values.astype(np.float32) / 255
+
+
 def match_color(
     style: np.ndarray,
     content: np.ndarray,

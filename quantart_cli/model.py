@@ -15,8 +15,8 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import replace
+from functools import cached_property, partial
 from importlib import import_module
 from os import PathLike
 from typing import Any
@@ -25,12 +25,11 @@ import numpy as np
 import PIL.Image
 
 from quantart_cli import registry, style_cache
-from quantart_cli.checkpoints.manifest import artefact
-from quantart_cli.checkpoints.models import ModelFile, embedded_model, find_model
-from quantart_cli.color import keep_chroma, match_color
+from quantart_cli.checkpoints.models import ModelFile
+from quantart_cli.color import match_color, restore_chroma, unit
 from quantart_cli.device import DeviceSpec, choose_device, has_amx, may_have_gpu
 from quantart_cli.errors import QuantArtError, check_choice
-from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, encode_picture, fill_transparent, read_picture, resize
+from quantart_cli.images import DEFAULT_MAX_PIXELS, Picture, fill_transparent, read_picture, resize
 from quantart_cli.masks import mix, opacity_of, read_regions
 from quantart_cli.memo import Memo
 from quantart_cli.memory import (
@@ -44,73 +43,23 @@ from quantart_cli.memory import (
     out_of_memory,
 )
 from quantart_cli.methods.base import FeedForward, Optimising, Step, WholePicture
-from quantart_cli.methods.inputs import Masks, OptimisationInputs, fit_mask
+from quantart_cli.methods.inputs import Masks, OptimisationInputs
+from quantart_cli.model_files import files_of, find_file
 from quantart_cli.notebook import shown_progress
 from quantart_cli.registry import Method
+from quantart_cli.result import Result
 from quantart_cli.runner import Backend, Image, NotFinite, Runner
 from quantart_cli.scratch import trim_heap
 from quantart_cli.settings import BACKENDS, PRESERVE_COLOR, STYLE_SIZE, Settings, normalise_shares, parse_tile
+from quantart_cli.style import Style
 from quantart_cli.tiling import Tiler
+from quantart_cli.work import Progress, Work
 
 Source = str | PathLike[str] | bytes | PIL.Image.Image | np.ndarray | Picture
 """What a picture may be given as; arrays are (H, W[, 1, 3 or 4])."""
-Progress = Callable[[Step], None]
 
 # Pixels from which torch is faster than OpenVINO on a CPU with AMX, the time to import torch included.
 _LARGE = 4_000_000
-_SHOWN_SIZE = 1024
-
-
-@dataclass(frozen=True)
-class Style:
-    """One or several style pictures, encoded by a model and usable for any number of contents.
-
-    Attributes:
-        identity: :attr:`Model.identity` of the model that encoded it.
-        pictures: the style pictures, at the size at which they are encoded.
-        shares: of each picture in the style; they sum to 1.
-        encoded: kind (see ``FeedForward.style_kind``) -> the encoded style. A kind is added when it is first needed.
-    """
-
-    identity: str
-    pictures: tuple[Picture, ...]
-    shares: tuple[float, ...]
-    encoded: dict[str, Any] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class Result:
-    """A painted picture, and how it was painted.
-
-    Attributes:
-        picture: the picture.
-        precision: precision of the computation: fp32 if the chosen precision overflowed.
-        notes: remarks for a person, one line each.
-        stopped: whether Ctrl-C ended an optimisation early. The picture is the one of the last step.
-    """
-
-    picture: Picture
-    precision: str
-    notes: tuple[str, ...] = ()
-    stopped: bool = False
-
-    def _repr_png_(self) -> bytes:
-        """The picture as a notebook shows it: at most 1024 pixels a side."""
-        return encode_picture(resize(self.picture, _SHOWN_SIZE, enlarge=False), "png")
-
-    def to_pil(self) -> PIL.Image.Image:
-        """A PIL image, RGB, or RGBA with transparency."""
-        return self.picture.to_pil()
-
-    def to_numpy(self) -> np.ndarray:
-        """(H, W, 3) uint8, or (H, W, 4) with transparency; a copy."""
-        return np.array(self.picture.to_pil())
-
-    def to_tensor(self) -> Any:
-        """A torch tensor (3, H, W) or (4, H, W) with transparency, float32 in [0, 1], on the CPU."""
-        import torch
-
-        return torch.from_numpy(self.to_numpy()).permute(2, 0, 1).float() / 255
 
 
 def load(
@@ -149,16 +98,20 @@ def load(
     """
     row = registry.find(method)
     check_choice("backend", backend, BACKENDS)
-    file = model if isinstance(model, ModelFile) or model is None else _find(row, os.fspath(model), download)
+    file = model if isinstance(model, ModelFile) or model is None else find_file(row, os.fspath(model), download)
     files, given = files_of(row, file, download)
     target = row.target_for(next((each.kind for each in files.values() if row.models.get(each.kind)), None))
+
+    def made(spec: DeviceSpec, make_backend: Callable[..., Backend]) -> Model:
+        return Model(row, target, spec, files, given, make_backend, max_pixels, cache_styles, memo_bytes)
+
     if backend != "torch":
         why = _why_not_openvino(row, target, device, precision, backend, pixels)
         if why is None:
             try:
-                return _load_openvino(
-                    row, target, files, given, precision, max_pixels, cache_styles, memo_bytes, notify
-                )
+                from quantart_cli.backends.openvino_backend import OpenVINOBackend, choose
+
+                return made(choose(precision), partial(OpenVINOBackend, notify=notify))
             except QuantArtError as error:
                 if backend == "openvino":
                     raise
@@ -167,41 +120,7 @@ def load(
             raise QuantArtError(f"backend openvino: {why}")
     from quantart_cli.backends.torch_backend import TorchBackend
 
-    spec = choose_device(device, precision)
-    return Model(row, target, spec, files, given, TorchBackend, max_pixels, cache_styles, memo_bytes)
-
-
-def _find(row: Method, model: str, download: bool) -> ModelFile:
-    return find_model(model, tuple(row.models), download=download)
-
-
-def _own(row: Method, name: str, download: bool) -> ModelFile:
-    """Weights that a row names: they come with quantart, or are downloaded."""
-    return embedded_model(name) if artefact(name).embedded is not None else _find(row, name, download)
-
-
-def files_of(
-    row: Method, model: ModelFile | None = None, download: bool = False
-) -> tuple[dict[str, ModelFile], tuple[str, ...]]:
-    """The weights of a method by part, and the parts that a person gave.
-
-    Args:
-        row: the method.
-        model: a model file to use instead of default weights. It replaces the part whose weights are of its kind, or
-            that the row names. If there is no such part, it replaces all parts, and is the part "model".
-        download: download weights that are not here.
-
-    Raises:
-        QuantArtError: weights are not here; the message says how to get them.
-    """
-    given: tuple[str, ...] = ()
-    if model is not None:
-        own = (part for part, name in row.weights.items() if name == model.kind)
-        given = (row.replaces[model.kind],) if model.kind in row.replaces else tuple(own)
-        if not given:
-            return {"model": model}, ("model",)
-    files = {part: _own(row, name, download) for part, name in row.weights.items() if part not in given}
-    return {**files, **{part: model for part in given if model is not None}}, given
+    return made(choose_device(device, precision), TorchBackend)
 
 
 def _why_not_openvino(row: Method, target: str, device: str, precision: str, backend: str, pixels: int) -> str | None:
@@ -221,27 +140,6 @@ def _why_not_openvino(row: Method, target: str, device: str, precision: str, bac
     if backend == "auto" and pixels >= _LARGE and precision != "fp32" and has_amx():
         return "torch is faster with pictures as large as this"
     return None
-
-
-def _load_openvino(
-    row: Method,
-    target: str,
-    files: Mapping[str, ModelFile],
-    given: tuple[str, ...],
-    precision: str,
-    max_pixels: int,
-    cache_styles: bool,
-    memo_bytes: int,
-    notify: Callable[[str], None],
-) -> Model:
-    from quantart_cli.backends import openvino_backend as openvino
-
-    spec = openvino.choose(precision)
-
-    def make(spec: DeviceSpec, files: Mapping[str, ModelFile]) -> Backend:
-        return openvino.OpenVINOBackend(spec, files, notify)
-
-    return Model(row, target, spec, files, given, make, max_pixels, cache_styles, memo_bytes)
 
 
 class Model:
@@ -441,6 +339,33 @@ class Model:
         Raises:
             QuantArtError: a style of another model, or a picture that does not fit into memory.
         """
+        inputs = self._checked(style, preserve_color, seed, inputs)
+        notes: list[str] = []
+        regions = 0 if inputs is None or self.optimises else len(inputs.masks)
+        with self._lock, shown_progress() if progress is True else nullcontext(progress or None) as show:
+            tiler = self.tiler(content, parse_tile(tile), notes.append, self.needed_beside(content, settings, regions))
+            reference = content if preserve_color == "match" else None
+            show = show or (lambda _: None)
+            work = Work(content, content.alpha, settings, tiler, int(seed), show, inputs, reference, make_runner)
+            # A picture that does not fit into memory is refused before it is painted.
+            refining = self._neighbours.tiler(content, parse_tile(tile)) if refines(settings) else None
+            precision = self.spec.precision
+            try:
+                rgb, stopped = self._run(work, style, refining)
+            except NotFinite as error:
+                if precision == "fp32":
+                    raise FloatingPointError(f"{self.method.name}: {error} for {content.name} in fp32") from error
+                notes.append(f"{precision} overflowed on {content.name}: computed again in fp32")
+                precision = "fp32"
+                rgb, stopped = self._in_float32()._run(work, replace(style, encoded={}), refining)
+        if preserve_color == "luma":
+            restore_chroma(rgb, content.rgb)
+        if stopped is not None:
+            notes.append(f"stopped at step {stopped}")
+        return Result(content.with_rgb(rgb).with_recipe(None), precision, tuple(notes), stopped is not None)
+
+    def _checked(self, style: Style, preserve_color: str, seed: int, inputs: Masks | None) -> Masks | None:
+        """The inputs, after arguments of :meth:`paint` were checked."""
         check_choice("preserve_color", preserve_color, PRESERVE_COLOR)
         if not isinstance(seed, (int, np.integer)) or isinstance(seed, bool) or seed < 0:
             raise QuantArtError(f"seed must be an integer of at least 0, not {seed!r}")
@@ -454,67 +379,32 @@ class Model:
             inputs.styles_of_regions(style.shares)
             if self.optimises and not isinstance(inputs, OptimisationInputs):
                 inputs = OptimisationInputs(inputs.masks, inputs.style_masks)
-        with self._lock, shown_progress() if progress is True else nullcontext(progress or None) as show:
-            return self._paint(
-                content, style, settings, preserve_color, parse_tile(tile), int(seed), show, inputs, make_runner
-            )
+        return inputs
 
-    def _paint(
-        self,
-        content: Picture,
-        style: Style,
-        settings: Settings,
-        preserve_color: str,
-        tile: int | str | None,
-        seed: int,
-        progress: Progress | None,
-        inputs: Masks | None,
-        make_runner: Callable[..., Runner],
-    ) -> Result:
-        notes: list[str] = []
-        regions = 0 if inputs is None or self.optimises else len(inputs.masks)
-        tiler = self.tiler(content, tile, notes.append, self.needed_beside(content, settings, regions))
-        reference = content if preserve_color == "match" else None
-        work = _Work(
-            content, content.alpha, settings, tiler, seed, progress or (lambda _: None), inputs, reference, make_runner
-        )
-        precision = self.spec.precision
-        run = Model._run if inputs is None or not inputs.masks or self.optimises else Model._run_by_region
-        updates = refines(settings)
-        # A picture that does not fit into memory is refused before it is painted.
-        refining = self._neighbours.tiler(content, tile) if updates else None
+    def _run(self, work: Work, style: Style, refining: Tiler | None) -> tuple[np.ndarray, int | None]:
+        """The painted pixels (H, W, 3) uint8, and the step at which Ctrl-C ended an optimisation.
 
-        def painted(model: Model, style: Style) -> tuple[np.ndarray, int | None]:
-            rgb, stopped = run(model, work, style)
-            return (rgb, stopped) if refining is None else model._refined(rgb, work, style, updates, refining)
+        Args:
+            work: the painting.
+            style: its style.
+            refining: how the picture is cut for updates by NNST; None: there are none.
+        """
+        by_region = not self.optimises and work.inputs is not None and bool(work.inputs.masks)
+        painted, stopped = self._painted_regions(work, style) if by_region else self._painted(work, style)
+        return (painted, stopped) if refining is None else self._refined(painted, work, style, refining)
 
-        try:
-            rgb, stopped = painted(self, style)
-        except NotFinite as error:
-            if precision == "fp32":
-                raise FloatingPointError(f"{self.method.name}: {error} for {content.name} in fp32") from error
-            notes.append(f"{precision} overflowed on {content.name}: computed again in fp32")
-            precision = "fp32"
-            rgb, stopped = painted(self._in_float32(), replace(style, encoded={}))
-        if preserve_color == "luma":
-            _keep_chroma(rgb, content)
-        if stopped is not None:
-            notes.append(f"stopped at step {stopped}")
-        return Result(content.with_rgb(rgb).with_recipe(None), precision, tuple(notes), stopped is not None)
-
-    def _run_by_region(self, work: _Work, style: Style) -> tuple[np.ndarray, None]:
-        """As :meth:`_run`: each region painted as if nothing else were visible, and mixed by the masks."""
+    def _painted_regions(self, work: Work, style: Style) -> tuple[np.ndarray, None]:
+        """As :meth:`_painted`: each region painted as if nothing else were visible, and mixed by the masks."""
         assert work.inputs is not None
         masks, painted = work.inputs.masks, []
         for i, mask in enumerate(masks):
             opacity = opacity_of(mask, work.content.alpha)
             reference = None if work.reference is None else replace(work.reference, alpha=opacity)
             region = replace(work, opacity=opacity, reference=reference)
-            painted.append(self._run(region, _style_of_region(style, work.inputs, i))[0])
+            painted.append(self._painted(region, style.of_region(work.inputs, i))[0])
         return mix(work.content.rgb, painted, masks), None
 
-    def _run(self, work: _Work, style: Style) -> tuple[np.ndarray, int | None]:
-        """The painted pixels (H, W, 3) uint8, and the step at which Ctrl-C ended an optimisation."""
+    def _painted(self, work: Work, style: Style) -> tuple[np.ndarray, int | None]:
         with out_of_memory(work.content.name):
             encoded = self._encoded(style, work.settings, work.reference)
             pixels = self._pixels(work.content)
@@ -534,16 +424,16 @@ class Model:
                 return optimise(self.program, pixels, work, encoded)
             return paint_whole(self.program, pixels, work, encoded), None
 
-    def _refined(
-        self, painted: np.ndarray, work: _Work, style: Style, updates: int, tiler: Tiler
-    ) -> tuple[np.ndarray, int | None]:
-        """Painted pixels after so many updates by NNST; returned as by :meth:`_run`."""
+    def _refined(self, painted: np.ndarray, work: Work, style: Style, tiler: Tiler) -> tuple[np.ndarray, int | None]:
+        """Painted pixels after updates by NNST."""
         from quantart_cli.torch_methods import refine
 
         model = self._neighbours
         with out_of_memory(work.content.name):
             encoded = model._encoded(replace(style, encoded={}), model.method.settings(), work.reference)
-            return refine(model.program, painted, self._pixels(work.content), work, encoded, updates, tiler)
+            return refine(
+                model.program, painted, self._pixels(work.content), work, encoded, refines(work.settings), tiler
+            )
 
     @cached_property
     def _neighbours(self) -> Model:
@@ -562,7 +452,7 @@ class Model:
 
         rgb = to_pixels(step.image())
         if preserve_color == "luma":
-            _keep_chroma(rgb, content)
+            restore_chroma(rgb, content.rgb)
         return content.with_rgb(rgb).with_recipe(None)
 
     def _in_float32(self) -> Model:
@@ -647,68 +537,16 @@ class Model:
         rgb = fill_transparent(picture)
         if reference is None:
             return rgb
-        opacities = (None if each.alpha is None else _floats(each.alpha) for each in (picture, reference))
-        return match_color(_floats(rgb), _floats(fill_transparent(reference)), *opacities).astype(np.float32)
+        opacities = (None if each.alpha is None else unit(each.alpha) for each in (picture, reference))
+        return match_color(unit(rgb), unit(fill_transparent(reference)), *opacities).astype(np.float32)
 
     def _read(self, source: Source) -> Picture:
         return source if isinstance(source, Picture) else read_picture(source, max_pixels=self.max_pixels)
 
 
-@dataclass(frozen=True)
-class _Work:
-    """One painting: the content and everything that decides the result, except the style.
-
-    Attributes:
-        opacity: of the content, (H, W) uint8, within the region that is painted; None: all opaque.
-        reference: what the style is recoloured to, if it is.
-    """
-
-    content: Picture
-    opacity: np.ndarray | None
-    settings: Any
-    tiler: Tiler
-    seed: int
-    progress: Progress
-    inputs: Masks | None
-    reference: Picture | None
-    make_runner: Callable[..., Runner]
-
-
 def refines(settings: Settings) -> int:
     """How many updates by NNST follow painting with these settings; see ``FeedForward``."""
     return getattr(settings, "refine", 0)
-
-
-def _style_of_region(style: Style, masks: Masks, number: int) -> Style:
-    """The style that a region takes, with its mask as opacity.
-
-    Raises:
-        QuantArtError: the mask leaves nothing of the style.
-    """
-    if len(style.pictures) <= 1 and not masks.style_masks:
-        return style
-    picture = style.pictures[number if len(style.pictures) > 1 else 0]
-    if not masks.style_masks:  # the same for every content, so it is kept
-        alone: Style = style.encoded.setdefault(f"region {number}", Style(style.identity, (picture,), (1.0,), {}))
-        return alone
-    alpha = opacity_of(fit_mask(masks.style_masks[number], picture.size), picture.alpha)
-    if not alpha.any():
-        raise QuantArtError(f"style mask {number + 1} shows nothing of {picture.name}: white is inside")
-    return Style(style.identity, (replace(picture, alpha=alpha),), (1.0,), {})
-
-
-def _keep_chroma(rgb: np.ndarray, content: Picture) -> None:
-    """Replace the chroma of painted pixels, (H, W, 3) uint8, by the content's; some rows at a time."""
-    step = max(1, (1 << 20) // content.width)
-    for top in range(0, content.height, step):
-        rows = slice(top, top + step)
-        painted = keep_chroma(_floats(rgb[rows]), _floats(content.rgb[rows]))
-        rgb[rows] = np.rint(painted * 255)
-
-
-def _floats(values: np.ndarray) -> np.ndarray:
-    """uint8 to float32 in [0, 1]."""
-    return values.astype(np.float32) / 255
 
 
 def _positive(name: str, value: Any) -> int:

@@ -17,8 +17,9 @@ from quantart_cli.memory import (
     needed_to_optimise,
 )
 from quantart_cli.methods.base import WholePicture
-from quantart_cli.model import Model, Style, refines
+from quantart_cli.model import Model, refines
 from quantart_cli.settings import Settings, parse_tile
+from quantart_cli.style import Style
 from quantart_cli.tiling import GRAIN, Tile, Tiler
 
 # Long side of the sample in pixels; of methods that are slow a pixel, the second.

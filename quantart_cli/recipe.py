@@ -23,7 +23,8 @@ from quantart_cli.registry import find
 from quantart_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from quantart_cli.model import Model, Result
+    from quantart_cli.model import Model
+    from quantart_cli.result import Result
 
 # Options beside the method's own settings that decide the picture, with their defaults.
 OPTIONS: dict[str, Any] = {

@@ -18,8 +18,8 @@ from quantart_cli.runner import NotFinite
 if TYPE_CHECKING:
     from quantart_cli.methods.nnst import NNST
     from quantart_cli.methods.optimising import Styles
-    from quantart_cli.model import _Work
     from quantart_cli.tiling import Tiler
+    from quantart_cli.work import Work
 
 
 def tensors(pixels: np.ndarray, alpha: np.ndarray | None, device: str) -> tuple[Tensor, Tensor | None]:
@@ -28,7 +28,7 @@ def tensors(pixels: np.ndarray, alpha: np.ndarray | None, device: str) -> tuple[
     return tensor_of(pixels).permute(2, 0, 1)[None], opacity
 
 
-def optimise(method: Optimising[Any], pixels: np.ndarray, work: _Work, style: Any) -> tuple[np.ndarray, int | None]:
+def optimise(method: Optimising[Any], pixels: np.ndarray, work: Work, style: Any) -> tuple[np.ndarray, int | None]:
     """Take all steps of an optimisation; returned as by :func:`take`."""
     content, opacity = tensors(pixels, work.opacity, method.device)
     inputs = work.inputs
@@ -40,7 +40,7 @@ def optimise(method: Optimising[Any], pixels: np.ndarray, work: _Work, style: An
 
 
 def refine(
-    method: NNST, painted: np.ndarray, pixels: np.ndarray, work: _Work, style: Styles, updates: int, tiler: Tiler
+    method: NNST, painted: np.ndarray, pixels: np.ndarray, work: Work, style: Styles, updates: int, tiler: Tiler
 ) -> tuple[np.ndarray, int | None]:
     """Take updates by NNST from a painted picture (H, W, 3) uint8; returned as by :func:`take`."""
     start, _ = tensors(painted, None, "cpu")
@@ -51,7 +51,7 @@ def refine(
     return take((replace(step, stage="refine") for step in steps), start, work)
 
 
-def take(steps: Iterator[Step], start: Tensor, work: _Work) -> tuple[np.ndarray, int | None]:
+def take(steps: Iterator[Step], start: Tensor, work: Work) -> tuple[np.ndarray, int | None]:
     """Take all steps from a picture, (1, 3, H, W).
 
     Returns:
@@ -70,7 +70,7 @@ def take(steps: Iterator[Step], start: Tensor, work: _Work) -> tuple[np.ndarray,
     return to_pixels(image), stopped
 
 
-def paint_whole(method: WholePicture[Any], pixels: np.ndarray, work: _Work, style: Any) -> np.ndarray:
+def paint_whole(method: WholePicture[Any], pixels: np.ndarray, work: Work, style: Any) -> np.ndarray:
     """Paint with a method whose networks see the whole picture; (H, W, 3) uint8."""
     content, opacity = tensors(pixels, work.opacity, method.device)
     with torch.inference_mode():

@@ -130,7 +130,7 @@ def test_networks_know_nothing_but_networks():
 
 # Highest first: a room imports rooms below it.
 CLI, MANY = ("cli",), ("batch", "web", "video", "training", "evaluation")
-PAINTING = ("model", "torch_methods", "raft", "recipe")
+PAINTING = ("model", "model_files", "style", "result", "work", "torch_methods", "raft", "recipe")
 LOWEST = ("settings", "device", "scratch", "files", "presets")
 
 

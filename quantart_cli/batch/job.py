@@ -22,10 +22,14 @@ from quantart_cli.images import Picture, encode_picture, read_picture, to_size
 from quantart_cli.images.reading import read_file
 from quantart_cli.masks import read_masks
 from quantart_cli.methods.inputs import Masks
-from quantart_cli.model import Model, Progress, Result, Style, files_of, load
+from quantart_cli.model import Model, load
+from quantart_cli.model_files import files_of
 from quantart_cli.recipe import recipe_of, region
 from quantart_cli.registry import find
+from quantart_cli.result import Result
 from quantart_cli.settings import Settings
+from quantart_cli.style import Style
+from quantart_cli.work import Progress
 
 # Incremented when the same options begin to give other pictures: everything painted before is then out of date.
 _GENERATION = 2

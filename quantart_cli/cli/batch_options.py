@@ -146,7 +146,7 @@ class BatchOptions(AnyMethodOptions):
     def paint_job(self, plan: Plan, model: ModelFile | None) -> PaintJob:
         """How the pictures of a plan are painted."""
         from quantart_cli.batch.job import PaintJob
-        from quantart_cli.model import files_of
+        from quantart_cli.model_files import files_of
 
         row = find(self.method)
         names = {item.name for item in fields(SharedOptions)} & {item.name for item in fields(PaintJob)}

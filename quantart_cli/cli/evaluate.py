@@ -120,6 +120,26 @@ def run(options: EvaluateOptions) -> int:
     if options.sheet and not found.pairs:
         raise QuantArtError("--sheet needs pairs: no output is named by the pattern")
 
+    scores, measured, artworks = _measure(options, specs, found)
+    if not (options.quiet and options.json):
+        _print_table(scores, artworks, options)
+    if options.json:
+        report = {
+            "quantart": __version__,
+            "options": asdict(options),
+            "artworks": artworks,
+            "candidates": [_system_report(each, scores[0]) for each in scores],
+            "pairs": [_pair_report(index, pair, measured) for index, pair in enumerate(found.pairs)],
+            "seconds": round(time.perf_counter() - start, 1),
+        }
+        write_json(report)
+    return 0
+
+
+def _measure(
+    options: EvaluateOptions, specs: list[SystemSpec], found: _Inputs
+) -> tuple[list[Scores], list[Measured], int]:
+    """The scores of all systems, the numbers of each pair, and how many artworks they are compared with."""
     from quantart_cli.evaluation.measure import Measured, inception_features, measure, score
     from quantart_cli.evaluation.output_writer import OutputWriter
 
@@ -146,20 +166,7 @@ def run(options: EvaluateOptions) -> int:
         scores = [score(each, reference, options.seed, _stage(bar, f"confidence of {each.name}")) for each in measured]
     if options.sheet:
         writer.write_sheet(options.sheet)
-    artworks = 0 if reference is None else len(reference)
-    if not (options.quiet and options.json):
-        _print_table(scores, artworks, options)
-    if options.json:
-        report = {
-            "quantart": __version__,
-            "options": asdict(options),
-            "artworks": artworks,
-            "candidates": [_system_report(each, scores[0]) for each in scores],
-            "pairs": [_pair_report(index, pair, measured) for index, pair in enumerate(found.pairs)],
-            "seconds": round(time.perf_counter() - start, 1),
-        }
-        write_json(report)
-    return 0
+    return scores, measured, 0 if reference is None else len(reference)
 
 
 def _check(options: EvaluateOptions) -> list[SystemSpec]:

@@ -19,7 +19,8 @@ from quantart_cli.methods.inputs import Masks, OptimisationInputs
 
 if TYPE_CHECKING:
     from quantart_cli.methods.base import Step
-    from quantart_cli.model import Model, Style
+    from quantart_cli.model import Model
+    from quantart_cli.style import Style
 
 _CHECKPOINT_EVERY = 60.0  # seconds
 

@@ -29,7 +29,9 @@ from quantart_cli.registry import Method
 
 if TYPE_CHECKING:
     from quantart_cli.methods.base import Step
-    from quantart_cli.model import Model, Result, Style
+    from quantart_cli.model import Model
+    from quantart_cli.result import Result
+    from quantart_cli.style import Style
 
 _HANDFUL = 5
 # Added to the help of methods that have fewer than three.

@@ -149,7 +149,7 @@ def _alpha_masks(recipe: Recipe, given: dict[str, Any]) -> list[str]:
 
 def _compare_weights(recipe: Recipe, painted: str, method: Method, given: dict[str, Any]) -> None:
     from quantart_cli.checkpoints.models import find_model
-    from quantart_cli.model import files_of
+    from quantart_cli.model_files import files_of
 
     if given.get("download"):
         return

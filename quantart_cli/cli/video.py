@@ -24,8 +24,9 @@ from quantart_cli.registry import find, methods
 
 if TYPE_CHECKING:
     from quantart_cli.images import Picture
-    from quantart_cli.model import Model, Style
+    from quantart_cli.model import Model
     from quantart_cli.settings import Settings
+    from quantart_cli.style import Style
     from quantart_cli.video.clips import Clip
     from quantart_cli.video.render import Job, Report
     from quantart_cli.video.steady import Steady

@@ -20,7 +20,8 @@ from quantart_cli.settings import Settings
 
 if TYPE_CHECKING:
     from quantart_cli.evaluation.pictures import Pair
-    from quantart_cli.model import Model, Style
+    from quantart_cli.model import Model
+    from quantart_cli.style import Style
 
 PHOTOGRAPHS = "photographs"
 """The system that returns every content unchanged."""

@@ -37,9 +37,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from quantart_cli.methods.base import Step
-from quantart_cli.methods.hypercolumns import LAYERS, STRIDE, Candidates, columns, nearest, rows, taken
+from quantart_cli.methods.hypercolumns import LAYERS, STRIDE, Candidates
 from quantart_cli.methods.inputs import Masks, OptimisationInputs, State
 from quantart_cli.methods.laplacian import collapse, decompose
+from quantart_cli.methods.nnst_losses import Loss, hypercolumn_loss, matches_of, sampled, splitting_loss
 from quantart_cli.methods.nnst_regions import Details, Grid, Regions, StyleSampler
 from quantart_cli.methods.nnst_settings import NNSTSettings, plan
 from quantart_cli.methods.objective import SMALLEST, Temporal, TiledExtractor, with_slope
@@ -60,15 +61,11 @@ _LEAST_RATE = 0.002  # length of Adam's steps, the paper's
 _PATH, _REFINING_PATH = 0.4, 0.1  # their length times their number
 _FEW = 20  # steps from which on they are not longer
 _FIRST_DECAY, _SECOND_DECAY = 0.9, 0.99
-_SAMPLES = 64  # positions a side in step 5
 _PREPARING = 4.0  # a scale's samples and matches take as long as so many updates
-_STRENGTH = 1.0  # λ
 _TEMPORAL = 100.0  # weight of the temporal loss of frames of a clip
 _HUE_SIDE = 512  # long side at which a style's hues are measured
 
 T = TypeVar("T")
-Loss = Callable[[Tile, dict[str, Tensor]], Tensor]
-"""Of a window and its features: its part of the loss."""
 
 
 class NNST(OptimisingOnVGG[NNSTSettings]):
@@ -261,7 +258,7 @@ class Optimisation:
             matches = grid.region.new_zeros(0) if splits else self._matches(i, coarsest, grid, candidates)
         trim_heap()  # samples and matches need other blocks of memory than updates
         while place.steps < count:
-            loss = self._splitting(i, place, details) if splits else self._hypercolumns(grid, matches, candidates)
+            loss = self._splitting(i, place, details) if splits else hypercolumn_loss(grid, matches, candidates)
             value, gradient = self._gradient(i, place.x, loss)
             if not value == value or not bool(gradient.isfinite().all()):
                 raise NotFinite("the loss is not finite")
@@ -273,107 +270,20 @@ class Optimisation:
         self.o[i:] = decompose(collapse(self._bands(i, place.x)), len(self.c) - 1 - i)
         trim_heap()
 
-    # Steps 1 to 3
-
     @torch.no_grad()
     def _matches(self, i: int, coarsest: bool, grid: Grid, candidates: Sequence[Candidates]) -> Tensor:
-        """For each hypercolumn of the query the candidate that is nearest, (h, w) int64."""
+        """Steps 1 to 3: for each hypercolumn of the query the candidate that is nearest, (h, w) int64."""
         a = 0.0 if coarsest else 1 - self.settings.content_weight
         enlarged = collapse([self.c[i], *self.o[i + 1 :]])  # O′
         query = extend(a * enlarged + (1 - a) * collapse(self.c[i:]), SMALLEST)
-        keys = query.new_zeros(*grid.region.shape, candidates[0].keys.shape[1])
-
-        def work(window: Tile, _: Tile, __: Tensor, found: dict[str, Tensor]) -> None:
-            own, at = columns(found), window.shrunk(STRIDE)
-            down, across = at.slices
-            part = keys[down, across].flatten(0, 1)
-            for r, each in enumerate(candidates):
-                index, _w = grid.at(at, r)
-                part[index] = each.project(taken(own, index))
-            keys[down, across] = part.view(at.height, at.width, -1)
-
-        self.extractor.over(query, work, slopes=False)
-        matches = torch.zeros_like(grid.region)
-        for r, each in enumerate(candidates):
-            members = grid.region == r
-            if members.any():
-                queries, weight = keys[members], grid.weight[members][:, None]
-                queries -= (queries * weight).sum(0) / weight.sum()
-                matches[members] = nearest(queries, each.keys)
-        return matches
-
-    # Step 4
-
-    def _hypercolumns(self, grid: Grid, matches: Tensor, candidates: Sequence[Candidates]) -> Loss:
-        def loss(window: Tile, found: dict[str, Tensor]) -> Tensor:
-            own, at = columns(found), window.shrunk(STRIDE)
-            down, across = at.slices
-            chosen, total = matches[down, across].flatten(), torch.zeros((), device=matches.device)
-            for r, each in enumerate(candidates):
-                index, weight = grid.at(at, r)
-                some = own if len(index) == len(chosen) else taken(own, index)
-                total = total + (weight * each.distances(some, chosen[index], _STRENGTH)).sum()
-            return total
-
-        return loss
-
-    # Step 5
+        return matches_of(self.extractor, query, grid, candidates)
 
     def _splitting(self, i: int, place: Place, details: Sequence[Details]) -> Loss:
-        size = self._size(i)
-        generator = self._generator(i, 1 + place.steps)
-        grids = {layer: self._sampled(self.regions.grid(size, stride(layer)), generator) for layer in LAYERS}
+        """The loss of step 5."""
         image = extend(collapse(self._bands(i, place.x)), SMALLEST)
-        means = {} if self.extractor.is_whole(image) else self._means(image, grids)
-
-        def loss(window: Tile, found: dict[str, Tensor]) -> Tensor:
-            total = torch.zeros((), device=image.device)
-            for layer, grid in grids.items():
-                for r, each in enumerate(details):
-                    index, weight = grid.at(window.shrunk(stride(layer)), r)
-                    if len(index) == 0:
-                        continue
-                    z = rows(found[layer]).index_select(0, index).float()
-                    mean = means[r, layer] if means else z.detach().mean(0)
-                    z = z - mean
-                    with torch.no_grad():
-                        chosen = nearest(z, each.keys[layer])
-                    dot = (z * each.keys[layer].index_select(0, chosen)).sum(1)
-                    cosine = dot / z.square().sum(1).clamp(min=1e-12).sqrt()
-                    total = total + (weight * (1 - cosine)).sum() / len(LAYERS)
-            return total
-
-        return loss
-
-    def _means(self, image: Tensor, grids: dict[str, Grid]) -> dict[tuple[int, str], Tensor]:
-        """Of the sampled features, by region and layer."""
-        sums: dict[tuple[int, str], Tensor] = {}
-        counts: dict[tuple[int, str], int] = {}
-
-        def work(window: Tile, _: Tile, __: Tensor, found: dict[str, Tensor]) -> None:
-            for layer, grid in grids.items():
-                for r in range(self.regions.count):
-                    index, _w = grid.at(window.shrunk(stride(layer)), r)
-                    part = rows(found[layer]).index_select(0, index).float().sum(0)
-                    sums[r, layer] = sums[r, layer] + part if (r, layer) in sums else part
-                    counts[r, layer] = counts.get((r, layer), 0) + len(index)
-
-        self.extractor.over(image, work, slopes=False)
-        return {key: part / max(1, counts[key]) for key, part in sums.items()}
-
-    @staticmethod
-    def _sampled(grid: Grid, generator: torch.Generator) -> Grid:
-        """A grid of which only every n-th row and column counts, from places drawn at random."""
-        every = max(1, -(-max(grid.region.shape) // _SAMPLES))
-        if every == 1:
-            return grid
-        top, left = (int(torch.randint(every, (), generator=generator)) for _ in range(2))
-        region = torch.full_like(grid.region, -1)
-        region[top::every, left::every] = grid.region[top::every, left::every]
-        weight = grid.weight * (region >= 0)
-        return Grid(region, weight / weight.sum().clamp(min=1e-12))
-
-    # What all of them use
+        size, generator = self._size(i), self._generator(i, 1 + place.steps)
+        grids = {layer: sampled(self.regions.grid(size, stride(layer)), generator) for layer in LAYERS}
+        return splitting_loss(self.extractor, image, grids, details)
 
     def _gradient(self, i: int, x: Tensor, loss: Loss) -> tuple[float, Tensor]:
         """The loss of the picture of these bands, and its gradient (n,)."""
@@ -429,11 +339,9 @@ class Optimisation:
             state=lambda: State(side, step, "adam", tensors, {}),
         )
 
-    # Step 6
-
     @torch.no_grad()
     def picture(self, bands: Sequence[Tensor]) -> Tensor:
-        """The picture of a pyramid, recoloured, within [0, 1]; outside all masks the content."""
+        """The picture of a pyramid, recoloured (step 6), within [0, 1]; outside all masks the content."""
         image = collapse(bands).clamp(0, 1)
         if self.settings.recolor != "no":
             image = self._recolored(image, self.content if self.settings.recolor == "content" else image)

@@ -33,10 +33,12 @@ from quantart_cli.flow import Array, Motion
 from quantart_cli.images import Picture, fill_transparent
 from quantart_cli.methods.base import FeedForward
 from quantart_cli.methods.inputs import OptimisationInputs, Past
-from quantart_cli.model import Model, Result, Style
+from quantart_cli.model import Model
+from quantart_cli.result import Result
 from quantart_cli.runner import Image, MapOf, Runner
 from quantart_cli.settings import Settings
 from quantart_cli.stages import Pixels, Stage, Summed
+from quantart_cli.style import Style
 
 _CUT = 0.3  # the flow holds for less than this share of a frame: it is another scene
 _FAST = 1.0  # pixels a frame from which the grid follows the picture: half a pixel is lost by rounding

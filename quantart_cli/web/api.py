@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from quantart_cli.errors import QuantArtError, check_choice
+from quantart_cli.registry import Method
 from quantart_cli.settings import rule_of
 from quantart_cli.web.events import Events
 from quantart_cli.web.jobs import paint_one
@@ -20,16 +21,7 @@ def add_calls(events: Events) -> None:
 
     def methods() -> dict[str, Any]:
         """The methods and their settings: default, range or choices, and help."""
-        found = {}
-        for name, row in rows.items():
-            settings = {}
-            for item in fields(row.settings):
-                rule = rule_of(item)
-                given = {"low": rule.low, "high": rule.high, "choices": rule.choices, "form": rule.metavar}
-                known = {key: value for key, value in given.items() if value is not None}
-                settings[item.name] = {"default": item.default, "help": rule.help, **known}
-            found[name] = {"summary": row.summary, "needs_style": row.needs_style, "settings": settings}
-        return found
+        return {name: _described(row) for name, row in rows.items()}
 
     def paint(
         content: str | None,
@@ -73,3 +65,13 @@ def add_calls(events: Events) -> None:
         ]
         gr.Button().click(paint, inputs, gr.File(label="picture"), api_name="paint", concurrency_limit=16)
         gr.Button().click(methods, None, gr.JSON(label="methods"), api_name="methods")
+
+
+def _described(row: Method) -> dict[str, Any]:
+    settings = {}
+    for item in fields(row.settings):
+        rule = rule_of(item)
+        given = {"low": rule.low, "high": rule.high, "choices": rule.choices, "form": rule.metavar}
+        known = {key: value for key, value in given.items() if value is not None}
+        settings[item.name] = {"default": item.default, "help": rule.help, **known}
+    return {"summary": row.summary, "needs_style": row.needs_style, "settings": settings}

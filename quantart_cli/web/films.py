@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -13,7 +11,7 @@ from quantart_cli.images import Picture
 from quantart_cli.video.clips import Target, check_target, open_clip
 from quantart_cli.video.render import Job, Report, render
 from quantart_cli.video.steady import Steady
-from quantart_cli.web.jobs import Session, Superseded
+from quantart_cli.web.jobs import Session, Superseded, in_background
 from quantart_cli.web.order import File, Order
 from quantart_cli.web.studio import Studio
 
@@ -36,6 +34,33 @@ def paint_film(
     settings = order.checked()
     if order.preserve_color == "match":
         raise QuantArtError("a film keeps its colours by luma only: choose luma or none")
+    work = _job(studio, order, clip)
+
+    def paint(report: Callable[[int], None]) -> Report:
+        def progress(done: int, _: Picture) -> None:
+            report(done)
+            if session.stopped == job or session.newest != job:
+                raise KeyboardInterrupt  # leaves a film of what was painted
+
+        model, style = studio.model(order.method), studio.style(order)
+        painter = Steady(model, style, settings, steady, preserve_color=order.preserve_color, **studio.painting)
+        return render(work, painter, progress)
+
+    yield f"Painting {clip.name}.", None
+    try:
+        for item in in_background(studio, session, job, paint, Report):
+            if isinstance(item, int):
+                yield f"{item} frames painted.", None
+                continue
+            stopped = " It was stopped." if item.stopped else ""
+            notes = [f"{note}." for note in item.notes]
+            yield " ".join([f"{item.painted} frames in all.{stopped}", *notes]), work.target.path
+    except (KeyboardInterrupt, Superseded):
+        raise QuantArtError("stopped") from None
+
+
+def _job(studio: Studio, order: Order, clip: File) -> Job:
+    """What is painted, and into which file."""
     source = open_clip(clip.path, rate=Fraction(25), max_pixels=studio.max_pixels)
     scale = Fraction(order.size or max(source.size), max(source.size))
     suffix = Path(clip.name).suffix.lower()
@@ -54,32 +79,4 @@ def paint_film(
     )
     check_target(source, target)
     background = None if target.alpha or not source.alpha else "white"
-    work = Job(source, target, order.size, studio.max_pixels, background, None, {})
-    found: queue.Queue[int | Report | BaseException] = queue.Queue()
-
-    def progress(done: int, _: Picture) -> None:
-        found.put(done)
-        if session.stopped == job or session.newest != job:
-            raise KeyboardInterrupt  # leaves a film of what was painted
-
-    def run() -> None:
-        try:
-            with studio.lock:
-                session.check(job)
-                model, style = studio.model(order.method), studio.style(order)
-                painter = Steady(model, style, settings, steady, preserve_color=order.preserve_color, **studio.painting)
-                found.put(render(work, painter, progress))
-        except BaseException as error:
-            found.put(error)
-
-    yield f"Painting {clip.name}.", None
-    threading.Thread(target=run, daemon=True).start()
-    while isinstance(item := found.get(), int):
-        yield f"{item} frames painted.", None
-    if isinstance(item, Report):
-        stopped = " It was stopped." if item.stopped else ""
-        yield " ".join([f"{item.painted} frames in all.{stopped}", *(f"{note}." for note in item.notes)]), target.path
-    elif isinstance(item, (KeyboardInterrupt, Superseded)):
-        raise QuantArtError("stopped")
-    else:
-        raise item
+    return Job(source, target, order.size, studio.max_pixels, background, None, {})

@@ -11,15 +11,15 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.images import Picture
 from quantart_cli.methods.base import Step
-from quantart_cli.model import Result
 from quantart_cli.registry import find
+from quantart_cli.result import Result
 from quantart_cli.web.order import File, Order
 from quantart_cli.web.studio import SHOWN, Studio
 
@@ -156,7 +156,7 @@ def _look(studio: Studio, session: Session, job: float, order: Order, at_once: b
             session.rest(job)
     full, start = studio.content(order), time.perf_counter()
     yield View(f"Painting {_size(full)}…")
-    for item in _in_background(studio, session, job, order, full):
+    for item in _at_full_size(studio, session, job, order, full):
         if isinstance(item, View):
             yield item
             continue
@@ -172,35 +172,54 @@ def _look(studio: Studio, session: Session, job: float, order: Order, at_once: b
         yield View(line, painting.before, painting.after, painting)
 
 
-def _in_background(
-    studio: Studio, session: Session, job: float, order: Order, content: Picture
-) -> Iterator[View | Result]:
-    """Paint in a thread of its own: views of its progress, then the result."""
-    found: queue.Queue[View | Result | BaseException] = queue.Queue()
-    shown = time.monotonic()
+def in_background(
+    studio: Studio, session: Session, job: float, work: Callable[[Callable[[Any], None]], Any], result: type
+) -> Iterator[Any]:
+    """Work in a thread of its own while the studio is free.
 
-    def progress(step: Step) -> None:
-        nonlocal shown
-        session.check(job)
-        if time.monotonic() - shown > SHOW_EVERY:
-            found.put(_progress(studio, order, content, step))
-            shown = time.monotonic()
+    Args:
+        work: takes a function to report with; returns an object of the type ``result``.
 
-    def run() -> None:
+    Yields:
+        what it reports, then the result.
+    """
+    found: queue.Queue[Any] = queue.Queue()
+
+    def thread() -> None:
         try:
             with studio.lock:
                 session.check(job)
-                found.put(studio.paint(order, content, progress))
+                found.put(work(found.put))
         except BaseException as error:
             found.put(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=thread, daemon=True).start()
     item: Any = None
-    while not isinstance(item, Result):
+    while not isinstance(item, result):
         item = found.get()
         if isinstance(item, BaseException):
             raise item
         yield item
+
+
+def _at_full_size(
+    studio: Studio, session: Session, job: float, order: Order, content: Picture
+) -> Iterator[View | Result]:
+    """Views of the progress, then the result."""
+
+    def work(report: Callable[[View], None]) -> Result:
+        shown = time.monotonic()
+
+        def progress(step: Step) -> None:
+            nonlocal shown
+            session.check(job)
+            if time.monotonic() - shown > SHOW_EVERY:
+                report(_progress(studio, order, content, step))
+                shown = time.monotonic()
+
+        return studio.paint(order, content, progress)
+
+    return in_background(studio, session, job, work, Result)
 
 
 def _progress(studio: Studio, order: Order, content: Picture, step: Step) -> View:
@@ -219,7 +238,7 @@ def paint_one(studio: Studio, session: Session, job: float, order: Order) -> str
     """
     order.checked()
     try:
-        for item in _in_background(studio, session, job, order, studio.content(order)):
+        for item in _at_full_size(studio, session, job, order, studio.content(order)):
             if isinstance(item, Result):
                 return studio.save(order, item)
     except (Superseded, KeyboardInterrupt):

@@ -21,9 +21,12 @@ from quantart_cli.images import Picture, read_picture, resize, save_picture, to_
 from quantart_cli.memory import NotEnoughMemory
 from quantart_cli.methods.base import Step
 from quantart_cli.methods.inputs import Masks, mask_of
-from quantart_cli.model import Model, Result, Style, files_of, load
+from quantart_cli.model import Model, load
+from quantart_cli.model_files import files_of
 from quantart_cli.recipe import recipe_of, region
 from quantart_cli.registry import Method, methods
+from quantart_cli.result import Result
+from quantart_cli.style import Style
 from quantart_cli.web.order import File, Order
 
 SHOWN = 1600

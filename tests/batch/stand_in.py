@@ -18,7 +18,7 @@ from typing import ClassVar
 from quantart_cli.batch import job
 from quantart_cli.cli import main
 from quantart_cli.images import Picture, read_picture
-from quantart_cli.model import Result
+from quantart_cli.result import Result
 
 
 class Inverter:

@@ -11,7 +11,7 @@ from typing import ClassVar
 from quantart_cli.batch.job import Computation
 from quantart_cli.batch.ray_worker import Worker
 from quantart_cli.errors import QuantArtError
-from quantart_cli.model import Result
+from quantart_cli.result import Result
 
 
 def note(source: str, line: str) -> None:

@@ -14,6 +14,7 @@ from quantart_cli.methods.hypercolumns import LAYERS, Candidates, columns, neare
 from quantart_cli.methods.inputs import OptimisationInputs
 from quantart_cli.methods.laplacian import collapse, decompose
 from quantart_cli.methods.nnst import NNST, Optimisation, Place, scales_of
+from quantart_cli.methods.nnst_losses import hypercolumn_loss
 from quantart_cli.methods.nnst_settings import NNSTSettings, parse_plan, plan
 from quantart_cli.methods.oklab import from_oklab, moments, recolor, to_oklab
 from quantart_cli.nets.vgg import VGG19
@@ -106,7 +107,7 @@ def splits(method, content, style):
     grid = run.regions.grid(run._size(0), 4)
     candidates = run._of_style(0, run.sampler.candidates)
     matches = run._matches(0, True, grid, candidates)
-    hyper = run._hypercolumns(grid, matches, candidates)
+    hyper = hypercolumn_loss(grid, matches, candidates)
     return run, place, hyper, run._splitting(0, place, run._of_style(0, run.sampler.details))
 
 

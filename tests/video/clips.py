@@ -9,7 +9,7 @@ import PIL.Image
 
 from quantart_cli import flow
 from quantart_cli.images import Picture
-from quantart_cli.model import Result
+from quantart_cli.result import Result
 from quantart_cli.video.clips import Clip, Target
 from quantart_cli.video.render import Job
 from tests.conftest import scene

@@ -9,7 +9,7 @@ import quantart_cli as quantart
 from quantart_cli import flow
 from quantart_cli.flow import Motion
 from quantart_cli.images import Picture
-from quantart_cli.model import Result
+from quantart_cli.result import Result
 from quantart_cli.runner import Image
 from quantart_cli.tiling import Tiler
 from quantart_cli.video.steady import Memory, Steady
