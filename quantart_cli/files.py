@@ -89,7 +89,6 @@ def check_target(path: str, inputs: Iterable[object]) -> None:
     an existing target must be writable, and none of ``inputs`` may be overwritten, by whatever link or spelling.
 
     Args:
-        path: the file to be written.
         inputs: what is read; paths are compared with the target, anything else (``"-"``, bytes, arrays) is not.
 
     Raises:
@@ -119,7 +118,6 @@ def write_atomically(path: str, data: bytes | Callable[[IO[bytes]], Any]) -> Non
     regular file (/dev/null, a FIFO, /dev/stdout) is written to directly.
 
     Args:
-        path: the file to write.
         data: the bytes, or a function that writes them into a binary file which can seek.
 
     Raises:
@@ -291,7 +289,6 @@ def write_all(stream: int | IO[bytes], data: bytes, name: str = "stdout") -> Non
 
     Args:
         stream: a descriptor or a binary stream.
-        data: what to write.
         name: the stream's name, for the error.
 
     Raises:

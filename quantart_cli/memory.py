@@ -62,7 +62,6 @@ def needed(pixels: int, spec: DeviceSpec, network: str = "vgg19", gradients: boo
     """Predicted peak in bytes of the work on a picture or a tile, without the weights.
 
     Args:
-        pixels: of the picture.
         spec: where it is painted.
         network: a key of :data:`HALO`.
         gradients: whether the picture is optimised.
@@ -75,7 +74,6 @@ def needed_beside(pixels: int, levels: bool, regions: int) -> int:
     """Predicted bytes for a whole picture beside its painting in tiles.
 
     Args:
-        pixels: of the picture.
         levels: whether it is painted coarse to fine.
         regions: number of masks.
     """
@@ -88,7 +86,6 @@ def needed_in_tiles(
     """Predicted peak in bytes of a picture painted by a forward pass in tiles.
 
     Args:
-        width, height: of the picture.
         side: of the tiles; None: it is painted whole.
         spec: where it is painted.
         network: a key of :data:`HALO`.
@@ -121,7 +118,6 @@ def choose_tile(
     tiles change the picture a little.
 
     Args:
-        width, height: of the picture.
         tile: as :func:`quantart_cli.settings.parse_tile` returns it.
         spec: where it is painted.
         network: a key of :data:`HALO`.

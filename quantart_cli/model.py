@@ -146,7 +146,6 @@ class Model:
     """A method with its weights on a device. Made by :func:`load`.
 
     Attributes:
-        method: the row of the registry.
         spec: device, precision and backend.
         optimises: whether it finds the picture in many steps.
     """
@@ -275,7 +274,6 @@ class Model:
                 recoloured to the content's colour mean and covariance before it is encoded.
             tile: "auto", "none", or a number of pixels: the picture is computed in tiles of at most that many pixels a
                 side. With VGG-19 the result does not depend on it.
-            seed: of all random numbers.
             progress: called after each tile or step with a :class:`~quantart_cli.methods.base.Step`. True draws a bar,
                 in notebooks too.
             masks: regions of the content, white is inside; one for each style or each of ``style_masks``. They are
@@ -332,7 +330,6 @@ class Model:
         """Paint a picture with settings that were checked; arguments as of :meth:`stylize`.
 
         Args:
-            settings: of the method.
             inputs: masks; of optimising methods ``OptimisationInputs``, with a start and a state to continue from.
             make_runner: of a feed-forward method, arguments as of :class:`~quantart_cli.runner.Runner`.
 
@@ -385,8 +382,6 @@ class Model:
         """The painted pixels (H, W, 3) uint8, and the step at which Ctrl-C ended an optimisation.
 
         Args:
-            work: the painting.
-            style: its style.
             refining: how the picture is cut for updates by NNST; None: there are none.
         """
         by_region = not self.optimises and work.inputs is not None and bool(work.inputs.masks)

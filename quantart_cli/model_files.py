@@ -22,7 +22,6 @@ def files_of(
     """The weights of a method by part, and the parts that a person gave.
 
     Args:
-        row: the method.
         model: a model file to use instead of default weights. It replaces the part whose weights are of its kind, or
             that the row names. If there is no such part, it replaces all parts, and is the part "model".
         download: download weights that are not here.

@@ -54,10 +54,7 @@ def predict(
     """Predict memory by the tables of memory.py, and time by painting a sample from the middle of the picture.
 
     Args:
-        model: the model that will paint.
         content: the picture, at the size to be painted.
-        style: encoded by the model.
-        settings: of the method.
         tile: as :func:`quantart_cli.settings.parse_tile` takes it.
         preserve_color: as of :meth:`quantart_cli.model.Model.paint`.
         regions: number of masks; each region is painted by itself, except by methods that optimise.

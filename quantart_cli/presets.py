@@ -37,7 +37,6 @@ class Preset:
 
     Attributes:
         name: without the ``@``.
-        path: the picture file.
         about: a few words; empty for a person's own.
         own: whether it is from a folder in ``QUANTART_STYLES``.
     """

@@ -16,7 +16,6 @@ class Result:
     """A painted picture, and how it was painted.
 
     Attributes:
-        picture: the picture.
         precision: precision of the computation: fp32 if the chosen precision overflowed.
         notes: remarks for a person, one line each.
         stopped: whether Ctrl-C ended an optimisation early. The picture is the one of the last step.

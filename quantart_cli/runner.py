@@ -74,7 +74,6 @@ class Backend(Protocol):
         """Called when a stage has run over all tiles of a picture, so that memory can be freed.
 
         Args:
-            stage: the stage.
             tiled: whether the tiler has a largest side, so that the picture may have been several tiles.
         """
 
@@ -170,7 +169,6 @@ class Runner:
         """Run a stage over a whole picture.
 
         Args:
-            stage: the stage.
             image: the picture, if the stage has the input ``image``. The input ``weight`` is its opacity inside each
                 tile, and 0 in the halo.
             **inputs: the other inputs by name: :class:`MapOf` for ``stage.maps``, arrays or :class:`MapOf` for

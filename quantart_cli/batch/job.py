@@ -84,7 +84,6 @@ class PaintJob:
     """The settings of a run: how its pictures are read, painted and encoded. Sent to other processes as it is.
 
     Attributes:
-        method: its name.
         settings: the method's settings.
         style_weights: one for each picture of a blended style, summing to 1.
         checksums: sha256 of each file of weights by name.
@@ -131,7 +130,6 @@ class PaintJob:
 
         Args:
             styles: sha256 of each style's file.
-            format: of the output.
             masks: each as of :func:`quantart_cli.recipe.region`.
         """
         facts = asdict(replace(self, model_file=None))

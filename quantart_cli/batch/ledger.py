@@ -70,7 +70,6 @@ class Ledger:
     """The rows of one output folder; safe to use from several threads of one process.
 
     Args:
-        folder: the output folder.
         shard: (k, n), or None.
         read_only: nothing is written and no file is made, for ``--dry-run``.
 

@@ -32,7 +32,6 @@ def output_lock(folder: Path, shard: tuple[int, int] | None = None) -> Iterator[
     """Hold an output folder, which is made if it does not exist.
 
     Args:
-        folder: the output folder.
         shard: (k, n): other shards of n may hold it too.
 
     Yields:

@@ -211,7 +211,6 @@ def local_executor(
 
     Args:
         job: how to paint.
-        styles: the files of each style.
         record, stop: see :class:`Pipeline`.
         tell: receives one line about anything unusual.
 

@@ -56,7 +56,6 @@ class WorkItem:
     """One picture in one style.
 
     Attributes:
-        source: the path to open.
         output: below the output folder, with / between its parts.
         style: index into ``Plan.styles``.
         format: of the output, normalised; set when the item is due.
@@ -95,7 +94,6 @@ def make_plan(request: Request, own: Container[str] = ()) -> Plan:
     With several styles the order is: for every 32 styles, for every picture, each of these styles.
 
     Args:
-        request: what to paint.
         own: absolute real paths of files that quantart painted into ``request.output``: they are not painted again.
 
     Raises:

@@ -27,7 +27,6 @@ class Worker:
 
     Args:
         job: how pictures are painted.
-        version: of the quantart that started it.
     """
 
     def __init__(self, job: PaintJob, version: str) -> None:

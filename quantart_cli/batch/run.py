@@ -50,10 +50,7 @@ class Run:
     """A plan, its settings, and the folder the pictures go to; several threads may use it.
 
     Args:
-        plan: the plan.
         job: how its pictures are painted.
-        folder: the output folder.
-        ledger: of that folder.
         format: of all outputs; None: by their suffixes.
     """
 
@@ -181,7 +178,6 @@ class Recorder:
     """Writes, notes, counts and reports the outcome of each item; for several threads.
 
     Attributes:
-        run: the run.
         report: receives one JSON object a line, or None.
         fail_fast: whether the first failure sets ``stop``.
         on_change: called after each outcome, in order.
@@ -190,7 +186,6 @@ class Recorder:
         attempted: number painted or failed in this run.
         settled: "up to date" or "kept" -> number.
         failures: (content, output, reason) of each.
-        trace: the first traceback of a bug.
     """
 
     run: Run

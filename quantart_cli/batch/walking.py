@@ -35,7 +35,6 @@ class Findings:
     """The result of a search.
 
     Attributes:
-        pictures: in order.
         passed_over: reason -> number of files or folders.
         unreadable: path -> what it is and what to do, for pictures and films that quantart does not read.
         troubles: one line for each folder that could not be listed.

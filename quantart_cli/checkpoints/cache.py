@@ -155,7 +155,6 @@ def writing(key: str, waiting: Callable[[str], None] | None = None, *, patient: 
     """Hold the lock of an entry; gives its folder for temporary files. Leftovers of killed runs are removed.
 
     Args:
-        key: of the entry.
         waiting: called with one line when another process holds the lock.
         patient: wait for the lock. It belongs to the operating system and ends with the process that holds it.
 
@@ -203,7 +202,6 @@ def install(key: str, file: Path, name: str, *, sha256: str, kind: str | None, s
     """Make a file the entry's; to be called inside :func:`writing`.
 
     Args:
-        key: of the entry.
         file: a temporary file of the entry's own folder is moved; another one is linked if possible, else copied.
         name: file name for people, with its suffix.
         sha256: of the file, computed by the caller.

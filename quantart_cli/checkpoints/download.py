@@ -45,7 +45,6 @@ def fetch(
     Safe when several processes do it at once: the others wait for the one that downloads.
 
     Args:
-        item: of the manifest.
         offline: use no network, as HF_HUB_OFFLINE does; the cache of the Hub's client still counts.
         progress: called with bytes.
         tell: called with one line for each carrier that fails, and other news.

@@ -84,7 +84,6 @@ def recognise(shapes: Shapes, kind: str | None = None) -> tuple[Layout, Publishe
     """The kind and layout of a checkpoint in any known layout; None when it is unknown.
 
     Args:
-        shapes: by name.
         kind: try this kind first.
     """
     wanted = KINDS[kind].sources if kind in KINDS else ()

@@ -55,7 +55,6 @@ def find_model(
     """The file a person named: ``hf://owner/repo/file.safetensors``, a path, or a name of the manifest.
 
     Args:
-        model: the name.
         accepts: kinds that can be used.
         download: get it if it is not here; otherwise no network is used.
         tell: called with one line when something is downloaded or fails.

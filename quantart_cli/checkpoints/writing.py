@@ -37,7 +37,6 @@ def write_tensors(
     Args:
         target: the file; an existing one is replaced in one step and keeps its permissions.
         tensors: by name. Floats are stored as float32, integers and booleans as they are.
-        metadata: of the file.
         half: store floats as float16.
         source: names the tensors' origin in messages.
 

@@ -29,7 +29,6 @@ class _Command:
     Attributes:
         module: in quantart_cli/cli/.
         summary: one line of the list of commands.
-        panel: of that list.
     """
 
     module: str

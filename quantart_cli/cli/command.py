@@ -41,8 +41,6 @@ def add_command(
     """Add a command that calls ``run`` with the options.
 
     Args:
-        app: the application.
-        name: of the command.
         options: a dataclass; a classmethod ``adjust`` of it may change the values by name before it is constructed.
         run: returns the exit status.
         settings: of the method whose settings are the field ``settings``; of several methods by name, where the field

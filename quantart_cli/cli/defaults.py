@@ -51,11 +51,7 @@ def config_path() -> Path:
 
 
 class Defaults(Mapping[str, Any]):
-    """The defaults of each command, by its name: values by the names of its parameters.
-
-    Args:
-        commands: all commands by name.
-    """
+    """The defaults of each command, by its name: values by the names of its parameters."""
 
     def __init__(self, commands: Mapping[str, Any]) -> None:
         self._commands = commands

@@ -29,9 +29,7 @@ class Previews:
     """One run that writes previews. Construction reads and checks everything that needs no torch.
 
     Args:
-        options: of the command.
         content: the picture, at the size to be painted.
-        masks: of the regions.
 
     Attributes:
         notes: remarks for a person, one line each.

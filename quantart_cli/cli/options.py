@@ -256,7 +256,6 @@ class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
         """The model, with everything that these options say.
 
         Args:
-            method: its name.
             file: of :meth:`find_model`.
             pixels: of one picture, by which the backend is chosen.
         """

@@ -37,7 +37,6 @@ class Request(DeviceOptions, Generic[Options]):
     """The parameters of the commands of ``quantart train``. Those that a command does not take keep their defaults.
 
     Attributes:
-        options: of the training.
         unset: names of options that were not given, of those whose default depends on the device.
     """
 
@@ -99,7 +98,6 @@ def add_training(
     """Add a command to a group.
 
     Args:
-        name: of the command.
         options: dataclass whose fields become options.
         run: the command; its docstring is the help.
         required: its own parameters that must be given, fields of :class:`Request`.

@@ -26,7 +26,6 @@ class _Trunk:
     Attributes:
         blocks: channels of the convolutions.
         pooled: numbers of the blocks with max pooling, stride 2, before them.
-        pool: its kernel.
         first: kernel, stride and padding of the first convolutions; the others have (3, 1, 1).
     """
 

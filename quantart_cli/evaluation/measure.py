@@ -174,7 +174,6 @@ def inception_features(
     """Features of pictures as squares, (n, 2048) float32, without pictures that cannot be read.
 
     Args:
-        paths: files.
         size: side of the squares.
         network: (size, size, 3) uint8 sRGB -> (2048,) float32.
         progress: counts pictures.
@@ -215,7 +214,6 @@ def score(measured: Measured, reference: np.ndarray | None, seed: int, progress:
     """Scores of a system with their confidence.
 
     Args:
-        measured: of it.
         reference: features of artworks, (m, 2048); None: no FID and KID.
         seed: of the random halves; systems with equally many pictures share them.
         progress: counts the halves whose FID is computed.

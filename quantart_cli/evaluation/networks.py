@@ -43,7 +43,6 @@ class MetricNetworks:
 
     Attributes:
         vgg: the normalised VGG-19.
-        device: of all of them.
         lpips: by metric, "lpips_vgg" and "lpips_alex", those that are here.
         inception: (H, W, 3) uint8 sRGB -> (2048,) float32; None: it is not here.
     """

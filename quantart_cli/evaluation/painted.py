@@ -64,7 +64,6 @@ class PaintedStyle:
 
     Attributes:
         means: layer -> (C,), of all positions.
-        samples: of the painting.
         self_distance: d_self, the mean of left against right and top against bottom.
     """
 

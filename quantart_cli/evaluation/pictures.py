@@ -86,7 +86,6 @@ def to_shape(path: Path, shape: tuple[int, int]) -> np.ndarray:
     """The largest centred part of a picture with the shape's ratio, resized with Lanczos; (*shape, 3) uint8 sRGB.
 
     Args:
-        path: of the picture.
         shape: height and width in pixels.
 
     Raises:
@@ -156,7 +155,6 @@ def find_outputs(
     Args:
         folder: searched without its subfolders.
         pattern: of the file names, with ``{content}`` and ``{style}``.
-        contents, styles: the possible sources.
 
     Raises:
         QuantArtError: the folder cannot be read.

@@ -25,7 +25,6 @@ def sheet(rows: Sequence[Sequence[Cell]], *, cell: int = 256, headings: Sequence
     Args:
         rows: each row is centred.
         cell: width of a cell in pixels; the tallest picture of a row sets the height, at most 1.5 widths.
-        headings: of the columns.
 
     Returns:
         RGB; transparent pixels show the grey.

@@ -32,7 +32,6 @@ class SystemSpec:
     """A system as the user names it.
 
     Attributes:
-        name: the text as given.
         method: a name in the registry, or "photographs".
         settings: the method's settings; None for photographs.
         model: other weights, or None.
@@ -152,7 +151,6 @@ def load_systems(specs: Sequence[SystemSpec], *, model: str | None, seed: int, *
     """Load the methods, each set of weights once.
 
     Args:
-        specs: what to load.
         model: other weights for the methods that take this kind and name none of their own.
         seed: of all random numbers of the methods.
         **machine: device, precision and download, as in :func:`quantart_cli.load`.

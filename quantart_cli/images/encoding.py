@@ -51,7 +51,6 @@ def write_picture(
 
     Args:
         file: takes the bytes, from its beginning; it can seek.
-        picture: what to write.
         format: a name or suffix: "jpeg", "jpg", ".png", ...
         background: a colour ("white", "#rrggbb", as PIL.ImageColor understands): transparent parts are laid over it,
             whatever the format; needed when the format holds no alpha (jpeg, bmp).

@@ -58,7 +58,6 @@ def assemble(
         bands: from top to bottom.
         size: (width, height) as stored.
         header: what else the file says.
-        name: of the picture.
         depth, white_is_zero: as of :func:`quantart_cli.images.modes.to_rgb_alpha`.
     """
     orientation, notes, top = header.orientation, list(header.notes), 0
@@ -113,8 +112,6 @@ def read_with_vips(image: Image.Image, stream: IO[bytes], name: str, depth: int)
 
     Args:
         image: as Pillow opens it, not loaded.
-        stream: the file it was opened from.
-        name: of the picture.
         depth: bits a sample of a PNG.
 
     Returns:
@@ -230,9 +227,6 @@ def write_large(file: IO[bytes], picture: Picture, format: str, options: dict[st
 
     Args:
         file: takes the bytes, from its beginning; it can seek.
-        picture: what to write.
-        format: the normalised name.
-        options: of Pillow's writer.
     """
     if format == "png" and picture.alpha is None:
         return _import_vips() is not None and _write_png(file, picture, options)

@@ -29,7 +29,6 @@ class Header:
     Attributes:
         metadata: cleaned.
         orientation: 1 to 8 as in EXIF, still to be applied.
-        profile: the ICC profile.
         notes: for the person.
     """
 

@@ -23,7 +23,6 @@ def to_rgb_alpha(
     [0, 255] otherwise, clipped; NaN is black.
 
     Args:
-        image: loaded.
         profile: its embedded ICC profile, or None.
         depth: bits a sample had in the file: only a PNG's transparent colour is given in these.
         white_is_zero: whether 16-bit grey runs from white to black, which Pillow inverts in 8 bits alone.

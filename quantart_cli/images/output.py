@@ -34,7 +34,6 @@ def save_picture(
     """Encode a picture and write it, whole or not at all (see :func:`quantart_cli.files.write_atomically`).
 
     Args:
-        picture: what to write.
         target: a path, or ``"-"`` for stdout.
         format: a name such as "png"; by default the suffix of ``target`` decides, and stdout gets a PNG.
         background, quality, strip_metadata: as in :func:`write_picture`.

@@ -33,7 +33,6 @@ def write_tiff(file: IO[bytes], picture: Picture, profile: bytes) -> None:
 
     Args:
         file: takes the bytes, from its beginning; it can seek.
-        picture: any size.
         profile: an ICC profile.
 
     Raises:

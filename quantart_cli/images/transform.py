@@ -21,7 +21,6 @@ def resize(picture: Picture, long_side: int, *, enlarge: bool) -> Picture:
     resolution, in pixels an inch, changes with the size: a print stays as large as it was.
 
     Args:
-        picture: any size.
         long_side: pixels, at least 1.
         enlarge: whether a picture that is smaller may grow.
 

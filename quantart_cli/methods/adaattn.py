@@ -51,10 +51,8 @@ def _stages(
     """The stages of a form.
 
     Args:
-        prefix: of the networks' classes.
         name: of the form, in the names of the stages.
         levels: 3, 4, 5 for relu3_1 … -> stride, channels of its keys, of its own features.
-        halo: of the encoder.
         merged: whether relu4_1 and relu5_1 are merged and relu3_1 is a skip connection.
     """
     nets = f"quantart_cli.nets.adaattn:{prefix}"

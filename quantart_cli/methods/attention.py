@@ -47,11 +47,7 @@ class Attended:
 
 
 class Attentive(FeedForward[S]):
-    """Style transfer by attention.
-
-    Attributes:
-        by: its stages.
-    """
+    """Style transfer by attention."""
 
     by: ClassVar[AttentionStages]
 
@@ -84,7 +80,6 @@ class Attentive(FeedForward[S]):
         """Which of the visible positions of a style are used.
 
         Args:
-            name: of the keys or the values.
             positions: numbers of the visible positions.
             kind: of the style, see :meth:`style_kind`.
         """

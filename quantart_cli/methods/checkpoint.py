@@ -39,7 +39,6 @@ def facts_of(
         content: the picture, at the size to be painted.
         styles: as they are encoded.
         style_weights: one for each style.
-        settings: of the method.
         inputs: masks, and a picture to start from.
         others: anything else: method, seed, precision, weights.
     """

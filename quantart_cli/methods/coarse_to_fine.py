@@ -56,7 +56,6 @@ def content_of_level(content: Image, side: int, painted: np.ndarray | None) -> I
     are lost.
 
     Args:
-        content: the picture.
         side: long side of the level.
         painted: (h, w, 3) uint8, the painting of the level before, or None.
     """

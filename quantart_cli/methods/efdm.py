@@ -58,7 +58,6 @@ def matched_to(values: np.ndarray, style: Quantiles, channel: int, positions: np
 
     Args:
         values: (n,).
-        style: what to match.
         channel: which of its channels.
         positions: indices of the values that count, in the order that equal values get.
     """

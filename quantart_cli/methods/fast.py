@@ -141,8 +141,6 @@ class Painter:
     """Paints with the scales and shifts of a style.
 
     Args:
-        runner: runs the stages.
-        content: the picture.
         network: for its layout; the stages have their own.
         style: (2, n) scales and shifts of all its norms.
     """

@@ -78,7 +78,6 @@ class Gatys(OptimisingOnVGG[GatysSettings]):
         Args:
             content: the picture, (1, 3, H, W), float32 in [0, 1] or uint8.
             style: from :meth:`encode_style`.
-            settings: settings.
             opacity: (1, 1, H, W) in [0, 1], or None.
             tiler: how pictures are cut where memory is short; changes the result by rounding only.
             inputs: regions, a picture to start from, a state to continue from.

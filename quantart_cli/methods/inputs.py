@@ -89,10 +89,8 @@ class State:
 
     Attributes:
         side: long side of the level of the pyramid it is at.
-        step: of all levels.
         optimizer: "lbfgs" or "adam".
         tensors: by name, float32.
-        numbers: by name.
     """
 
     side: int
@@ -106,7 +104,6 @@ def mask_of(picture: Picture, size: tuple[int, int] | None = None) -> np.ndarray
     """A picture as a mask, (H, W) float32 in [0, 1]: how bright it is, times its opacity.
 
     Args:
-        picture: of any size.
         size: (width, height) it is brought to; None: its own.
     """
     bright = np.asarray(Image.fromarray(picture.rgb).convert("L"), np.float32) / 255

@@ -41,7 +41,6 @@ class Minimizer:
 
     Args:
         x: where to start, any shape, float32; of the order of 1.
-        evaluate: the function.
         low, high: least and greatest value of an element.
     """
 

@@ -124,10 +124,7 @@ class NNST(OptimisingOnVGG[NNSTSettings]):
             updates: in all, at least 1.
             settings: ``steps`` does not count. Default: those of the class, but the colours stay as optimised, since
                 the picture has colours of the style already.
-            opacity: of the content.
             tiler: as of :meth:`steps`.
-            masks: regions of the content.
-            seed: of all random numbers.
         """
         settings = settings or NNSTSettings(recolor="no")
         start = floats(painted, self.device)
@@ -173,14 +170,10 @@ class Optimisation:
     """One optimisation, of all scales.
 
     Args:
-        vgg: the network.
         content: (1, 3, H, W) float32.
-        style: pictures.
-        settings: settings.
         opacity: of the content, or None.
         tiler: how pictures are cut where memory is short.
         inputs: regions, a picture to start from, a state to continue from.
-        seed: of all random numbers.
         start: a picture to start from at all scales.
         path: how far a band goes at a scale, about.
     """

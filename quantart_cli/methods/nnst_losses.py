@@ -66,7 +66,6 @@ def splitting_loss(
     """The loss of step 5: layer by layer, the distances of features to the nearest of the style's.
 
     Args:
-        extractor: of the features.
         image: the picture, (1, 3, H, W).
         grids: layer -> the positions that count.
         details: of the style, for each region.

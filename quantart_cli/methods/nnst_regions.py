@@ -48,9 +48,7 @@ class Regions:
 
     Args:
         style: all style pictures.
-        inputs: masks of regions.
         opacity: of the content, (1, 1, H, W), or None.
-        device: where to compute.
     """
 
     def __init__(self, style: Styles, inputs: OptimisationInputs, opacity: Tensor | None, device: torch.device) -> None:
@@ -85,7 +83,6 @@ class Regions:
         """The pictures that a region takes, at the size of a scale of the pyramid, with shares.
 
         Args:
-            number: of the region.
             side: long side of the content at this scale.
             scale: long side of a style over it.
         """
@@ -123,7 +120,6 @@ class StyleSampler:
     """Draws hypercolumns, and features of single layers, from the pictures of a region.
 
     Args:
-        extractor: the network.
         rotations: whether pictures turned by 90, 180 and 270 degrees are used as well.
     """
 

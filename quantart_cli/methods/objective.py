@@ -54,7 +54,6 @@ class TiledExtractor:
     """VGG-19, window by window.
 
     Args:
-        vgg: the network.
         layers: those that are looked at.
         tiles: how pictures are cut; windows begin at multiples of 16.
         pooling: "max" or "average".
@@ -68,7 +67,6 @@ class TiledExtractor:
         """Look at each window of (1, 3, H, W).
 
         Args:
-            image: the picture.
             work: pastes nothing anywhere before it is done: where memory runs out it is done again, on less.
             slopes: whether the pixels take gradients.
         """
@@ -111,15 +109,11 @@ class Objective:
 
     Args:
         eyes: VGG-19 as it is looked through.
-        loss: of the style.
         style_layers: with weights that sum to 1.
-        content_layers: likewise.
         regions: with their targets.
         content: the picture whose content is kept, (1, 3, H, W).
         visible: (1, 1, H, W) in [0, 1], the picture's opacity, or None.
         weights: α, β and γ.
-        seed: of samples.
-        temporal: of a frame of a clip.
 
     Attributes:
         latest: the weighted losses of the picture evaluated last, by name.
@@ -258,8 +252,6 @@ class Temporal:
     Args:
         past: ω and c.
         size: (h, w) that the picture has.
-        weight: of the loss.
-        device: of the picture.
     """
 
     def __init__(self, past: Past, size: tuple[int, int], weight: float, device: torch.device) -> None:
@@ -287,7 +279,6 @@ def weights_at(visible: Tensor | None, image: Tensor, layer: str) -> Tensor:
     Args:
         visible: (1, 1, H, W) in [0, 1], of the picture before it was extended; None, or 0 all over: all count alike.
         image: the picture, (1, 3, H', W').
-        layer: its name.
     """
     h, w = (-(-length // stride(layer)) for length in image.shape[2:])
     weights = coverage_of(visible, image.new_empty(1, 1, 1, 1).expand(1, 1, h, w), SMALLEST)

@@ -55,8 +55,6 @@ def levels(width: int, height: int, steps: int, pyramid: str) -> list[Level]:
     """The levels of a picture, the last of which has its own size.
 
     Args:
-        width: of the picture.
-        height: of the picture.
         steps: in all; each level takes 0.55 times those of the level before. One with none is left out.
         pyramid: as :func:`parse_pyramid` reads it. Sizes from the picture's own on are left out.
     """

@@ -41,7 +41,6 @@ def extend(image: Tensor, least: int, multiple: int = 1) -> Tensor:
     """Mirror a picture, (1, C, H, W), to the right and below until both sides have ``least`` pixels or more.
 
     Args:
-        image: the picture.
         least: fewest pixels a side.
         multiple: the sides become multiples of it as well.
     """

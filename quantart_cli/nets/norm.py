@@ -30,7 +30,6 @@ class GroupNorm(nn.GroupNorm):
         """(B, C, h, w) normalised, then SiLU of it if asked for.
 
         Args:
-            x: of any layout.
             silu: x · sigmoid(x) of the normalised.
             overwrite: the result may take the place of ``x``, where no gradient is taken: a map of full resolution is
                 the largest thing in memory.

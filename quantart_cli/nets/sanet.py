@@ -150,7 +150,6 @@ class KeysAndValues(nn.Module):
         """Keys and values of relu4_1, (1, 512, h, w) each, and of relu5_1, (1, 512, h / 2, w / 2) each.
 
         Args:
-            z4, z5: of a tile.
             stats: mean and deviation of the whole z4, then of z5, (512,) each.
         """
         four = self.transform.sanet4_1.keys_and_values(z4.float(), *stats[:2])
@@ -164,7 +163,6 @@ class Transfer(KeysAndValues):
         """F_csc of a tile, (1, 512, h, w) float32.
 
         Args:
-            z4, z5: of the content.
             others: keys and values of relu4_1 of the whole style, then of relu5_1; then mean and deviation of the whole
                 content's z4, and of z5.
         """

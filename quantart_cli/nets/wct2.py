@@ -80,7 +80,6 @@ class Decoder(nn.Module):
 
         Args:
             level: 4, 3 or 2, at most the depth.
-            z: the features of that level.
             lh, hl, hh: the high bands of the pooling before it.
             full: the map before that pooling; cat5 only.
 

@@ -26,9 +26,6 @@ class Adversary:
     1 - loss / 2: 0 when it cannot tell real from fake, where its gradient would be noise, and 1 when it can.
 
     Args:
-        network: the discriminator.
-        dtype: to compute in.
-        rate, betas: of its Adam.
         weight: of its loss; 0: it never learns.
         after: updates before it begins to learn.
         largest_gradient: longer gradients are scaled down to this norm.
@@ -71,7 +68,6 @@ class Adversary:
         """Backpropagate the discriminator's loss, and add the generator's gradient to that of its other losses.
 
         Args:
-            number: of the update.
             at: where the generator's gradients are added.
             others: gradient of all other losses at ``at``.
             both: scores of a batch of real samples and as many fakes, in this order, without a graph to the generator.

@@ -70,7 +70,6 @@ def autoencoder_training(options: AutoencoderOptions, vgg: VGG19, codebook: ArtC
     It takes the folders "photographs" and "paintings".
 
     Args:
-        options: of the training.
         vgg: the encoder, on the device and in the precision to use; it stays as it is.
         codebook: the first state, float32 on the same device; D̂ starts as its decoder, or as D if it has none.
         decoder: D, float32 on the same device; it stays as it is.

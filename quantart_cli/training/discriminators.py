@@ -48,7 +48,6 @@ class LatentDiscriminator(nn.Module):
     All layers but the last have spectral normalization (Miyato et al. 2018).
 
     Args:
-        channels: of the latents.
         width: channels of the hidden layers.
     """
 

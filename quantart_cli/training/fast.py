@@ -50,7 +50,6 @@ def fast_training(options: FastOptions, vgg: VGG19, styles: Mapping[str, Tensor]
     It takes the folder "photographs".
 
     Args:
-        options: of the training.
         vgg: for the losses, on the device and in the precision to use; it stays as it is.
         styles: of :func:`read_styles`.
     """

@@ -94,10 +94,7 @@ def train(
     sheets are in ``TARGET.training/``.
 
     Args:
-        training: what is trained.
         folders: by what they hold; subfolders are searched. A file is a shard of ``quantart train pack``.
-        target: the file to write.
-        options: of the training.
         control: how it is run.
 
     Raises:

@@ -159,7 +159,6 @@ def run(
 
     Args:
         trainable: in its first state.
-        files: opened.
         stop: called after every update; when it returns True the training is saved and stopped.
         progress: called with (updates done, updates in all, losses).
         deadline: of :func:`time.monotonic`; the training is saved and ends there.

@@ -19,9 +19,7 @@ class MixedPrecisionOptimizer:
 
     Args:
         network: float32; trained in place.
-        dtype: to compute in.
         rate: learning rate, or one for each of the groups.
-        betas: of Adam.
         float32: prefixes of parameters that are computed in float32.
         groups: parameters with a learning rate of their own; by default all have the same.
         average: decay of the moving average of the weights; None: no average.

@@ -73,7 +73,6 @@ def scaled_crop(picture: Image, low: float, high: float, side: int, r: random.Ra
     Args:
         picture: (H, W, 3) uint8.
         low, high: range of the scale; it is larger where the picture is too small.
-        side: of the result in pixels.
         r: random numbers.
 
     Returns:

@@ -24,10 +24,7 @@ class PairTraining(Trainable, Generic[Options]):
     """A network and one update of it; ``pictures`` and ``shown`` have "photographs" and "paintings".
 
     Attributes:
-        kind: of the model file.
-        network_class: what is trained.
         layers: of VGG-19, whose features it gets.
-        multiple: of the side of a crop.
     """
 
     kind: ClassVar[str]
@@ -40,7 +37,6 @@ class PairTraining(Trainable, Generic[Options]):
         """The training, to a float32 file. It takes the folders "photographs" and "paintings".
 
         Args:
-            options: of the training.
             vgg: the encoder, on the device and in the precision to use; it stays as it is.
         """
         check_crop(options.crop, cls.multiple, options.short_side)

@@ -31,7 +31,6 @@ def pictures_below(folder: Path, hold_out: float = 0.0) -> list[Path]:
     """All picture files in a folder and its subfolders, without hidden ones, sorted.
 
     Args:
-        folder: to search.
         hold_out: share of the files to leave out: those with the smallest :func:`name_hash`.
 
     Raises:
@@ -132,7 +131,6 @@ class Prefetched(Generic[T]):
     The function draws random numbers from generators of its own: torch's global one is not safe in threads.
 
     Args:
-        make: the function.
         device: on which updates are computed; a GPU takes more threads.
     """
 

@@ -50,9 +50,7 @@ def transfer_training(options: TransferOptions, network: VQGAN, device: str, dty
     It takes the folders "photographs" and "paintings".
 
     Args:
-        options: of the training.
         network: stage 1, float32; it stays as it is.
-        device, dtype: to compute on and in.
     """
     stride = network.config.stride
     if options.crop % stride or options.crop < LATENT_FIELD * stride:

@@ -97,7 +97,6 @@ def vqgan_training(
         options: of the training; ``perceptual`` names the loss that is given here.
         network: the first state, float32; trained in place.
         perceptual: of :func:`by_lpips` or :func:`by_vgg`, float32 on the device.
-        device, dtype: to compute on and in.
     """
     stride = network.config.stride
     check_crop(options.crop, stride)

@@ -52,7 +52,6 @@ def vqvae_training(options: VQVAEOptions, vgg: VGG19, network: VQVAE | None = No
     It takes the folders "photographs" and "paintings".
 
     Args:
-        options: of the training.
         vgg: for the losses, on the device and in the precision to use; it stays as it is.
         network: the first state, float32; its sizes replace those of the options. None: random.
     """

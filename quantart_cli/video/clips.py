@@ -134,7 +134,6 @@ class Target:
         format: of the pictures of a folder: png, jpeg, …
         codec: name in films.CODECS; None: by the suffix.
         crf: quality of the codec; None: its default.
-        quality: of JPEG and WebP.
         strip_metadata: drop titles and the like.
         sound: whether the sound of the clip is copied.
         size: (width, height).
@@ -187,8 +186,6 @@ def sink_for(clip: Clip, target: Target, work: str, done: int) -> Sink:
     """What writes a target.
 
     Args:
-        clip: what is painted.
-        target: the output.
         work: folder for unfinished parts.
         done: frames that an earlier run has cut.
 
@@ -208,8 +205,6 @@ def check_target(clip: Clip, target: Target, inputs: Sequence[str] = ()) -> None
     """Find out before any painting whether a target can be written, and hold a clip.
 
     Args:
-        clip: what is painted.
-        target: the output.
         inputs: files that must not be overwritten, beside the clip.
 
     Raises:

@@ -45,7 +45,6 @@ class Report:
         before: frames that an earlier run had painted.
         broken: (time in seconds, why) of frames that could not be read; the last painted one was held.
         stopped: whether Ctrl-C ended it early.
-        precision: of the computation.
         notes: remarks for a person, each once.
     """
 
@@ -63,7 +62,6 @@ class Job:
 
     Attributes:
         clip: to paint.
-        target: to write.
         size: long side of the frames, or None.
         max_pixels: largest number of pixels of a frame.
         background: colour that transparent clips are laid on; None: transparency is kept.
@@ -117,7 +115,6 @@ def render(job: Job, painter: Steady, progress: Progress = lambda done, picture:
     """Paint a clip.
 
     Args:
-        job: what to paint.
         painter: paints the frames.
         progress: called after each frame, with the number of frames done and the painted frame.
 
@@ -154,7 +151,6 @@ class _Writer:
         sink: takes the frames.
         work: the folder of what is not finished.
         done: frames that an earlier run has cut.
-        state: of the painter after them.
     """
 
     def __init__(self, sink: Sink, work: str, done: int, state: dict[str, Array]) -> None:

@@ -56,9 +56,6 @@ class Steady:
     """Paints the frames of a clip one after the other.
 
     Args:
-        model: any method.
-        style: encoded by the model.
-        settings: of the method.
         steady: 0 paints each frame alone, 1 changes as little as possible.
         estimate: the motion between two frames, (H, W, 3) uint8 each.
         **how: preserve_color, tile and seed, as of ``Model.paint``.
@@ -157,7 +154,6 @@ class Memory:
 
     Args:
         share: of the last frame in features and moments, 0 to 1.
-        period: of the grid in pixels.
     """
 
     def __init__(self, share: float, period: int) -> None:

@@ -20,7 +20,6 @@ class MethodControls:
     """The controls of one method, in a group that is shown when the method is chosen.
 
     Attributes:
-        method: the row of the registry.
         group: to show and to hide.
         controls: by the name of the setting.
     """

@@ -25,9 +25,6 @@ Updates = dict[Any, Any]
 class Events:
     """Connects the components of a page. Programs cannot call these events: they have those of api.py.
 
-    Args:
-        page: its components.
-
     Attributes:
         sessions: the visitors, by Gradio's name of their session.
     """

@@ -25,7 +25,6 @@ def paint_film(
 
     Args:
         order: how; its content is not used.
-        clip: the film.
         steady: 0 to 1, how firmly strokes stay on what they paint.
 
     Raises:

@@ -41,10 +41,7 @@ class Painting:
     """A picture painted at full size.
 
     Attributes:
-        order: how.
-        file: the picture at full size.
         before, after: the content and the picture as they are shown.
-        thumbnail: the picture in the history.
     """
 
     order: Order
@@ -71,8 +68,6 @@ class Session:
     Attributes:
         newest: number of the newest job; older ones end.
         stopped: number of the newest job that was stopped.
-        last: the order that was painted last.
-        masks: the regions drawn on the page.
         history: newest first.
         chosen: the picture of the history that was clicked last.
     """
@@ -117,7 +112,6 @@ def look(studio: Studio, session: Session, job: float, order: Order, at_once: bo
     """Paint for the page: a preview and the full size, or the steps of an optimisation. Errors are lines.
 
     Args:
-        job: its number.
         at_once: paint at full size now. Otherwise methods that optimise wait to be asked.
     """
     try:

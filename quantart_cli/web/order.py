@@ -24,8 +24,6 @@ class Order:
     """A painting to make.
 
     Attributes:
-        method: its name in the registry.
-        content: the picture to paint.
         styles: pictures of styles, none for a method that takes none.
         style_weights: one for each style.
         settings: of the method, by name.

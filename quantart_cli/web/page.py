@@ -31,12 +31,7 @@ footer {opacity: .7}
 
 
 class Page:
-    """The components of the page.
-
-    Args:
-        studio: paints.
-        styles: pictures of the gallery.
-    """
+    """The components of the page."""
 
     def __init__(self, studio: Studio, styles: list[File]) -> None:
         self.studio, self.styles = studio, styles
