@@ -15,6 +15,7 @@ from quantart_cli.nets.painting import (
     PLAIN,
     REPEAT,
     ROUNDS,
+    SEARCHED,
     ContentEncoder,
     Hubness,
     Keys,
@@ -179,11 +180,21 @@ def test_coherent_by_a_loop(grid, size):
     rows, table = (0.5 * F.normalize(torch.randn(k, 16, generator=generator), dim=1) for k in (n, m))
     penalty = 0.1 * torch.rand(m, generator=generator)
     best, rank = torch.randint(m, grid, generator=generator), torch.rand(grid, generator=generator)
-    found = coherent(best, rows, rank, table, penalty, torch.tensor(size[1]))
     expected = coherent_by_a_loop(best.tolist(), similarity_of(rows, table, penalty), rank.tolist(), size)
-    assert found.tolist() == expected
+    for everywhere in (True, False):
+        found = coherent(best, rows, rank, table, penalty, torch.tensor(size[1]), everywhere)
+        assert found.tolist() == expected
     assert found.dtype == torch.int64
     assert torch.equal(found, best) == (n == 2)  # nothing above or below to continue in a style of one row
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("entries", [12, 256])  # fewer than lanes in a quarter, and whole lanes
+def test_the_largest_of_each_quarter(dtype, entries):
+    scores = torch.randn(50, 4, entries, generator=torch.Generator().manual_seed(13)).to(dtype)
+    values, index = painting._largest(scores)
+    assert torch.equal(values, scores.amax(2))
+    assert torch.equal(scores.gather(2, index[..., None])[..., 0], values)
 
 
 @torch.inference_mode()
@@ -274,10 +285,11 @@ def test_matcher_by_a_loop(painter, maps, standardisation, monkeypatch):
     index, share = Matcher(painter)(*inputs)
     assert index.shape == share.shape == (1, 4, 5, 7)
     assert index.dtype == torch.int32
-    similarity = similarity_of(keys(painter.project, *maps[:3], *standardisation), table, penalty)
-    plain = plainness(keys(painter.project, *maps[:3], *standardisation), (5, 7))
+    queries = keys(painter.project, *maps[:3], *standardisation)
+    similarity = similarity_of(queries, table, penalty)
+    plain = plainness(queries, (5, 7))
     first = [[0] * 7 for _ in range(5)]
-    for n, row in enumerate(similarity):
+    for n, row in enumerate(similarity_of(queries[:, :SEARCHED], table[:, :SEARCHED], penalty)):
         candidates = [max(places[6 * i : 6 * i + 6].tolist(), key=row.__getitem__) for i in range(4)]
         candidates.sort(key=row.__getitem__, reverse=True)
         chances = (plain * noise[0, 1:])[:, n // 7, n % 7].tolist()
