@@ -119,9 +119,6 @@ def write_atomically(path: str, data: bytes | Callable[[IO[bytes]], Any]) -> Non
 
     Args:
         data: the bytes, or a function that writes them into a binary file which can seek.
-
-    Raises:
-        QuantArtError: it cannot be written.
     """
     try:
         real, mode = _resolved(path)

@@ -85,9 +85,6 @@ def parse_template(text: str | None, format: str | None = None, *, several_style
         format: a name such as "png" that every output is written in; None: as its source, GIF and what cannot be
             written as PNG.
         several_styles: whether each picture is painted in more than one style: {style} must occur then.
-
-    Raises:
-        QuantArtError: in one line, the first thing found wrong.
     """
     suffix = None
     if format is not None:

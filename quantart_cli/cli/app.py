@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterator, MutableMapping
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -24,7 +24,7 @@ _ClickException: type[Exception] = typer.BadParameter.__mro__[2]
 
 @dataclass(frozen=True)
 class _Command:
-    """A command that is not a method: ``register`` of its module adds it.
+    """A command that is not a method: ``register`` of its module adds it, or it is the function ``run``.
 
     Attributes:
         module: in quantart_cli/cli/.
@@ -93,7 +93,13 @@ def _method(command: str) -> Method | None:
 def _make(name: str, method: Method | None) -> Any:
     group = typer.Typer(callback=lambda: None, context_settings=_CONTEXT, rich_markup_mode="rich")
     if method is None:
-        import_module(f"quantart_cli.cli.{_COMMANDS[name].module}").register(group)
+        module = import_module(f"quantart_cli.cli.{_COMMANDS[name].module}")
+        if hasattr(module, "register"):
+            module.register(group)
+        else:
+            from quantart_cli.cli.command import add_command
+
+            add_command(group, name, get_type_hints(module.run)["options"], module.run)
     else:
         from quantart_cli.cli.painting import register
 

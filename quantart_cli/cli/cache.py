@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from quantart_cli.checkpoints.cache import cache_folder
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.options import ReportOptions, option
 from quantart_cli.errors import QuantArtError
@@ -44,10 +41,6 @@ class Part:
     name: str
     bytes: int
     files: int
-
-
-def register(app: typer.Typer) -> None:
-    add_command(app, "cache", CacheOptions, run)
 
 
 def run(options: CacheOptions) -> int:

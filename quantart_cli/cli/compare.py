@@ -10,7 +10,6 @@ import typer
 
 from quantart_cli import __version__, registry
 from quantart_cli.checkpoints.manifest import artefact
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import Bar, progress_bar, say, write_json
 from quantart_cli.cli.methods import missing_weights
 from quantart_cli.cli.options import EvaluationOptions, check_range, option, preset_names
@@ -63,16 +62,8 @@ class CompareOptions(EvaluationOptions):
     cell: Annotated[int, option("N", "Width of a picture on the sheet.")] = 320
 
 
-def register(app: typer.Typer) -> None:
-    add_command(app, "compare", CompareOptions, run)
-
-
 def run(options: CompareOptions) -> int:
-    """Paint the sheet; returns the exit status.
-
-    Raises:
-        QuantArtError: an input is wrong.
-    """
+    """Paint the sheet; returns the exit status."""
     start = time.perf_counter()
     fidelities, strengths = _numbers("fidelity", options.fidelity), _numbers("strength", options.strength)
     grid = [

@@ -10,7 +10,6 @@ from typing import Annotated, Any
 
 import typer
 
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.defaults import FOLDERS, Default, Defaults, config_path, configurable
 from quantart_cli.cli.options import ReportOptions
@@ -35,10 +34,6 @@ class ConfigOptions(ReportOptions):
     command: Annotated[
         str | None, typer.Argument(metavar="COMMAND", help="Show all options of this command.", show_default=False)
     ] = None
-
-
-def register(app: typer.Typer) -> None:
-    add_command(app, "config", ConfigOptions, run)
 
 
 def run(options: ConfigOptions) -> int:

@@ -9,10 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
 from quantart_cli import __version__
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import Bar, bytes_bar, progress_bar, say, write_json
 from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
@@ -97,16 +94,8 @@ _COLUMNS = (  # metric, heading, factor and digits
 )
 
 
-def register(app: typer.Typer) -> None:
-    add_command(app, "evaluate", EvaluateOptions, run)
-
-
 def run(options: EvaluateOptions) -> int:
-    """Measure; returns the exit status. Options are checked first, then files, then weights.
-
-    Raises:
-        QuantArtError: an input is wrong.
-    """
+    """Measure; returns the exit status. Options are checked first, then files, then weights."""
     start = time.perf_counter()
     if options.video is not None:
         from quantart_cli.cli.evaluate_video import evaluate

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.options import DeviceOptions
 
@@ -40,10 +39,6 @@ class InfoOptions(DeviceOptions):
     picture: Annotated[
         str | None, typer.Argument(metavar="PICTURE", help="A picture that quantart painted.", show_default=False)
     ] = None
-
-
-def register(app: typer.Typer) -> None:
-    add_command(app, "info", InfoOptions, run)
 
 
 def run(options: InfoOptions) -> int:

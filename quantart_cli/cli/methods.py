@@ -10,9 +10,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.options import ReportOptions
 from quantart_cli.errors import QuantArtError
@@ -36,10 +33,6 @@ class MethodsOptions(ReportOptions):
 
     quantart stylize --help
     """
-
-
-def register(app: typer.Typer) -> None:
-    add_command(app, "methods", MethodsOptions, run)
 
 
 def run(options: MethodsOptions) -> int:

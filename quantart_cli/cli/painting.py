@@ -67,11 +67,7 @@ def register(app: typer.Typer, method: Method) -> None:
 
 
 def run(method: Method, options: PaintingOptions) -> int:
-    """Paint one picture; returns the exit status.
-
-    Raises:
-        QuantArtError: a mistake that a person can correct.
-    """
+    """Paint one picture; returns the exit status."""
     start = time.perf_counter()
     options.check()
     shares = options.shares_for(len(options.styles))

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantart_cli import __version__
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import Bar, progress_bar, say, write_json
 from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
@@ -63,16 +62,8 @@ class StudyOptions(EvaluationOptions):
     key: Annotated[str | None, option("FILE", "The key of the study, for --score.")] = None
 
 
-def register(app: typer.Typer) -> None:
-    add_command(app, "study", StudyOptions, run)
-
-
 def run(options: StudyOptions) -> int:
-    """Make the page or score the votes; returns the exit status.
-
-    Raises:
-        QuantArtError: an input is wrong.
-    """
+    """Make the page or score the votes; returns the exit status."""
     if options.score:
         return _score(options)
     start = time.perf_counter()

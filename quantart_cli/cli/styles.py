@@ -8,9 +8,6 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import typer
-
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import write_json, write_line
 from quantart_cli.cli.options import ReportOptions
 from quantart_cli.presets import Preset, presets
@@ -31,10 +28,6 @@ class StylesOptions(ReportOptions):
 
     QUANTART_STYLES=~/styles quantart stylize photo.jpg @mine -o out.png
     """
-
-
-def register(app: typer.Typer) -> None:
-    add_command(app, "styles", StylesOptions, run)
 
 
 def run(options: StylesOptions) -> int:

@@ -7,9 +7,6 @@ import webbrowser
 from dataclasses import dataclass, field
 from typing import Annotated
 
-import typer
-
-from quantart_cli.cli.command import add_command
 from quantart_cli.cli.console import say, write_json
 from quantart_cli.cli.options import ComputeOptions, check_range, option
 from quantart_cli.cli.startup import keep_memory
@@ -56,10 +53,6 @@ class UiOptions(ComputeOptions):
                 raise QuantArtError(f"--model {given}: give the method too, as in --model sanet=sanet.safetensors")
             found[find(name).name] = model
         return found
-
-
-def register(app: typer.Typer) -> None:
-    add_command(app, "ui", UiOptions, run)
 
 
 def run(options: UiOptions) -> int:

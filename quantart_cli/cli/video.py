@@ -136,11 +136,7 @@ def register(app: typer.Typer) -> None:
 
 
 def run(options: VideoOptions) -> int:
-    """Paint a clip; returns the exit status.
-
-    Raises:
-        QuantArtError: a mistake that a person can correct.
-    """
+    """Paint a clip; returns the exit status."""
     with stoppable():
         return _run(options)
 

@@ -33,11 +33,7 @@ class Inception:
 
     @staticmethod
     def load(device: str) -> Inception:
-        """The network of the manifest, from the cache.
-
-        Raises:
-            QuantArtError: it is not here, or damaged.
-        """
+        """The network of the manifest, from the cache."""
         # TorchScript runs code of its author. Only this file is loaded, and only with the sha256 of our manifest;
         # TorchScript has no operators besides torch's own.
         data = read_verified(artefact(NAME))

@@ -69,11 +69,7 @@ class MetricNetworks:
 
 
 def load_lpips(kind: str, device: str) -> LPIPS:
-    """LPIPS of the manifest, "lpips-vgg16" or "lpips-alexnet".
-
-    Raises:
-        QuantArtError: it is not here, or damaged.
-    """
+    """LPIPS of the manifest, "lpips-vgg16" or "lpips-alexnet"."""
     tensors = load_tensors(read_verified(artefact(kind)), f"weights {kind}")
     network: LPIPS = fill_strictly(lambda _: LPIPS(kind), tensors, f"weights {kind}")
     return network.to(device).to(memory_format=torch.channels_last)

@@ -65,20 +65,12 @@ def find_pictures(given: str, hold_out: float = 0.0) -> list[Path]:
 
 
 def reduced(path: Path, long_side: int) -> np.ndarray:
-    """A picture reduced to at most ``long_side`` pixels; (H, W, 3) uint8 sRGB, transparent parts filled.
-
-    Raises:
-        QuantArtError: it cannot be read.
-    """
+    """A picture reduced to at most ``long_side`` pixels; (H, W, 3) uint8 sRGB, transparent parts filled."""
     return np.ascontiguousarray(fill_transparent(resize(read_picture(path), long_side, enlarge=False)))
 
 
 def square(path: Path, size: int) -> np.ndarray:
-    """The largest centred square of a picture, resized with Lanczos; (size, size, 3) uint8 sRGB.
-
-    Raises:
-        QuantArtError: it cannot be read.
-    """
+    """The largest centred square of a picture, resized with Lanczos; (size, size, 3) uint8 sRGB."""
     return to_shape(path, (size, size))
 
 
@@ -87,9 +79,6 @@ def to_shape(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
     Args:
         shape: height and width in pixels.
-
-    Raises:
-        QuantArtError: it cannot be read.
     """
     rgb = fill_transparent(read_picture(path))
     scale = min(rgb.shape[0] / shape[0], rgb.shape[1] / shape[1])

@@ -75,9 +75,6 @@ def check_output(
         has_alpha: whether the picture to be written has transparent parts.
         background: as in :func:`write_picture`.
         size: (width, height) of the picture to be written, when it is known.
-
-    Raises:
-        QuantArtError: in one line, the first thing found wrong.
     """
     path = os.fsdecode(target)
     if not path:

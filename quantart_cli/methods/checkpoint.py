@@ -57,11 +57,7 @@ def facts_of(
 
 
 def save_state(path: str | Path, state: State, facts: Mapping[str, Any]) -> None:
-    """Write a checkpoint, whole or not at all.
-
-    Raises:
-        QuantArtError: it cannot be written.
-    """
+    """Write a checkpoint, whole or not at all."""
     about = {"side": state.side, "step": state.step, "optimizer": state.optimizer, "numbers": state.numbers}
     tensors = {name: tensor.detach().cpu() for name, tensor in state.tensors.items()}
     metadata = {"quantart": _KIND, "facts": json.dumps(facts), "state": json.dumps(about)}

@@ -24,11 +24,7 @@ _HIGH_DEFINITION = 720  # rows from which a film without a colour space is BT.70
 
 
 def library() -> Any:
-    """PyAV.
-
-    Raises:
-        QuantArtError: it is not installed.
-    """
+    """PyAV."""
     try:
         return import_module("av")
     except ImportError:
