@@ -84,14 +84,14 @@ class QuantArtVQGAN(WholePicture[QuantArtSettings]):
             raise QuantArtError(f"{name}: its two ends do not fit each other: convert it again")
         return cls(**networks)
 
-    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> _Styles:
+    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], shares: Sequence[float]) -> _Styles:
         """The styles; each network encodes them when it is first used.
 
         Args:
             styles: pictures (1, 3, H, W), float32 in [0, 1] or uint8, each with its opacity (1, 1, H, W) or None.
-            weights: one for each style, summing to 1.
+            shares: one for each style, summing to 1.
         """
-        return _Styles(styles, weights)
+        return _Styles(styles, shares)
 
     def stylize(
         self,
@@ -164,8 +164,8 @@ def _styled(network: StyleVQGAN, z_c: Tensor, style: _Styles, beta: float) -> Te
         z_c = network.quantize_enc(z_c)
     if beta == 0:
         return z_c.float()
-    parts = zip(style.weights, style.latents(network), strict=True)
-    z_y = reduce(torch.add, (weight * network.transfer(z_c, z_s) for weight, z_s in parts))
+    parts = zip(style.shares, style.latents(network), strict=True)
+    z_y = reduce(torch.add, (share * network.transfer(z_c, z_s) for share, z_s in parts))
     if network.quantized:
         z_y = network.quantize_dec(z_y)
     return z_c.float().lerp(z_y.float(), beta)
@@ -174,13 +174,13 @@ def _styled(network: StyleVQGAN, z_c: Tensor, style: _Styles, beta: float) -> Te
 class _Styles:
     """Styles and their latents, each (1, embed_dim, h', w'), or (1, embed_dim, 1, n) of its visible positions."""
 
-    def __init__(self, pictures: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> None:
+    def __init__(self, pictures: Sequence[tuple[Tensor, Tensor | None]], shares: Sequence[float]) -> None:
         self.pictures = pictures
-        self.weights = weights
+        self.shares = shares
         self._known: dict[StyleVQGAN, list[Tensor]] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Styles, (self.pictures, self.weights)  # without the networks: another process has its own
+        return _Styles, (self.pictures, self.shares)  # without the networks: another process has its own
 
     def latents(self, network: StyleVQGAN) -> list[Tensor]:
         """Those of one network; encoded when first asked for, since α may never ask."""

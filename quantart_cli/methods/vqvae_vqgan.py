@@ -24,7 +24,7 @@ from quantart_cli.nets.vqgan import VQGAN
 from quantart_cli.tiling import Tiler
 
 Styles = list[tuple[Tensor, float]]
-"""z of each style, (1, embed_dim, h, w), and its weight."""
+"""z of each style, (1, embed_dim, h, w), and its share."""
 
 
 class MixedVQGAN(WholePicture[VQVAESettings]):
@@ -49,11 +49,11 @@ class MixedVQGAN(WholePicture[VQVAESettings]):
         network.to_machine(spec.device, spec.dtype)
         return cls(network)
 
-    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], weights: Sequence[float]) -> Styles:
+    def encode_style(self, styles: Sequence[tuple[Tensor, Tensor | None]], shares: Sequence[float]) -> Styles:
         """z of each style."""
         with torch.inference_mode():
             found = [self.autoencoder.encode_content(prepare(image, self.autoencoder)) for image, _ in styles]
-        return list(zip(found, weights, strict=True))
+        return list(zip(found, shares, strict=True))
 
     def stylize(
         self,
@@ -91,8 +91,8 @@ class MixedVQGAN(WholePicture[VQVAESettings]):
         before, quantize = settings.mix == "before", self.autoencoder.quantize
         own = z_c.float() if before else quantize(z_c.float())
         theirs = torch.zeros_like(own)
-        for z, weight in style:
+        for z, share in style:
             codes = z.float() if before else quantize(z.float())
-            theirs += weight * F.interpolate(codes, own.shape[2:], mode="nearest")
+            theirs += share * F.interpolate(codes, own.shape[2:], mode="nearest")
         found = own.lerp(theirs, settings.alpha)
         return quantize(found) if before else found
