@@ -113,27 +113,11 @@ def _plain_lines(first_stage: str) -> Bar:
     return update
 
 
-class Pictures(Protocol):
-    """Shows how many pictures are done, and the current one."""
-
-    def done(self, painted: int, failed: int) -> None:
-        """So many were painted, and so many failed."""
-
-    def now(self, name: str) -> None:
-        """The current file."""
-
-    def step(self, done: int, total: int) -> None:
-        """Steps or tiles done of the current file, and all of them."""
-
-    def draw(self, picture: Picture) -> None:
-        """Draw the picture painted last above the bar, if there is one."""
-
-
 @contextmanager
 def pictures_bar(total: int, quiet: bool) -> Iterator[Pictures]:
     """Pictures a second, time left, failures, the current file: a bar on a terminal, else a line every few seconds."""
     if quiet or not is_terminal():
-        yield _PlainPictures(total, quiet)
+        yield Pictures(total, quiet)
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -159,13 +143,16 @@ def pictures_bar(total: int, quiet: bool) -> Iterator[Pictures]:
         yield _RichPictures(shown, total)
 
 
-class _PlainPictures:
+class Pictures:
+    """Shows how many pictures are done, and the current one: in plain lines, or as a subclass does."""
+
     def __init__(self, total: int, quiet: bool) -> None:
         self._total, self._quiet = total, quiet
         self._start = self._last = time.monotonic()
         self._name, self._done = "", 0
 
     def done(self, painted: int, failed: int) -> None:
+        """So many were painted, and so many failed."""
         self._done = count = painted + failed
         if not count or not self._is_time():
             return
@@ -175,14 +162,16 @@ class _PlainPictures:
         say(f"{count:,}/{self._total:,}, {rate:.2f} a second, {left} left{failures}: {self._name}")
 
     def now(self, name: str) -> None:
+        """The current file."""
         self._name = name
 
     def step(self, done: int, total: int) -> None:
+        """Steps or tiles done of the current file, and all of them."""
         if self._is_time():
             say(f"{self._done:,}/{self._total:,}: {self._name}, {done}/{total}")
 
     def draw(self, picture: Picture) -> None:
-        pass
+        """Draw the picture painted last above the bar, if there is one."""
 
     def _is_time(self) -> bool:
         """Whether the last line is long enough ago for another one."""
@@ -192,7 +181,7 @@ class _PlainPictures:
         return due
 
 
-class _RichPictures:
+class _RichPictures(Pictures):
     def __init__(self, shown: Any, total: int) -> None:
         self._shown, self._start = shown, time.monotonic()
         self._task = shown.add_task("", total=total, rate="", failed="", name="")
@@ -230,21 +219,11 @@ def time_in_words(seconds: float) -> str:
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
 
 
-class Bytes(Protocol):
-    """Shows the bytes of downloads, file by file."""
-
-    def of(self, name: str) -> Callable[[int, int | None, str], None]:
-        """A callback for one file: bytes done, bytes in all (None: not known), and what is being done."""
-
-    def say(self, line: str) -> None:
-        """A line that does not disturb the bar."""
-
-
 @contextmanager
 def bytes_bar(quiet: bool) -> Iterator[Bytes]:
     """A progress bar in bytes on a terminal; elsewhere a plain line every ten seconds; with ``quiet`` no bar."""
     if quiet or not is_terminal():
-        yield _PlainBytes(quiet)
+        yield Bytes(quiet)
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
@@ -260,11 +239,14 @@ def bytes_bar(quiet: bool) -> Iterator[Bytes]:
         yield _RichBytes(shown)
 
 
-class _PlainBytes:
+class Bytes:
+    """Shows the bytes of downloads, file by file: in plain lines, or as a subclass does."""
+
     def __init__(self, quiet: bool) -> None:
         self._quiet = quiet
 
     def of(self, name: str) -> Callable[[int, int | None, str], None]:
+        """A callback for one file: bytes done, bytes in all (None: not known), and what is being done."""
         last = time.monotonic()
 
         def update(done: int, total: int | None, words: str) -> None:
@@ -278,10 +260,11 @@ class _PlainBytes:
         return update
 
     def say(self, line: str) -> None:
+        """A line that does not disturb the bar."""
         say(line)
 
 
-class _RichBytes:
+class _RichBytes(Bytes):
     def __init__(self, shown: Any) -> None:
         self._shown = shown
 

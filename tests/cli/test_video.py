@@ -106,7 +106,7 @@ def test_no_times(text):
 
 def test_the_current_frame_is_drawn(run, gif, style_file, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("quantart_cli.cli.console._PlainPictures.draw", lambda _, picture: drawn.append(picture.size))
+    monkeypatch.setattr("quantart_cli.cli.console.Pictures.draw", lambda _, picture: drawn.append(picture.size))
     clip = ("video", gif, style_file, "-o", tmp_path / "out.gif", "--method", "microast", "--backend", "torch")
     assert run(*clip)[0] == 0
     assert drawn == []
