@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -81,6 +81,8 @@ class Stage:
             change what is found.
         tiled: False if the network must get the whole picture at once.
         scalars: names of float inputs.
+        usual: values of the scalars that most pictures have. OpenVINO compiles a network of its own for them: weights
+            that follow from a scalar are constants in it, which convolves faster.
     """
 
     name: str
@@ -91,12 +93,18 @@ class Stage:
     whole: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     integers: tuple[str, ...] = ()
     scalars: tuple[str, ...] = ()
+    usual: tuple[float, ...] = ()
     halo: int = 0
     exact: bool = False
     tiled: bool = True
 
     def __hash__(self) -> int:
         return hash((self.name, self.net))
+
+    @property
+    def with_usual_scalars(self) -> Stage:
+        """The same stage without the inputs :attr:`scalars`, computed for their usual values."""
+        return replace(self, name=f"{self.name}-usual", scalars=())
 
     @property
     def grain(self) -> int:

@@ -163,10 +163,23 @@ class OpenVINOBackend:
         return values.copy()
 
     def finished(self, stage: Stage, tiled: bool) -> None:
-        if tiled:  # its memory is needed by the next stage
-            self._networks[stage.name].compiled.release_memory()
+        for name in (stage.name, stage.with_usual_scalars.name):
+            if tiled and name in self._networks:  # its memory is needed by the next stage
+                self._networks[name].compiled.release_memory()
 
     def prepare(self, stage: Stage) -> Callable[..., tuple[np.ndarray, ...]]:
+        if not stage.usual:
+            return self._network(stage)
+
+        def run(*inputs: Any) -> tuple[np.ndarray, ...]:
+            count = len(stage.usual)
+            if inputs[-count:] == stage.usual:
+                return self._network(stage.with_usual_scalars)(*inputs[:-count])
+            return self._network(stage)(*inputs)
+
+        return run
+
+    def _network(self, stage: Stage) -> _Network:
         if stage.name not in self._networks:
             self._networks[stage.name] = self._load(stage)
         return self._networks[stage.name]
@@ -212,7 +225,8 @@ class OpenVINOBackend:
 
     def _key(self, stage: Stage, precision: str, maps: str) -> str:
         """Name of the cache entry."""
-        digest = hashlib.sha256(" ".join([stage.net, precision, maps, *self._sums(stage)]).encode()).hexdigest()
+        words = [stage.net, precision, maps, *map(str, stage.usual), *self._sums(stage)]
+        digest = hashlib.sha256(" ".join(words).encode()).hexdigest()
         return f"openvino-{stage.name}-{digest[:16]}-{processor()}"
 
     def _sums(self, stage: Stage) -> list[str]:

@@ -34,9 +34,12 @@ def export(stage: Stage, files: Mapping[str, ModelFile], precision: str, maps: s
     """
     backend = TorchBackend(DeviceSpec("cpu", "fp32", "to be exported"), files)
     module = backend.build(stage.net, exact=True).eval()
-    example, shapes = _inputs(module, stage)
+    example, shapes = _inputs(module, stage, torch.bfloat16 if stage.exact and maps == "bf16" else torch.float32)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # from torch: tracing is deprecated
+        if stage.usual and not stage.scalars:
+            module = _WithScalars(module, stage.usual)
+            module(*example)  # it computes its weights now, and not in the graph
         model = convert(module, example_input=tuple(example), input=[library().PartialShape(shape) for shape in shapes])
     openvino = library()
     _simplify(openvino, model)
@@ -46,8 +49,19 @@ def export(stage: Stage, files: Mapping[str, ModelFile], precision: str, maps: s
     return bytes(core().compile_model(model, "CPU", compile_options(precision)).export_model().getvalue())
 
 
-def _inputs(module: Any, stage: Stage) -> tuple[list[Any], list[list[int]]]:
-    """Example inputs and shapes of a stage."""
+class _WithScalars(torch.nn.Module):
+    """A network of a stage with fixed values of its scalars."""
+
+    def __init__(self, network: torch.nn.Module, values: tuple[float, ...]) -> None:
+        super().__init__()
+        self.network, self.values = network, values
+
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        return self.network(*inputs, *self.values)
+
+
+def _inputs(module: Any, stage: Stage, dtype: torch.dtype) -> tuple[list[Any], list[list[int]]]:
+    """Example inputs and shapes of a stage; its maps of floats have this dtype."""
     coarsest = max([8, *(stride for stride, _ in stage.maps.values())])
     own: Mapping[str, int] = getattr(module, "channels", {})  # of maps whose channels depend on the weights
     example: list[Any] = []
@@ -55,7 +69,7 @@ def _inputs(module: Any, stage: Stage) -> tuple[list[Any], list[list[int]]]:
     for name, (stride, channels) in stage.maps.items():
         channels = own.get(name, channels)
         side = _GRID * coarsest // stride
-        values = torch.rand(1, channels, side, side)
+        values = torch.rand(1, channels, side, side, dtype=torch.float32 if name in ("image", "weight") else dtype)
         example.append(torch.zeros_like(values, dtype=torch.int32) if name in stage.integers else values)
         shapes.append([1, channels, -1, -1])
     for name, shape in stage.whole.items():

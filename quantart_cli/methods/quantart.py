@@ -162,6 +162,7 @@ DECODE_PAINTED = Stage(
         "shift": (512,),
     },
     scalars=("amount",),
+    usual=(0.7,),
     integers=("best",),
     outputs={"image": Pixels()},
     halo=40,

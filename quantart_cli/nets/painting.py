@@ -50,24 +50,22 @@ class ContentEncoder(nn.Module):
             weight: (1, 1, h, w) at relu4_1, how much each position counts in the moments.
 
         Returns:
-            relu4_1 (1, 512, h, w), relu3_1 (1, 256, h, w) and relu2_1 (1, 128, h, w), and the moments of each, those of
-            relu3_1 and relu2_1 at their own resolution.
+            relu4_1 (1, 512, h, w), relu3_1 (1, 256, h, w) and relu2_1 (1, 128, h, w), and the moments of each, of one
+            value at each position: as good as those of all values.
         """
-        maps, sums = self.encode(image, weight)
-        return *(F.avg_pool2d(x, n) if n > 1 else x for x, n in zip(maps, _STRIDES.values(), strict=True)), *sums
+        maps = self.vgg(image, _STRIDES)
+        return *self.averaged(maps), *self.moments(maps, weight)
 
-    def encode(self, image: Tensor, weight: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """The maps at their own resolution, extended to whole positions of relu4_1, and their moments."""
-        found = self.vgg(image, _STRIDES)
-        h, w = found["relu4_1"].shape[2:]
-        maps = [pad_to_grid(found[name], h * stride, w * stride) for name, stride in _STRIDES.items()]
-        weights = [F.interpolate(weight, scale_factor=n, mode="nearest") for n in _STRIDES.values()]
-        # Every second row and column of the finer maps: a quarter of the time, and hardly another result.
-        parts = [
-            (z, w) if n == 1 else (z[:, :, ::2, ::2], w[:, :, ::2, ::2])
-            for z, w, n in zip(maps, weights, _STRIDES.values(), strict=True)
-        ]
-        return maps, [moments(z, w) for z, w in parts]
+    @staticmethod
+    def averaged(maps: Mapping[str, Tensor]) -> list[Tensor]:
+        """The maps at the grid of relu4_1; what the picture's end leaves of a position counts alone."""
+        return [F.avg_pool2d(maps[name], n, ceil_mode=True) if n > 1 else maps[name] for name, n in _STRIDES.items()]
+
+    @staticmethod
+    def moments(maps: Mapping[str, Tensor], weight: Tensor) -> list[Tensor]:
+        # Pooling instead of x[:, :, ::n, ::n], of whose size OpenVINO believes that it is that of x.
+        values = (F.avg_pool2d(maps[name], 1, n) if n > 1 else maps[name] for name, n in _STRIDES.items())
+        return [moments(x, weight) for x in values]
 
 
 class StyleEncoder(ContentEncoder):
@@ -81,9 +79,10 @@ class StyleEncoder(ContentEncoder):
 
     def forward(self, image: Tensor, weight: Tensor) -> tuple[Tensor, ...]:
         """As :meth:`ContentEncoder.forward`; behind these W_s s3 (1, 256, 2h, 2w) and W_s s2 (1, 128, 4h, 4w)."""
-        maps, sums = self.encode(image, weight)
-        pooled = (F.avg_pool2d(x, n) if n > 1 else x for x, n in zip(maps, _STRIDES.values(), strict=True))
-        return *pooled, *sums, project(self.fuse3, maps[1]), project(self.fuse2, maps[2])
+        maps = self.vgg(image, _STRIDES)
+        h, w = maps["relu4_1"].shape[2:]
+        s3, s2 = (pad_to_grid(maps[name], h * n, w * n) for name, n in _STRIDES.items() if n > 1)
+        return *self.averaged(maps), *self.moments(maps, weight), project(self.fuse3, s3), project(self.fuse2, s2)
 
 
 class Keys(nn.Module):
@@ -170,7 +169,7 @@ class Matcher(nn.Module):
         """
         rows = keys(self.project, z, x3, x2, mean, scale)  # (h·w, D)
         size = torch.as_tensor(columns).long()
-        everywhere = rows.device.type != "cpu" or torch.jit.is_tracing()
+        everywhere = rows.device.type != "cpu"
         found, share = best_places(rows, noise[0].float(), places.long(), table, penalty, size, z.dtype, everywhere)
         return found.int().permute(2, 0, 1)[None], share.permute(2, 0, 1)[None]
 
@@ -202,7 +201,7 @@ def best_places(
     entries = torch.cat([2 * table.index_select(0, places)[:, :SEARCHED], -penalty[places][:, None]], 1).to(dtype)
     queries = torch.cat([rows[:, :SEARCHED], torch.ones_like(rows[:, :1])], 1).to(dtype)
     quarters = torch.arange(TOP, device=places.device) * (entries.shape[0] // TOP)
-    largest = [_largest(F.linear(part, entries).unflatten(1, (TOP, -1))) for part in _parts(queries, entries.shape[0])]
+    largest = [_largest(part, entries) for part in _parts(queries, entries.shape[0])]
     similarity, best = (torch.cat(each) for each in zip(*largest, strict=True))
     plain = plainness(rows, noise.shape[1:])
     values, order = similarity.float().sort(1, descending=True)
@@ -215,16 +214,20 @@ def best_places(
     return found.unflatten(0, noise.shape[1:]), share.unflatten(0, noise.shape[1:])
 
 
-def _largest(scores: Tensor) -> tuple[Tensor, Tensor]:
-    """``scores.max(2)`` of (n, 4, m). On a CPU in half the time: at first the largest of each lane of a vector."""
-    lanes = _LANES if scores.device.type == "cpu" and scores.shape[2] % _LANES == 0 else 0
-    if torch.jit.is_tracing() or not lanes:
+def _largest(rows: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest products of rows and the entries of each quarter, (n, D) and (m, D) -> (n, 4) and their indices."""
+    if torch.jit.is_tracing():  # across rows, which OpenVINO is fast at
+        values, index = F.linear(entries, rows).unflatten(0, (TOP, -1)).topk(1, 1)  # (4, 1, n)
+        return values[:, 0].T, index[:, 0].T
+    scores = F.linear(rows, entries).unflatten(1, (TOP, -1))  # (n, 4, m / 4)
+    if scores.device.type != "cpu" or scores.shape[2] % _LANES:
         values, index = scores.max(2)
         return values, index
-    rows = scores.unflatten(2, (-1, lanes))  # (n, 4, m / lanes, lanes)
-    values, lane = rows.amax(2).max(2)  # (n, 4)
-    chosen = lane[:, :, None, None].expand(-1, -1, rows.shape[2], 1)
-    return values, rows.gather(3, chosen)[..., 0].argmax(2) * lanes + lane
+    # Lane by lane of a vector at first: half the time on a CPU.
+    scores = scores.unflatten(2, (-1, _LANES))
+    values, lane = scores.amax(2).max(2)
+    chosen = lane[:, :, None, None].expand(-1, -1, scores.shape[2], 1)
+    return values, scores.gather(3, chosen)[..., 0].argmax(2) * _LANES + lane
 
 
 def plainness(rows: Tensor, size: Sequence[int]) -> Tensor:
@@ -290,12 +293,11 @@ def coherent(
         if everywhere or number == 0:
             similar = _similarity(rows, table, penalty, candidates)
         else:  # most candidates are those of the round before
-            similar, fresh = torch.cat([similar.gather(0, winner), similar[1:]]), candidates[1:] != known
-            n, position = fresh.flatten(1).nonzero(as_tuple=True)
-            chosen = candidates[1:].flatten(1)[n, position]
-            similar[1:].flatten(1)[n, position] = _similarity(
-                rows.index_select(0, position), table, penalty, chosen[None]
-            )[0]
+            spots = (candidates[1:] != known).flatten().nonzero()[:, 0]
+            own, chosen = rows.index_select(0, spots % rows.shape[0]), candidates[1:].flatten().index_select(0, spots)
+            fresh = _similarity(own, table, penalty, chosen[None])[0]
+            others = similar[1:].flatten().scatter(0, spots, fresh).view_as(known)
+            similar = torch.cat([similar.gather(0, winner), others])
         known = candidates[1:]
         scores = similar + COHERENCE * agreed - REPEAT * repeated + LEAD * ranks
         winner = _first_of_largest(scores)[None]
@@ -346,8 +348,8 @@ def keys(project: Tensor, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale
     Returns:
         (h·w, D) float32.
     """
-    x = torch.cat([z, x3, x2], 1)[0].flatten(1).T.float() - mean  # (h·w, 896)
-    return F.normalize(x @ (project * scale).T, dim=1, eps=_FLAT)
+    x = torch.cat([z, x3, x2], 1)[0].flatten(1).float() - mean[:, None]  # (896, h·w)
+    return F.normalize(x.T @ (project * scale).T, dim=1, eps=_FLAT)
 
 
 class StylePatches(NamedTuple):

@@ -10,7 +10,7 @@ from quantart_cli.methods.adain import AdaIN, AdaINSettings
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, resized
 from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, _noise, _places, blend_entries
 from quantart_cli.nets.autoencoder import ArtCodebook
-from quantart_cli.nets.matching import overlap_blocks
+from quantart_cli.nets.matching import overlap_blocks, pad_to_grid
 from quantart_cli.nets.painter import PainterDecoder
 from quantart_cli.nets.painting import ContentEncoder, best_places
 from quantart_cli.nets.quantizer import Blend
@@ -185,10 +185,11 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
 
     def features(picture):
         ones = torch.ones(1, 1, *(-(-length // 8) for length in picture.shape[2:]))
-        encoder = ContentEncoder(vgg)
-        (z, x3, x2, *_), ((_, s3, s2), _) = encoder(picture, ones), encoder.encode(picture, ones)
-        # Moments are of every second row and column of the finer maps.
-        return z, s3, s2, keys(z, (s3[:, :, ::2, ::2], x3), (s2[:, :, ::2, ::2], x2))
+        z, x3, x2, *_ = ContentEncoder(vgg)(picture, ones)
+        maps = vgg(picture, ["relu3_1", "relu2_1"])
+        s3, s2 = (pad_to_grid(maps[f"relu{4 - i}_1"], *(side << i for side in z.shape[2:])) for i in (1, 2))
+        # Moments are of one value at each position.
+        return z, s3, s2, keys(z, (s3[:, :, ::2, ::2], x3), (s2[:, :, ::4, ::4], x2))
 
     z_c, _, _, queries = features(content)
     z_s, s3, s2, table_keys = features(style)
