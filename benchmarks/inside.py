@@ -31,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import quantart_cli as quantart
 from benchmarks import baseline
 from benchmarks.materials import draw
+from benchmarks.speed import RUNTIMES
 from quantart_cli.cli.startup import keep_memory
 from quantart_cli.images import read_picture
 from quantart_cli.methods.adain import DECODE, ENCODE
@@ -84,15 +85,17 @@ def timed(work: Callable[[], Any], runs: int = _RUNS, device: str = "cpu") -> fl
     return statistics.median(seconds)
 
 
-def in_turns(works: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+def in_turns(
+    works: Mapping[str, Callable[[], Any]], runs: int, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Median seconds of several calls that take turns, after one each that does not count: all see one machine."""
     seconds: dict[str, list[float]] = {name: [] for name in works}
     for i in range(runs + 1):
         for name, work in works.items():
-            start = time.perf_counter()
+            start = clock()
             work()
             if i > 0:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     return {name: statistics.median(each) for name, each in seconds.items()}
 
 
@@ -206,6 +209,24 @@ def methods(folder: Path) -> dict[str, float]:
     return found
 
 
+def cost(folder: Path) -> dict[str, float]:
+    """CPU seconds of AdaIN and of QuantArt in one pass on a picture in memory, the style encoded before."""
+    keep_memory()
+    found: dict[str, float] = {}
+    for runtime in RUNTIMES:
+        models = {name: quantart.load(name, device="cpu", backend=runtime) for name in ("adain", "quantart")}
+        styles = {name: model.encode_style(folder / STYLE) for name, model in models.items()}
+        for side, rounds in ((512, 9), (2048, 3)):
+            content = read(folder / f"{side}x{side}-1.{'png' if side == 512 else 'jpg'}")
+            works = {
+                f"{runtime}-{name}-{side}": partial(model.stylize, content, styles[name], **settings)
+                for name, model in models.items()
+                for settings in ({"brush": "none"} if name == "quantart" else {},)
+            }
+            found |= in_turns(works, rounds, time.process_time)
+    return found
+
+
 def gpu(folder: Path) -> dict[str, Any]:
     """On a GPU: seconds of a picture from and to the host's memory, share of the peak, difference to the CPU."""
     if not torch.cuda.is_available():
@@ -239,7 +260,7 @@ def psnr(a: Tensor, b: Tensor) -> float:
     return float(-10 * (a - b).square().mean().log10())
 
 
-NAMES = {f.__name__: f for f in (warm_baseline, warm, share, tiled, methods, gpu)}
+NAMES = {f.__name__: f for f in (warm_baseline, warm, share, tiled, methods, cost, gpu)}
 
 if __name__ == "__main__":
     print(json.dumps(NAMES[sys.argv[1]](Path(sys.argv[2]))))

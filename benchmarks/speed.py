@@ -41,6 +41,8 @@ TARGETS = {
     "100 MP, time": Target("≤", 1.3),
     "tiled": Target("≤", 1e-3, "scale"),
     "QuantArt, codebook art": Target("≤", 1.1),
+    "cost": Target("≤", 1.25),
+    "cost, memory": Target("≤", 1.1),
     "idle": Target("≤", 1.02),
     "help": Target("≤", 0.4, "s"),
     "4K on a GPU": Target("≤", 40, "ms"),
@@ -203,6 +205,26 @@ def methods(bench: Bench) -> Found:
             yield Row(case, found[f"{name}-{side}"], "s", target, found[f"adain-{side}"])
 
 
+def cost(bench: Bench) -> Found:
+    """QuantArt in one pass over AdaIN by torch and by OpenVINO, 512² and 2048²: CPU time, and peak memory at 2048²."""
+    bench.style(), bench.picture(512, 512)
+    content = bench.picture(2048, 2048, suffix="jpg")
+    found = bench.inside("cost")
+    for runtime in RUNTIMES:
+        for side in (512, 2048):
+            seconds = [found[f"{runtime}-{name}-{side}"] for name in ("quantart", "adain")]
+            case = f"QuantArt in one pass over AdaIN, style encoded before, {side}², {runtime}: CPU time"
+            yield Row(case, seconds[0], "s", TARGETS["cost"], seconds[1])
+        commands = {
+            name: partial(_command, bench, words, content, runtime)
+            for name, words in (("adain", ["adain"]), ("quantart", ["stylize", "--brush", "none"]))
+        }
+        runs = alternate(commands, 1)
+        case = f"QuantArt in one pass over AdaIN, 2048², {runtime}: peak memory"
+        peaks = runs["quantart"].peak / 1e6, runs["adain"].peak / 1e6
+        yield Row(case, peaks[0], "MB", TARGETS["cost, memory"], peaks[1])
+
+
 def busy(bench: Bench) -> Found:
     """One 512² picture with `quantart adain` beside other jobs: threads that wait passively, and threads that spin."""
     content, style = bench.picture(512, 512), bench.style()
@@ -263,13 +285,17 @@ def gpu(bench: Bench) -> Found:
 
 
 CASES: dict[str, Callable[[Bench], Found]] = {
-    case.__name__: case for case in (cold, warm, share, mp24, mp100, tiled, methods, busy, help, gpu)
+    case.__name__: case for case in (cold, warm, share, mp24, mp100, tiled, methods, cost, busy, help, gpu)
 }
 
 
 def _stylize(bench: Bench, content: Path, runtime: str = "auto") -> Run:
-    words = ("stylize", content, bench.style(), "-o", bench.folder / "painted.jpg", "--quiet", "--device", "cpu")
-    return bench.quantart(*words, "--runtime", runtime)
+    return _command(bench, ["stylize"], content, runtime)
+
+
+def _command(bench: Bench, words: Sequence[str], content: Path, runtime: str, _: int = 0) -> Run:
+    files = (content, bench.style(), "-o", bench.folder / "painted.jpg")
+    return bench.quantart(*words, *files, "--quiet", "--device", "cpu", "--runtime", runtime)
 
 
 def run_cases(bench: Bench, names: Sequence[str]) -> tuple[list[Row], list[str]]:
