@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -32,7 +33,10 @@ class ConfigOptions(ReportOptions):
     """
 
     command: Annotated[
-        str | None, typer.Argument(metavar="COMMAND", help="Show all options of this command.", show_default=False)
+        str | None,
+        typer.Argument(
+            metavar="COMMAND", help="Show all options of this command, or of train.painter.", show_default=False
+        ),
     ] = None
 
 
@@ -40,13 +44,14 @@ def run(options: ConfigOptions) -> int:
     """Print the defaults; returns the exit status."""
     from quantart_cli.cli.app import app
 
-    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
-    defaults = Defaults(commands)
+    groups = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    defaults = Defaults(groups)
     path = config_path()
-    names = [name for name in commands if not hasattr(commands[name], "commands")]
+    commands = dict(_commands(groups))
+    names = list(commands)
     if options.command is not None:
-        check_choice("command", options.command, names)
-        names = [options.command]
+        check_choice("command", options.command, names if "." in options.command else list(groups))
+        names = [name for name in names if f"{name}.".startswith(f"{options.command}.")]
     rows = {
         name: _all(commands[name], found) if options.command else found
         for name in names
@@ -70,6 +75,15 @@ def run(options: ConfigOptions) -> int:
         lines += ["size = 1600", "[stylize]", "fidelity = 0.8"]
     write_line("\n".join(map(printable, lines)))
     return 0
+
+
+def _commands(commands: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """All commands by the names of their tables in the file; those of a group as ``train.painter``."""
+    for name, command in commands.items():
+        if inner := getattr(command, "commands", None):
+            yield from ((f"{name}.{key}", each) for key, each in inner.items())
+        else:
+            yield name, command
 
 
 def _line(key: str, default: Default) -> str:

@@ -13,6 +13,7 @@ The environment goes over the file: ``QUANTART_SIZE=1024``, ``QUANTART_STYLIZE_F
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -74,11 +75,15 @@ class Defaults(Mapping[str, Any]):
         inner = getattr(command, "commands", None)
         if inner is not None:  # a group, as train
             tables = {key: value for key, value in table.items() if isinstance(value, dict)}
-            return {key: self._of(each, f"{name}_{key}", tables.get(key, {})) for key, each in inner.items()}
+            return {key: self._of(each, f"{name}.{key}", tables.get(key, {})) for key, each in inner.items()}
         return {key: each.value for key, each in self.of(command, name, table).items()}
 
     def of(self, command: Any, name: str, table: Mapping[str, Any] | None = None) -> dict[str, Default]:
         """The defaults of a command with their sources, by the names of its parameters.
+
+        Args:
+            name: of the command, as its table is called: ``stylize``, ``train.painter``.
+            table: default: that of the file.
 
         Raises:
             QuantArtError: the file cannot be read, or its table of the command has a key that is no option.
@@ -87,13 +92,13 @@ class Defaults(Mapping[str, Any]):
         known = {key: each for each in command.params if configurable(each) for key in keys_of(each)}
         for key in table:
             if key not in known:
-                where = f"[{name.replace('_', '.')}] of {printable(config_path())}"
-                see = f"see quantart {name.replace('_', ' ')} --help"
+                where = f"[{name}] of {printable(config_path())}"
+                see = f"see quantart {name.replace('.', ' ')} --help"
                 raise QuantArtError(f"{printable(key)} in {where} is not known: {suggest(key, known, see)}")
         found: dict[str, Default] = {}
         for source, values in (
             (str(config_path()), {key: value for key, value in self.file.items() if key not in self._commands}),
-            (f"{config_path()} [{name.replace('_', '.')}]", table),
+            (f"{config_path()} [{name}]", table),
         ):
             for key, parameter in known.items():
                 if key in values:
@@ -105,12 +110,14 @@ class Defaults(Mapping[str, Any]):
         return found
 
     def _table(self, command: str) -> Mapping[str, Any]:
-        found = self.file.get(command, {})
-        if not isinstance(found, dict):
-            raise QuantArtError(
-                f"{command} in {printable(config_path())} is a command: write [{command}], then options"
-            )
-        return found
+        found: Any = self.file
+        for part in command.split("."):
+            found = found.get(part, {})
+            if not isinstance(found, dict):
+                raise QuantArtError(
+                    f"{command} in {printable(config_path())} is a command: write [{command}], then options"
+                )
+        return found  # type: ignore[no-any-return]
 
     @cached_property
     def file(self) -> dict[str, Any]:
@@ -120,7 +127,7 @@ class Defaults(Mapping[str, Any]):
             QuantArtError: it cannot be read, is no TOML, or has a key at the top that is no option and no command.
         """
         path = config_path()
-        if not path.is_file():
+        if not os.path.exists(path):
             return {}
         if sys.version_info >= (3, 11):
             import tomllib
@@ -181,4 +188,4 @@ def _checked(key: str, value: Any) -> Any:
 
 
 def _upper(name: str) -> str:
-    return name.upper().replace("-", "_")
+    return re.sub(r"\W", "_", name.upper())

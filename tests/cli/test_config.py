@@ -109,6 +109,8 @@ def test_config_shows_what_holds_and_where_from(run, write, monkeypatch):
         ([], "stylize", "fidelity", 0.8),
         (["stylize"], "stylize", "codebook", "auto"),
         (["video"], "video", "steady", 0.7),
+        (["train"], "train.painter", "seed", 0),
+        (["train.fast"], "train.fast", "rate", 0.001),
     ],
 )
 def test_without_a_file_lines_to_copy(run, tmp_path, monkeypatch, arguments, command, key, value):
@@ -118,6 +120,17 @@ def test_without_a_file_lines_to_copy(run, tmp_path, monkeypatch, arguments, com
     assert "does not exist" in out.decode().splitlines()[0]
     (tmp_path / "config.toml").write_bytes(out)
     assert json.loads(run("config", "--json")[1])["defaults"][command][key]["value"] == value
+
+
+def test_options_of_a_training_are_shown(run, write):
+    path = write("[train.fast]\nrate = 0.5\n")
+    lines = run("config")[1].decode().splitlines()
+    assert lines[-2:] == ["[train.fast]", f"rate = 0.5  # from {path} [train.fast]"]
+
+
+def test_a_folder_is_no_file(run, tmp_path, monkeypatch):
+    monkeypatch.setenv("QUANTART_CONFIG", str(tmp_path))
+    assert run("config")[::2] == (2, f"quantart: {tmp_path} cannot be read: it is a folder\n")
 
 
 def test_the_place_of_the_file(monkeypatch):
