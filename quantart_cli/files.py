@@ -28,6 +28,7 @@ _REASONS = {
     errno.ENOENT: "no such file or folder",
     errno.ENOTDIR: "a part of the path is a file, not a folder",
     errno.EISDIR: "it is a folder",
+    errno.EEXIST: "a file has this name",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ELOOP: "its symbolic links go round in a circle",
     getattr(errno, "EDQUOT", -1): "the disk quota is used up",

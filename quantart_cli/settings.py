@@ -67,9 +67,9 @@ class Rule:
             raise QuantArtError(f"{name} must be a number, not {value!r}")
         number = int(value) if isinstance(value, numbers.Integral) else float(value)
         if self.low is not None and self.high is not None and not self.low <= number <= self.high:
-            raise QuantArtError(f"{name} must be between {self.low:g} and {self.high:g}, not {number:g}")
+            raise QuantArtError(f"{name} must be between {self.low:.12g} and {self.high:.12g}, not {number:.12g}")
         if self.low is not None and number < self.low:
-            raise QuantArtError(f"{name} must be at least {self.low:g}, not {number:g}")
+            raise QuantArtError(f"{name} must be at least {self.low:.12g}, not {number:.12g}")
         return number
 
 

@@ -260,7 +260,11 @@ def as_flags(message: str, flags: set[str]) -> str:
         before, name, after = found.groups()
         return f"{before}--{name.replace('_', '-')}{' ' if after == '=' else after}"
 
-    # Where a message names an option: at its beginning, as name=value, and after a verb.
-    for pattern in (rf"(^)({any_name})([ :])", rf"(\b)({any_name})(=)", rf"(\b(?:with|raise|set) )({any_name})(\b)"):
+    # Where a message names an option: at its beginning, as name=value (but not in adain:alpha=0.5), and after a verb.
+    for pattern in (
+        rf"(^)({any_name})([ :])",
+        rf"((?<![\w:,]))({any_name})(=)",
+        rf"(\b(?:with|raise|set) )({any_name})(\b)",
+    ):
         message = re.sub(pattern, flag, message)
     return message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from quantart_cli.cli.console import Bar, progress_bar, say, write_json
 from quantart_cli.cli.methods import missing_weights
 from quantart_cli.cli.options import EvaluationOptions, check_range, option, preset_names
 from quantart_cli.errors import QuantArtError, counted
-from quantart_cli.evaluation.systems import PHOTOGRAPHS, Painting, SystemSpec, parse_system
+from quantart_cli.evaluation.systems import PHOTOGRAPHS, Painting, System, SystemSpec, parse_system
 from quantart_cli.images import Picture, check_output, read_picture, resize, save_picture
 
 if TYPE_CHECKING:
@@ -83,10 +84,11 @@ def run(options: CompareOptions) -> int:
     content, style = (
         resize(read_picture(file), options.size, enlarge=False) for file in (options.content, options.style)
     )
+    systems = options.load([*methods, *(spec for row in grid for spec in row)])
     if not options.quiet:
         say(f"painting {counted(len(fidelities) * len(strengths) + len(methods), 'picture')} for {options.output}")
     with progress_bar("painting", options.quiet) as bar:
-        page = _page(content, style, methods, grid, options, bar)
+        page = _page(content, style, methods, grid, systems, options, bar)
     import numpy
 
     save_picture(Picture(numpy.array(page)), options.output)
@@ -140,6 +142,7 @@ def _page(
     style: Picture,
     methods: list[SystemSpec],
     grid: list[list[SystemSpec]],
+    systems: Sequence[System],
     options: CompareOptions,
     bar: Bar,
 ) -> Image.Image:
@@ -148,7 +151,7 @@ def _page(
     specs = [*methods, *(spec for row in grid for spec in row)]
     encoded: dict[int, Any] = {}
     cells = []
-    for done, system in enumerate(options.load(specs), 1):
+    for done, system in enumerate(systems, 1):
         assert isinstance(system, Painting)
         if id(system.model) not in encoded:
             encoded[id(system.model)] = system.encode(style)

@@ -63,9 +63,9 @@ def check_range(name: str, value: int | float | None, low: float, high: float | 
     if value is None:
         return
     if high is not None and not low <= value <= high:
-        raise QuantArtError(f"{name} must be between {low:g} and {high:g}, not {value:g}")
+        raise QuantArtError(f"{name} must be between {low:.12g} and {high:.12g}, not {value:.12g}")
     if value < low:
-        raise QuantArtError(f"{name} must be at least {low:g}, not {value:g}")
+        raise QuantArtError(f"{name} must be at least {low:.12g}, not {value:.12g}")
 
 
 @dataclass(frozen=True, kw_only=True)

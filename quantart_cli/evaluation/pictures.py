@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import reason
 from quantart_cli.images import fill_transparent, read_picture, resize
 from quantart_cli.images.formats import SUFFIXES
 from quantart_cli.presets import locate
@@ -151,7 +152,7 @@ def find_outputs(
     try:
         by_stem = {path.stem: path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES}
     except OSError as error:
-        raise QuantArtError(f"{folder} is no folder of pictures: {error.strerror}") from None
+        raise QuantArtError(f"{folder} is no folder of pictures: {reason(error)}") from None
     names = ((pattern.format(content=c.name, style=s.name), c.name, s.name) for c in contents for s in styles)
     return {(content, style): by_stem[stem] for stem, content, style in names if stem in by_stem}
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from torchvision.utils import make_grid
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.files import write_atomically
+from quantart_cli.files import reason, write_atomically
 from quantart_cli.training.optimizer import below, prefixed
 from quantart_cli.training.options import GradientOptions
 
@@ -132,7 +132,7 @@ class TrainingFiles:
             if results:
                 self.results.mkdir(exist_ok=True)
         except OSError as error:
-            raise QuantArtError(f"{self.partial} cannot be made: {error.strerror}") from None
+            raise QuantArtError(f"{self.partial} cannot be made: {reason(error)}") from None
         saved = self.partial / "training.json"
         if not saved.exists():
             write_atomically(str(saved), json.dumps(identity, indent=1).encode())

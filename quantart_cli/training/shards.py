@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 
 from quantart_cli.errors import QuantArtError
-from quantart_cli.files import write_atomically
+from quantart_cli.files import reason, write_atomically
 from quantart_cli.training.options import PackOptions
 from quantart_cli.training.pictures import DETAILS, PAINTINGS, PHOTOGRAPHS, Pictures, name_hash, pictures_below
 
@@ -91,7 +91,7 @@ def pack_pictures(
     try:
         target.mkdir(exist_ok=True)
     except OSError as error:
-        raise QuantArtError(f"{target} cannot be made: {error.strerror}") from None
+        raise QuantArtError(f"{target} cannot be made: {reason(error)}") from None
     parts = sum(_SHARES[role] for role in roles)
     counts, size, unreadable = {}, 0, []
     for role, paths in found.items():

@@ -27,6 +27,7 @@ FLAGS = {"--tile", "--size", "--max-pixels", "--background", "--fidelity"}
         ("the size of tiles is what it is", "the size of tiles is what it is"),
         ("tiles.png does not exist", "tiles.png does not exist"),
         ("backend openvino: no", "backend openvino: no"),
+        ("adain:size=9,fidelity=1 is given twice", "adain:size=9,fidelity=1 is given twice"),
     ],
 )
 def test_messages_name_flags(message, shown):
