@@ -17,7 +17,7 @@ from quantart_cli.cli.command import parameters_of, parameters_of_settings, with
 from quantart_cli.cli.console import INTERRUPTED, TERMINATED, progress_bar, say, write_json
 from quantart_cli.cli.options import DeviceOptions, option
 from quantart_cli.cli.startup import keep_memory
-from quantart_cli.errors import QuantArtError
+from quantart_cli.errors import QuantArtError, counted
 from quantart_cli.training.options import GradientOptions, TrainingOptions
 
 if TYPE_CHECKING:
@@ -149,18 +149,19 @@ def run_training(
             control = RunControl(request.restart, lambda: received() is not None, progress)
             report = train(training, folders, target, options, control)
     except TrainingStopped as stopped:
-        say(f"quantart: stopped after {stopped.done} updates; the same command resumes from {target}.partial")
+        say(
+            f"quantart: stopped after {counted(stopped.done, 'update')}; the same command resumes from {target}.partial"
+        )
         return TERMINATED if received() == signal.SIGTERM else INTERRUPTED
-    seen = " and ".join(f"{count} {name}" for name, count in report.pictures.items())
-    seconds = time.perf_counter() - start
+    seen = " and ".join(counted(count, name.removesuffix("s")) for name, count in report.pictures.items())
+    updates, seconds = counted(report.updates, "update"), time.perf_counter() - start
     lines = [
         *report.unreadable,
-        f"{target}: {report.updates} updates on {seen}, {report.skipped} skipped as not finite, in {seconds:.0f} s",
+        f"{target}: {updates} on {seen}, {report.skipped} skipped as not finite, in {seconds:.0f} s",
     ]
     if not report.complete:
-        lines.append(
-            f"{options.steps - report.updates} updates are left: the same command resumes from {target}.partial"
-        )
+        left = counted(options.steps - report.updates, "update")
+        lines.append(f"{left} left: the same command resumes from {target}.partial")
     return finish(request, options, target, report, lines)
 
 

@@ -94,7 +94,7 @@ def test_asked_to_stop_it_keeps_what_it_has(run, pictures, tmp_path, monkeypatch
     target = tmp_path / "model.safetensors"
     status, _, err = autoencoder(run, pictures, target, "--steps", "50")
     assert status == expected
-    assert "stopped after 1 updates; the same command resumes from" in err
+    assert "stopped after 1 update; the same command resumes from" in err
     state = safetensors.torch.load_file(tmp_path / "model.safetensors.partial" / "checkpoint.safetensors")
     assert state["loop"].tolist() == [1, 0]
     assert not target.exists()
@@ -126,7 +126,7 @@ def test_painter_from_folders_and_from_shards(run, pictures, tmp_path):
         "train", "painter", *pictures, "--detail-paintings", pictures[1], "-o", target, *options, "--json"
     )
     assert status == 0, err
-    assert "1 updates on 2 photographs and 2 paintings and 2 detail paintings, 0 skipped" in err
+    assert "1 update on 2 photographs and 2 paintings and 2 detail paintings, 0 skipped" in err
     assert json.loads(out)["options"]["batch"] == 2
     assert safetensors.torch.load_file(target)["decoder.fuse3.weight"].shape == (256, 512, 1, 1)
     status, _, err = run("train", "pack", *pictures, "-o", shards)
@@ -136,7 +136,7 @@ def test_painter_from_folders_and_from_shards(run, pictures, tmp_path):
     more = ("--minutes", "0.00001", "--steps", "9")
     status, _, err = run("train", "painter", "--shards", shards, "-o", again, *options[2:], *more)
     assert status == 0, err
-    assert "8 updates are left: the same command resumes from" in err
+    assert "8 updates left: the same command resumes from" in err
 
 
 def test_mistakes_of_a_painter(run, pictures, tmp_path):

@@ -28,7 +28,7 @@ def test_adain_from_pictures_to_a_picture(run, pictures, content_file, style_fil
     target = tmp_path / "decoder.safetensors"
     status, out, err = run("train", "adain", pictures, pictures, "-o", target, *ADAIN, "--json")
     assert status == 0, err
-    assert "1 updates on 2 photographs and 2 paintings, 0 skipped" in err
+    assert "1 update on 2 photographs and 2 paintings, 0 skipped" in err
     report = json.loads(out)
     assert report["options"]["short_side"] == 48
     assert report["report"]["pictures"] == {"photographs": 2, "paintings": 2}

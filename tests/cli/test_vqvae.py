@@ -13,7 +13,7 @@ def test_train_paint_and_compare(run, content_file, style_file, tmp_path):
     PIL.Image.fromarray(scene(60, 50, 1)).save(folder / "one.png")
     status, _, err = run("train", "vqvae", folder, folder, "-o", model, *TINY, "--device", "cpu")
     assert status == 0, err
-    assert "2 updates on 1 photographs and 1 paintings" in err
+    assert "2 updates on 1 photograph and 1 painting" in err
     output = tmp_path / "out.png"
     status, _, err = run("vqvae", content_file, style_file, "-o", output, "--model", model)
     assert status == 0, err
