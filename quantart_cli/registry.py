@@ -294,13 +294,12 @@ quantart magenta photo.jpg painting.jpg -o out.png --model magenta.safetensors -
         optimises=True,
         good_for="the richest result, in minutes",
         help="""From coarse to fine, minutes a picture without a GPU: start with --size 512. Ctrl-C keeps the picture
-reached, and --resume continues from it.
+reached, and --resume continues from it. The presets balanced and strong are closer to the style, and paper is as in the
+paper.
 
 quantart gatys photo.jpg painting.jpg -o out.png --size 512
 
-quantart gatys photo.jpg sky.jpg land.jpg -o out.png --mask upper.png --mask lower.png
-
-Closer to the style: --preset balanced or strong. As in the paper: --preset paper""",
+quantart gatys photo.jpg sky.jpg land.jpg -o out.png --mask upper.png --mask lower.png""",
     ),
     Method(
         name="nnst",
