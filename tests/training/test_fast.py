@@ -170,7 +170,7 @@ def test_the_temporal_loss_makes_the_network_steadier(photos, style_files, vgg):
     off = []
     for weight in (0, 10_000):
         learning = training(photos, style_files, vgg, rate=1e-2, steps=1000, temporal=weight)
-        values = [learning.update(number) for number in range(15)]
+        values = [learning.update(number) for number in range(20)]
         torch.manual_seed(0)
         content = torch.from_numpy(np.stack([scene(32, 32, seed) for seed in (7, 8)])).permute(0, 3, 1, 2) / 255
         moved, motion = fast._moved(content)
