@@ -1,13 +1,13 @@
 """Make the sheets in this folder again.
 
-    python examples/contact_sheets.py [--only styles fidelity alpha-beta gallery methods gatys] [--size 640]
+    python examples/contact_sheets.py [--only styles fidelity alpha-beta gallery methods nnst gatys] [--size 640]
 
 ``styles.jpg``: the presets, each with a photograph painted in it.
 
 ``fidelity.jpg``: three pairs from photograph to fully quantized. ``alpha-beta.jpg``: α × β of one pair.
 ``gallery.jpg``: photographs × styles at the default. ``methods.jpg``: QuantArt, AdaIN, NNST and Gatys side by side, the
-last two at 512 pixels (they take minutes). ``gatys.jpg``: four pairs at the defaults of Gatys and other settings, at
-512 too.
+last two at 512 pixels (they take minutes). ``nnst.jpg``: two pairs at 1,024. ``gatys.jpg``: four pairs at the defaults
+of Gatys and other settings, at 512.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ GATYS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("astronaut", "pointillism", {"style_scale": 1}),
 )
 GATYS_SIZE = 512
+NNST = (("boats", "pointillism"), ("raccoon", "starry-oil"))
+NNST_SIZE = 1024
 GAP, LABEL = 6, 26
 
 Cell = tuple[PIL.Image.Image, str]
@@ -122,6 +124,14 @@ def methods(size: int) -> PIL.Image.Image:
     return sheet(rows, 400)
 
 
+def nnst(_: int) -> PIL.Image.Image:
+    model, rows = quantart.load("nnst"), []
+    for content_name, style_name in NNST:
+        painted = model.stylize(photo(content_name), style(style_name), size=NNST_SIZE)
+        rows.append([(PIL.Image.open(style(style_name)), style_name), (painted, f"nnst --size {NNST_SIZE}")])
+    return sheet(rows, 800)
+
+
 def gatys(_: int) -> PIL.Image.Image:
     rows = []
     for content_name, style_name, settings in GATYS:
@@ -156,6 +166,7 @@ SHEETS: dict[str, Callable[[int], PIL.Image.Image]] = {
     "alpha-beta": alpha_beta,
     "gallery": gallery,
     "methods": methods,
+    "nnst": nnst,
     "gatys": gatys,
 }
 
