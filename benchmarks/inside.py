@@ -61,7 +61,7 @@ def in_floats(model: Model, content: np.ndarray, style: Style, tiler: Tiler, **s
     """The picture before it is rounded, (H, W, 3) float32 in about [0, 1]; one pass at full size."""
     chosen = model.method.settings.of(settings)
     encoded = model.program.encode_style(Runner(model.backend, Tiler()), Image.of(style.pictures[0].rgb),
-                                         model.program.style_kind(chosen))  # fmt: skip
+                                         model.program.style_form(chosen))  # fmt: skip
     image: np.ndarray = model.program.paint(FloatRunner(model.backend, tiler), Image.of(content), encoded, chosen)
     return image[: content.shape[0], : content.shape[1]]
 

@@ -458,13 +458,13 @@ class Model:
 
     def _encoded(self, style: Style, settings: Settings, reference: Picture | None = None) -> Any:
         """A style as these settings need it, recoloured to ``reference`` if there is one."""
-        kind = self.program.style_kind(settings) if isinstance(self.program, FeedForward) else "style"
+        form = self.program.style_form(settings) if isinstance(self.program, FeedForward) else "style"
         if not style.pictures:
             return None
-        if reference is None and kind in style.encoded:
-            return style.encoded[kind]
+        if reference is None and form in style.encoded:
+            return style.encoded[form]
         if isinstance(self.program, FeedForward):
-            parts = [self._encode_one(picture, kind, reference) for picture in style.pictures]
+            parts = [self._encode_one(picture, form, reference) for picture in style.pictures]
             runner = Runner(self.backend, Tiler(), memo=self._memo)
             found = parts[0] if len(parts) == 1 else self.program.blend(runner, parts, style.shares)
         else:
@@ -473,23 +473,23 @@ class Model:
             pairs = [(self._pixels(picture, reference), picture.alpha) for picture in style.pictures]
             found = self.program.encode_style([tensors(*pair, self.spec.device) for pair in pairs], style.shares)
         if reference is None:
-            style.encoded[kind] = found
+            style.encoded[form] = found
         return found
 
-    def _encode_one(self, picture: Picture, kind: str, reference: Picture | None) -> Any:
+    def _encode_one(self, picture: Picture, form: str, reference: Picture | None) -> Any:
         def measure() -> Any:
             with out_of_memory(picture.name):
                 runner = Runner(self.backend, self.tiler(picture, "auto"), memo=self._memo)
-                return self.program.encode_style(runner, self._image(picture, reference), kind)
+                return self.program.encode_style(runner, self._image(picture, reference), form)
 
-        if not self.caches(kind) or reference is not None:
+        if not self.caches(form) or reference is not None:
             return measure()
         made_with = [self.method.name, *sorted(self.checksums.values()), self.spec.precision, self.spec.backend]
         return style_cache.get_or_compute(style_cache.key_of(picture, *made_with), measure)
 
-    def caches(self, kind: str = "moments") -> bool:
-        """Whether an encoded style of this kind is kept on the disk."""
-        return self._cache_styles and kind == "moments" and isinstance(self.program, FeedForward)
+    def caches(self, form: str = "moments") -> bool:
+        """Whether an encoded style of this form is kept on the disk."""
+        return self._cache_styles and form == "moments" and isinstance(self.program, FeedForward)
 
     def _image(self, picture: Picture, reference: Picture | None = None) -> Image:
         pixels = self._pixels(picture, reference)

@@ -19,7 +19,7 @@ class Style:
         identity: :attr:`Model.identity` of the model that encoded it.
         pictures: the style pictures, at the size at which they are encoded.
         shares: of each picture in the style; they sum to 1.
-        encoded: kind (see ``FeedForward.style_kind``) -> the encoded style. A kind is added when it is first needed.
+        encoded: form (see ``FeedForward.style_form``) -> the encoded style. A form is added when it is first needed.
     """
 
     identity: str

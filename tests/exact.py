@@ -25,8 +25,8 @@ def put_floats(run, name, output, values, tile, outer):
 
 def encode(backend, method, settings, *styles, weights=None, tiler=None):
     """Styles, (1, 3, H, W) each or :class:`Image`, as the method takes them with these settings."""
-    runner, kind = Runner(backend, tiler or Tiler()), method.style_kind(settings)
-    parts = [method.encode_style(runner, s if isinstance(s, Image) else image_of(s), kind) for s in styles]
+    runner, form = Runner(backend, tiler or Tiler()), method.style_form(settings)
+    parts = [method.encode_style(runner, s if isinstance(s, Image) else image_of(s), form) for s in styles]
     return parts[0] if len(parts) == 1 else method.blend(runner, parts, weights or [1 / len(parts)] * len(parts))
 
 

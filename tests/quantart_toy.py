@@ -75,7 +75,7 @@ class Tint(FeedForward[TintSettings]):
     def stages(self, settings: TintSettings | None = None) -> Sequence[Stage]:
         return MEASURE, PAINT
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Moments:
+    def encode_style(self, runner: Runner, style: Image, form: str = "moments") -> Moments:
         found: Moments = runner(MEASURE, style)["moments"]
         return found
 

@@ -120,6 +120,7 @@ class OpenVINOBackend:
     ) -> None:
         self.spec, self.files, self.notify = spec, dict(files), notify
         self._networks: dict[str, _Network] = {}
+        self._told = False
         self._checksum = cache(lambda part: _checksum(self.files[part]))  # a file is hashed once, not for each stage
 
     def tile_of_image(self, pixels: np.ndarray) -> np.ndarray:
@@ -194,7 +195,9 @@ class OpenVINOBackend:
         key = self._key(stage, precision, self.spec.precision)
         compiled = _find(key, self._made_from(stage), precision)
         if compiled is None:
-            self.notify(f"preparing the network {stage.name} for OpenVINO, this once")
+            if not self._told:
+                self._told = True
+                self.notify("preparing networks for OpenVINO: they are kept in the cache")
             try:
                 compiled = self._export(stage, key, precision)
             except files_cache.CacheError:  # no cache: prepared anew in every process

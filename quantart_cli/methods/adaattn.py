@@ -112,11 +112,11 @@ class AdaAttN(Attentive[AdaAttNSettings]):
     smallest = 32
     by = _stages("", "adaattn", {3: (4, 448, 256), 4: (8, 960, 512), 5: (16, 1472, 512)}, 80, merged=True)
 
-    def style_kind(self, settings: AdaAttNSettings) -> str:
+    def style_form(self, settings: AdaAttNSettings) -> str:
         return f"attended {settings.samples}"
 
-    def seen(self, name: str, positions: np.ndarray, kind: str) -> np.ndarray:
-        samples = int(kind.split()[-1])
+    def seen(self, name: str, positions: np.ndarray, form: str) -> np.ndarray:
+        samples = int(form.split()[-1])
         return drawn(positions, samples) if name.endswith("3") and samples else positions
 
 

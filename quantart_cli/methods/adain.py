@@ -83,15 +83,15 @@ class AdaIN(FeedForward[AdaINSettings]):
             return by_transfer[settings.transfer]
         return tuple(dict.fromkeys(stage for stages in by_transfer.values() for stage in stages))
 
-    def style_kind(self, settings: AdaINSettings) -> str:
+    def style_form(self, settings: AdaINSettings) -> str:
         return _KINDS[settings.transfer]
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Any:
+    def encode_style(self, runner: Runner, style: Image, form: str = "moments") -> Any:
         """What the setting ``transfer`` needs from f(s): by default μ and σ."""
-        if kind == "colouring":
+        if form == "colouring":
             return WCT().encode_style(runner, style)
         found = runner(ENCODE, style)
-        if kind == "moments":
+        if form == "moments":
             return found["moments"]
         z, visible = runner.backend.numpy(found["z"].values)[0], style.visible(8)
         return Quantiles.of(z.reshape(len(z), -1), None if visible is None else visible.reshape(-1))

@@ -54,11 +54,11 @@ class Attentive(FeedForward[S]):
     def stages(self, settings: S | None = None) -> Sequence[Stage]:
         return self.by.encode, self.by.keys, self.by.transfer, self.by.decode
 
-    def style_kind(self, settings: S) -> str:
+    def style_form(self, settings: S) -> str:
         return "attended"
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "attended") -> Attended:
-        return Attended(((1.0, self._keys_and_values(runner, self._encoded(runner, style), style, kind)),))
+    def encode_style(self, runner: Runner, style: Image, form: str = "attended") -> Attended:
+        return Attended(((1.0, self._keys_and_values(runner, self._encoded(runner, style), style, form)),))
 
     def blend(self, runner: Runner, styles: Sequence[Attended], shares: Sequence[float]) -> Attended:
         pairs = zip(shares, styles, strict=True)
@@ -68,7 +68,7 @@ class Attentive(FeedForward[S]):
         c = self._encoded(runner, content)
         parts = [(settings.alpha * share, maps) for share, maps in style.parts if settings.alpha > 0]
         if settings.alpha < 1:
-            parts.append((1 - settings.alpha, self._keys_and_values(runner, c, content, self.style_kind(settings))))
+            parts.append((1 - settings.alpha, self._keys_and_values(runner, c, content, self.style_form(settings))))
         found = [runner(self.by.transfer, **{**c, **maps}) for _, maps in parts]
         shares = [share for share, _ in parts]
         outputs = self.by.transfer.outputs
@@ -76,12 +76,12 @@ class Attentive(FeedForward[S]):
         image: np.ndarray = runner(self.by.decode, **z)["image"]
         return image
 
-    def seen(self, name: str, positions: np.ndarray, kind: str) -> np.ndarray:
+    def seen(self, name: str, positions: np.ndarray, form: str) -> np.ndarray:
         """Which of the visible positions of a style are used.
 
         Args:
             positions: numbers of the visible positions.
-            kind: of the style, see :meth:`style_kind`.
+            form: of the style, see :meth:`style_form`.
         """
         return positions
 
@@ -95,7 +95,7 @@ class Attentive(FeedForward[S]):
                 found[name] = value
         return found
 
-    def _keys_and_values(self, runner: Runner, encoded: Mapping[str, Any], image: Image, kind: str) -> dict[str, MapOf]:
+    def _keys_and_values(self, runner: Runner, encoded: Mapping[str, Any], image: Image, form: str) -> dict[str, MapOf]:
         """Keys and values of the visible positions of a picture. They are a set: what is left out shortens the row."""
         maps: dict[str, MapOf] = runner(self.by.keys, **encoded)
         found = {}
@@ -103,6 +103,6 @@ class Attentive(FeedForward[S]):
             count = each.size[0] * each.size[1]
             visible = image.visible(each.stride)
             positions = np.arange(count) if visible is None else np.flatnonzero(visible)
-            positions = self.seen(name, positions, kind)
+            positions = self.seen(name, positions, form)
             found[name] = each if len(positions) == count else runner.select(each, positions[None])
         return found

@@ -49,12 +49,12 @@ class FeedForward(Generic[S]):
         """All stages that painting with these settings may run; None: those for any settings."""
         raise NotImplementedError
 
-    def style_kind(self, settings: S) -> str:
-        """Kind of encoded style that these settings need. Only the kind "moments" (``Moments``) is cached on disk."""
+    def style_form(self, settings: S) -> str:
+        """Form of encoded style that these settings need. Only the form "moments" (``Moments``) is cached on disk."""
         return "moments"
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Any:
-        """Compute what painting needs from one style picture. ``kind`` is as returned by :meth:`style_kind`."""
+    def encode_style(self, runner: Runner, style: Image, form: str = "moments") -> Any:
+        """Compute what painting needs from one style picture. ``form`` is as returned by :meth:`style_form`."""
         raise NotImplementedError
 
     def blend(self, runner: Runner, styles: Sequence[Any], shares: Sequence[float]) -> Any:

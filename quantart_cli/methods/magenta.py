@@ -68,10 +68,10 @@ class Magenta(FeedForward[MagentaSettings]):
     def stages(self, settings: MagentaSettings | None = None) -> Sequence[Stage]:
         return (CODE, *STAGES)
 
-    def style_kind(self, settings: MagentaSettings) -> str:
+    def style_form(self, settings: MagentaSettings) -> str:
         return "code"
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "code") -> np.ndarray:
+    def encode_style(self, runner: Runner, style: Image, form: str = "code") -> np.ndarray:
         """S, (1, 100)."""
         height, width = style.size
         own = replace(style, pixels=style.pixels[: max(height, self.smallest), : max(width, self.smallest)])

@@ -87,7 +87,7 @@ class MicroAST(FeedForward[MicroASTSettings]):
     def stages(self, settings: MicroASTSettings | None = None) -> Sequence[Stage]:
         return SIGNALS, ENCODE, FIRST, LAST
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Moments:
+    def encode_style(self, runner: Runner, style: Image, form: str = "moments") -> Moments:
         found: Moments = runner(SIGNALS, style)["signals"]
         return found
 

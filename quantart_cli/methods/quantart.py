@@ -248,31 +248,31 @@ class QuantArt(FeedForward[QuantArtSettings]):
             return by_codebook[self.codebook(settings)]
         return tuple(dict.fromkeys(stage for stages in by_codebook.values() for stage in stages))
 
-    def style_kind(self, settings: QuantArtSettings) -> str:
+    def style_form(self, settings: QuantArtSettings) -> str:
         return "entries" if self.codebook(settings) == "style" else "moments"
 
-    def encode_style(self, run: Runner, style: Image, kind: str = "moments") -> Any:
+    def encode_style(self, runner: Runner, style: Image, form: str = "moments") -> Any:
         """Kind "moments": μ and σ of z_s. Kind "entries": :class:`StyleEntries`."""
-        if kind == "moments":
-            return run(ENCODE, style)["moments"]
-        found = run(ENCODE_STYLE, style)
+        if form == "moments":
+            return runner(ENCODE, style)["moments"]
+        found = runner(ENCODE_STYLE, style)
         visible = style.weight(8)
         hidden = None if visible is None else visible < min(0.5, float(visible.max()))
         places = _places(found["z"].size, hidden)
         mean, scale = _standardisation(found)
-        key_map: MapOf = run(KEYS, **{name: found[name] for name in _KEY_MAPS}, mean=mean, scale=scale)["keys"]
-        keys = run.backend.numpy(key_map.values)[0].astype(np.float32)  # (128, h, w)
+        key_map: MapOf = runner(KEYS, **{name: found[name] for name in _KEY_MAPS}, mean=mean, scale=scale)["keys"]
+        keys = runner.backend.numpy(key_map.values)[0].astype(np.float32)  # (128, h, w)
         entries = np.ascontiguousarray(keys.reshape(_KEY, -1)[:, places])
-        penalty = run.backend.numpy(run(HUBNESS, keys=key_map, entries=entries)["hubness"].values)[0, 0]
+        penalty = runner.backend.numpy(runner(HUBNESS, keys=key_map, entries=entries)["hubness"].values)[0, 0]
         if hidden is not None:
             penalty = np.where(hidden, _HIDDEN, penalty)
-        z, s3, s2 = (run.backend.channels_last(found[name].values) for name in ("z", "s3", "s2"))
+        z, s3, s2 = (runner.backend.channels_last(found[name].values) for name in ("z", "s3", "s2"))
         return StyleEntries(z, s3, s2, places, keys, penalty.astype(np.float32), found["m4"])
 
-    def blend(self, run: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
+    def blend(self, runner: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         if isinstance(styles[0], Moments):
             return Moments.lerp(list(styles), list(weights))
-        return blend_entries(run.backend, styles, weights)
+        return blend_entries(runner.backend, styles, weights)
 
     def pixels_of_work(self, size: tuple[int, int], settings: QuantArtSettings) -> float:
         pixels = super().pixels_of_work(size, settings)
@@ -280,40 +280,42 @@ class QuantArt(FeedForward[QuantArtSettings]):
             return pixels
         return pixels * sum((side / max(size)) ** 2 for side in brush_sides(size, settings.brush))
 
-    def paint(self, run: Runner, content: Image, style: Any, settings: QuantArtSettings) -> np.ndarray:
+    def paint(self, runner: Runner, content: Image, style: Any, settings: QuantArtSettings) -> np.ndarray:
         codebook = self.codebook(settings)
         if codebook == "style":
-            return self._paint_coarse_to_fine(run, content, style, settings)
-        c = run(ENCODE, content)
+            return self._paint_coarse_to_fine(runner, content, style, settings)
+        c = runner(ENCODE, content)
         if codebook == "art":
-            return _paint_art(run, c["z"], c["moments"], style, settings, content)
+            return _paint_art(runner, c["z"], c["moments"], style, settings, content)
         slope, shift = adain(c["moments"], style, settings.strength)
-        image: np.ndarray = run(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
+        image: np.ndarray = runner(DECODE, z=c["z"], slope=slope, shift=shift)["image"]
         return image
 
     def _paint_coarse_to_fine(
-        self, run: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings
+        self, runner: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings
     ) -> np.ndarray:
         """Paint at the size of the strokes, then at larger sizes, with the enlarged painting as the content."""
         painted: np.ndarray | None = None
         for side in brush_sides(content.size, settings.brush):
             level = content_of_level(content, side, painted)
-            painted = self._paint_level(run, level, style, settings)
+            painted = self._paint_level(runner, level, style, settings)
             painted = painted[: level.size[0], : level.size[1]]
         assert painted is not None
         return painted
 
-    def _paint_level(self, run: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings) -> np.ndarray:
+    def _paint_level(
+        self, runner: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings
+    ) -> np.ndarray:
         """D_αβ((ẑ_y ⊕β z_c) ⊕α (z_y ⊕β z_c)) with ẑ_y = VQ_s(z_c). S3 and S2 are style, so β applies to D as well."""
         alpha, beta = settings.fidelity, settings.strength
-        c = run(ENCODE_CONTENT, content)
+        c = runner(ENCODE_CONTENT, content)
         mean, scale = _standardisation(c)
-        matched = run(
+        matched = runner(
             MATCH,
             z=c["z"],
             x3=c["x3"],
             x2=c["x2"],
-            noise=self._noise_like(run.backend, c["z"]),
+            noise=self._noise_like(runner.backend, c["z"]),
             mean=mean,
             scale=scale,
             places=style.places,
@@ -322,7 +324,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
             columns=style.penalty.shape[1],
         )
         slope, shift = adain(c["m4"], style.moments, beta)
-        image: np.ndarray = run(
+        image: np.ndarray = runner(
             DECODE_PAINTED,
             best=matched["best"],
             share=matched["share"],
@@ -425,20 +427,20 @@ def _stacked(backend: Backend, maps: Sequence[Any], side: int) -> Any:
 
 
 def _paint_art(
-    run: Runner, z: MapOf, own: Moments, style: Moments, settings: QuantArtSettings, content: Image
+    runner: Runner, z: MapOf, own: Moments, style: Moments, settings: QuantArtSettings, content: Image
 ) -> np.ndarray:
     """(AdaIN(ẑ_c, z_s) ⊕β ẑ_c) ⊕α (AdaIN(z_c, z_s) ⊕β z_c), decoded by D_α.
 
     For each channel, the argument of D_α is a multiple of the entries e, plus a multiple of z_c, plus a constant.
     """
     alpha, beta = settings.fidelity, settings.strength
-    found = run(QUANTIZE, z=z, weight=content.weight(8), mean=own.mean, std=own.std)
+    found = runner(QUANTIZE, z=z, weight=content.weight(8), mean=own.mean, std=own.std)
     raw: Moments = found["moments"]
     to_own = own.std / raw.std  # AdaIN(e, z): ẑ has the moments of z, except in channels that hardly vary
     hat = Moments(own.mean, np.sqrt((raw.std**2 - EPSILON).clip(min=0) * to_own**2 + EPSILON))
     hat_slope, hat_shift = adain(hat, style, beta)
     slope, shift = adain(own, style, beta)
-    image: np.ndarray = run(
+    image: np.ndarray = runner(
         DECODE_CODES,
         indices=found["indices"],
         z=z,

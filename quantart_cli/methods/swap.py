@@ -91,10 +91,10 @@ class Swap(FeedForward[SwapSettings]):
         patch = settings.patch if settings is not None else SwapSettings().patch
         return ENCODE, for_patch(MATCH_PATCHES, patch), for_patch(DECODE_SWAPPED, patch)
 
-    def style_kind(self, settings: SwapSettings) -> str:
+    def style_form(self, settings: SwapSettings) -> str:
         return "patches"
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "patches") -> StylePatches:
+    def encode_style(self, runner: Runner, style: Image, form: str = "patches") -> StylePatches:
         values: MapOf = runner(ENCODE, style)["z"]
         energy = np.square(runner.backend.numpy(values.values)[0]).sum(0)
         weight = style.weight(8)

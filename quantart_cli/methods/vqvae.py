@@ -88,18 +88,18 @@ class VQVAE(FeedForward[VQVAESettings]):
     multiple = 4
 
     def stages(self, settings: VQVAESettings | None = None) -> Sequence[Stage]:
-        if settings is not None and self.style_kind(settings) == "moments":
+        if settings is not None and self.style_form(settings) == "moments":
             return ENCODE_CODES, DECODE_CODES
         return ENCODE_CODES, MIX_CODES, DECODE_CODES
 
-    def style_kind(self, settings: VQVAESettings) -> str:
+    def style_form(self, settings: VQVAESettings) -> str:
         return "codes" if settings.mix in ("before", "after") else "moments"
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "moments") -> Moments | Codes:
+    def encode_style(self, runner: Runner, style: Image, form: str = "moments") -> Moments | Codes:
         """Kind "moments": mean and deviation of e. Kind "codes": z and e."""
         s = runner(ENCODE_CODES, style)
         moments: Moments = s["moments"]
-        return moments if kind == "moments" else Codes(((1.0, s["z"], s["e"]),))
+        return moments if form == "moments" else Codes(((1.0, s["z"], s["e"]),))
 
     def blend(self, runner: Runner, styles: Sequence[Any], shares: Sequence[float]) -> Moments | Codes:
         if isinstance(styles[0], Moments):

@@ -99,12 +99,12 @@ class WCT(FeedForward[Any]):
     def stages(self, settings: Any = None) -> Sequence[Stage]:
         return ENCODE_COVARIANCE, DECODE_LINEAR
 
-    def style_kind(self, settings: Any) -> str:
+    def style_form(self, settings: Any) -> str:
         if getattr(settings, "levels", "auto") not in ("auto", "4"):  # AdaIN's settings have no levels
             raise QuantArtError(f"levels {settings.levels}: these weights have level 4 only, give model=wct-levels")
         return "colouring"
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "colouring") -> Colouring:
+    def encode_style(self, runner: Runner, style: Image, form: str = "colouring") -> Colouring:
         return colouring(runner(ENCODE_COVARIANCE, style)["covariance"])
 
     def blend(self, runner: Runner, styles: Sequence[Colouring], shares: Sequence[float]) -> Colouring:

@@ -169,12 +169,12 @@ class WCT2(FeedForward[WCT2Settings]):
         up = [_DECODE[level, self.cat5] for level in reversed(levels)]
         return (_FIRST, *down, *up, _LAST, *_MEASURE.values(), *_RECOLOUR.values())
 
-    def style_kind(self, settings: WCT2Settings) -> str:
+    def style_form(self, settings: WCT2Settings) -> str:
         return ",".join(sorted(parse_places(settings.transfer)))
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = ",".join(PLACES)) -> Colourings:
-        """The colouring of each place of the kinds that ``kind`` names."""
-        places, found = set(kind.split(",")), {}
+    def encode_style(self, runner: Runner, style: Image, form: str = ",".join(PLACES)) -> Colourings:
+        """The colouring of each place that ``form`` names."""
+        places, found = set(form.split(",")), {}
 
         def measure(place: Place, z: MapOf) -> MapOf:
             if place[0] in places and not (place == ("decoder", self.depth, "") and "encoder" in places):

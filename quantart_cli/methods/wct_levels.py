@@ -69,12 +69,12 @@ class WCTLevels(FeedForward[WCTSettings]):
     def stages(self, settings: WCTSettings | None = None) -> Sequence[Stage]:
         return (*_ENCODE.values(), *_DECODE.values())
 
-    def style_kind(self, settings: WCTSettings) -> str:
+    def style_form(self, settings: WCTSettings) -> str:
         return settings.levels
 
-    def encode_style(self, runner: Runner, style: Image, kind: str = "auto") -> Colourings:
+    def encode_style(self, runner: Runner, style: Image, form: str = "auto") -> Colourings:
         pixels = _floats(runner, style)
-        return {level: colouring(_encoded(runner, level, pixels, style)["covariance"]) for level in parse_levels(kind)}
+        return {level: colouring(_encoded(runner, level, pixels, style)["covariance"]) for level in parse_levels(form)}
 
     def blend(self, runner: Runner, styles: Sequence[Colourings], shares: Sequence[float]) -> Colourings:
         return {level: Colouring.lerp([style[level] for style in styles], list(shares)) for level in styles[0]}

@@ -60,7 +60,7 @@ class ToySettings(Settings):
 class Toy(AdaIN):
     """AdaIN by another name."""
 
-    def style_kind(self, settings):
+    def style_form(self, settings):
         return "moments"
 
     def paint(self, run, content, style, settings):
