@@ -28,6 +28,9 @@ from quantart_cli.registry import find
 from tests.fill import fill
 
 DATA = Path(__file__).with_name("data")
+if "PYTEST_XDIST_WORKER" in os.environ:  # one thread for each of several processes, and for those that they start
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
 PERSONS_CACHE = os.environ.get("QUANTART_CACHE", "")
 EXACT = DeviceSpec("cpu", "fp32", "tests")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
