@@ -121,8 +121,11 @@ class TorchBackend:
 @contextmanager
 def _convolutions_in(spec: DeviceSpec) -> Iterator[None]:
     """Convolutions of float32 in float32 on a GPU too: by default they are in TF32, of ten bits."""
+    if spec.device_type != "cuda" or spec.precision != "fp32":
+        yield
+        return
     before = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = before and spec.precision != "fp32"
+    torch.backends.cudnn.allow_tf32 = False
     try:
         yield
     finally:

@@ -56,6 +56,7 @@ _CHANNELS = (512, 256, 128)  # of relu4_1, relu3_1 and relu2_1
 _KEY = 128  # numbers of a key
 _TEMPERATURE = 0.05
 _HIDDEN = 1e4  # penalty of positions that must not be matched
+_FIDELITY = 0.7  # the default, for which OpenVINO has a network of its own
 _NOISES = 8  # sizes of pictures whose random numbers are kept
 _ENTRIES, _GROUPS = 4096, 16  # most entries of a style; their number is a multiple of the groups of nets/painting.py
 
@@ -67,7 +68,7 @@ class QuantArtSettings(Settings):
     STRENGTH = "strength"
 
     fidelity: float = setting(
-        0.7,
+        _FIDELITY,
         "Visual fidelity: 0 stays continuous (AdaIN), 1 builds the picture from pieces of real art.",
         low=0,
         high=1,
@@ -162,7 +163,7 @@ DECODE_PAINTED = Stage(
         "shift": (512,),
     },
     scalars=("amount",),
-    usual=(0.7,),
+    usual=(_FIDELITY,),
     integers=("best",),
     outputs={"image": Pixels()},
     halo=40,
@@ -252,7 +253,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         return "entries" if self.codebook(settings) == "style" else "moments"
 
     def encode_style(self, runner: Runner, style: Image, form: str = "moments") -> Any:
-        """Kind "moments": μ and σ of z_s. Kind "entries": :class:`StyleEntries`."""
+        """Form "moments": μ and σ of z_s. Form "entries": :class:`StyleEntries`."""
         if form == "moments":
             return runner(ENCODE, style)["moments"]
         found = runner(ENCODE_STYLE, style)

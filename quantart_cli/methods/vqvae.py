@@ -96,7 +96,7 @@ class VQVAE(FeedForward[VQVAESettings]):
         return "codes" if settings.mix in ("before", "after") else "moments"
 
     def encode_style(self, runner: Runner, style: Image, form: str = "moments") -> Moments | Codes:
-        """Kind "moments": mean and deviation of e. Kind "codes": z and e."""
+        """Form "moments": mean and deviation of e. Form "codes": z and e."""
         s = runner(ENCODE_CODES, style)
         moments: Moments = s["moments"]
         return moments if form == "moments" else Codes(((1.0, s["z"], s["e"]),))

@@ -35,7 +35,7 @@ class PainterDecoder(nn.Module):
     a Decoder's weights computes what the Decoder computes and ignores s3 and s2.
 
     1x1 convolutions commute with upsampling and with copying: W_x x + b is computed before the upsampling, at a quarter
-    of the positions, and W_s s once for each style, see :class:`Projection`.
+    of the positions, and W_s s once for each style, see :func:`project`.
     """
 
     def __init__(self) -> None:

@@ -275,9 +275,8 @@ def coherent(
         (h, w) int64. A position depends on those at most :data:`ROUNDS` away.
     """
     best, columns = best.int(), columns.int()
-    steps = torch.tensor(
-        [[0, -1], [0, 1], [-1, 0], [1, 0]], dtype=torch.int32, device=best.device
-    )  # to the four neighbours: down, right
+    # To the four neighbours: down, right.
+    steps = torch.tensor([[0, -1], [0, 1], [-1, 0], [1, 0]], dtype=torch.int32, device=best.device)
     right = steps[:, 1].view(4, 1, 1)
     ahead = steps[:, 0].view(4, 1, 1) * columns + right  # from the place of a position to that of a neighbour
     last = penalty.shape[0] - 1
