@@ -126,7 +126,10 @@ def test_painting_again_gives_the_same_bytes_and_changes_change(painted, run):
         ([], "the content of"),
         (["nowhere.png", "painting.png"], "does not exist"),
         (["-", "painting.png"], "cannot be compared with the recipe"),
-        (["photo.png", "painting.png", "--fidelity", "1"], "--fidelity"),
+        (["photo.png", "--fidelity", "1"], "of stylize; the picture was painted by adain, which has --alpha"),
+        (["photo.png", "--zip"], "--zip is not an option of repaint: the picture was painted by adain, see"),
+        (["photo.png", "--othr"], "--othr is not an option of repaint: did you mean --other?"),
+        (["photo.png", "painting.png", "--alpha"], "--alpha takes a value"),
         (["photo.png", "painting.png", "-o", "out.png"], "out.png is an input and would be overwritten"),
     ],
 )
@@ -137,6 +140,12 @@ def test_what_does_not_fit_is_refused(painted, run, monkeypatch, arguments, mess
     assert message in err
     assert len(err.splitlines()) == 1
     assert not (painted / "never.png").exists()
+
+
+def test_an_option_before_the_painted_picture_is_not_taken_for_it(run):
+    status, _, err = run("repaint", "--alpha", "1", "out.png", "photo.png", "-o", "never.png")
+    said = "PAINTED comes before the options of its method: write --alpha after it"
+    assert (status, err) == (2, f"quantart: {said}\n")
 
 
 def test_other_pictures_when_asked_for(painted, run, monkeypatch):

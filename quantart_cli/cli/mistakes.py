@@ -71,7 +71,7 @@ def message(error: Any) -> str:
         return f"{printable(unknown[1])} is not a command: {suggest(unknown[1], error.ctx.command.commands)}"
     for method in methods().values():
         if method.command_name == error.ctx.command.name and not method.needs_style and "extra argument" in text:
-            own = f"its styles are in its weights, see {error.ctx.command_path} --help"
+            own = f"its styles are in its weights, see quantart {method.command_name} --help"
             return f"{method.command_name} takes one picture and no pictures of styles: {own}"
     if extra := re.fullmatch(r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)\.?", text):
         return f"{printable(extra[1])}: more than {error.ctx.command_path} takes. {_usage(error.ctx)}"
@@ -79,8 +79,11 @@ def message(error: Any) -> str:
 
 
 def _unknown_option(option: str, ctx: Any) -> str:
-    known = {flag: parameter for parameter in ctx.command.params for flag in parameter.opts if flag.startswith("--")}
-    command = ctx.command.name
+    typed, command = _typed(ctx), ctx.command.name
+    subject, see = command, f"see {ctx.command_path} --help"
+    if typed is not ctx.command:
+        subject = f"the picture was painted by {command}, which"
+        see = f"{subject.removesuffix(' which')} see quantart {command} --help"
     owners = [
         method.command_name
         for method in methods().values()
@@ -89,11 +92,18 @@ def _unknown_option(option: str, ctx: Any) -> str:
     if owners:
         here = next((method for method in methods().values() if method.command_name == command), None)
         own = [] if here is None else [f"--{item.name.replace('_', '-')}" for item in fields(here.settings)]
-        has = f"{command} has {', '.join(own)}" if 0 < len(own) <= _FEW else f"see quantart {command} --help"
+        has = f"{subject} has {', '.join(own)}" if 0 < len(own) <= _FEW else see
         return f"{option} is an option of {_listed(owners)}; {has}"
-    near = nearest(option.lstrip("-"), [flag.lstrip("-") for flag in known])
-    guess = f"did you mean --{near}?" if near else f"see {ctx.command_path} --help"
-    return f"{printable(option)} is not an option of {command}: {guess}"
+    known = [flag for each in (typed, ctx.command) for parameter in each.params for flag in parameter.opts]
+    near = nearest(option.lstrip("-"), [flag[2:] for flag in known if flag.startswith("--")])
+    guess = f"did you mean --{near}?" if near else see
+    return f"{printable(option)} is not an option of {ctx.info_name}: {guess}"
+
+
+def _typed(ctx: Any) -> Any:
+    """The command that was typed. For repaint, the context is that of the method's command."""
+    commands = getattr(getattr(ctx.parent, "command", None), "commands", {})
+    return commands.get(ctx.info_name, ctx.command)
 
 
 def _flags(settings: type[Settings]) -> set[str]:

@@ -52,6 +52,8 @@ def repaint(
 
     quantart repaint out.png other.jpg --other -o same-look.png
     """
+    if painted.startswith("-") and not is_stream(painted):  # an option of the method, which are not known here yet
+        raise QuantArtError(f"PAINTED comes before the options of its method: write {printable(painted)} after it")
     recipe = parse_recipe(read_picture(painted).metadata.recipe, printable(painted))
     if not is_stream(output):
         check_target(output, [painted])
@@ -59,13 +61,11 @@ def repaint(
     assert ctx.parent is not None
     command: Any = ctx.parent.command.commands[method.command_name]  # type: ignore[attr-defined]
     # Two more files than are given: what is missing is said here, everything else by the parser.
-    everything = [*ctx.args, "--output", output, "", ""]
-    parsed = command.make_context(
-        method.command_name, everything, parent=ctx.parent, default_map={}, allow_extra_args=True
-    )
+    everything = ["--output", output, "", "", *ctx.args]
+    parsed = command.make_context("repaint", everything, parent=ctx.parent, default_map={}, allow_extra_args=True)
     given = parsed.params
     # A method that takes no pictures of styles leaves all files but the first over.
-    files = [given["content"], *given.get("styles", ()), *parsed.args][:-2]
+    files = [given["content"], *given.get("styles", ()), *parsed.args][2:]
     content, styles = (files or [None])[0], files[1:]
     if content is None:
         raise QuantArtError(f"the content of {printable(painted)} is missing: give it after {printable(painted)}")
@@ -79,7 +79,7 @@ def repaint(
     rest = _without(ctx.args, [content, *styles])
     arguments = [*recipe.flags(), *_alpha_masks(recipe, given), *rest, "--output", output, "--", *chosen]
     # Defaults of one's own would be changes nobody asked for.
-    with command.make_context(method.command_name, arguments, parent=ctx.parent, default_map={}) as inner:
+    with command.make_context("repaint", arguments, parent=ctx.parent, default_map={}) as inner:
         status: int = command.invoke(inner)
     return status
 
