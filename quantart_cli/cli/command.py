@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.models import ArgumentInfo
 
+from quantart_cli.cli.defaults import with_places
 from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, one_of
 from quantart_cli.cli.startup import ended
 from quantart_cli.errors import QuantArtError
@@ -205,22 +206,25 @@ def with_parameters(
 ) -> Callable[..., int | None]:
     """A function Typer can read: it has these parameters, and calls ``run`` with their values by name."""
 
-    def command(**values: Any) -> int | None:
+    def command(ctx: typer.Context, **values: Any) -> int | None:
         try:
             return run(values)
         except QuantArtError as error:
-            raise QuantArtError(as_flags(str(error), flags)) from error
+            raise QuantArtError(with_places(as_flags(str(error), flags), ctx)) from error
         except KeyboardInterrupt:  # caught here: Typer would end without a word
             return ended([])
 
     ordered = sorted(parameters.items(), key=lambda each: _PANELS.index(_panel_of(each[1][0])))
     command.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
         [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=default)
-            for name, (hint, default) in ordered
+            inspect.Parameter("ctx", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context),
+            *(
+                inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, annotation=hint, default=default)
+                for name, (hint, default) in ordered
+            ),
         ]
     )
-    command.__annotations__ = {name: hint for name, (hint, _) in ordered}
+    command.__annotations__ = {"ctx": typer.Context, **{name: hint for name, (hint, _) in ordered}}
     command.__doc__ = doc
     flags = set(_flags(parameters))
     return command

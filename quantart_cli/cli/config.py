@@ -52,6 +52,8 @@ def run(options: ConfigOptions) -> int:
     if options.command is not None:
         check_choice("command", options.command, names if "." in options.command else list(groups))
         names = [name for name in names if f"{name}.".startswith(f"{options.command}.")]
+    for name in {each.partition(".")[0] for each in names}:
+        defaults[name]  # raises for what is not known
     rows = {
         name: _all(commands[name], found) if options.command else found
         for name in names

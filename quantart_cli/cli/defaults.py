@@ -33,10 +33,16 @@ _PREFIX = "QUANTART_"
 
 @dataclass(frozen=True)
 class Default:
-    """A default of one's own, and where it is from."""
+    """A default of one's own.
+
+    Attributes:
+        source: the file, the table in it, or the variable that it is from.
+        place: what to correct: ``size in [adain] of /home/me/.config/quantart/config.toml``, or the variable.
+    """
 
     value: Any
     source: str
+    place: str = ""
 
 
 def config_path() -> Path:
@@ -74,8 +80,8 @@ class Defaults(Mapping[str, Any]):
     def _of(self, command: Any, name: str, table: Mapping[str, Any]) -> dict[str, Any]:
         inner = getattr(command, "commands", None)
         if inner is not None:  # a group, as train
-            tables = {key: value for key, value in table.items() if isinstance(value, dict)}
-            return {key: self._of(each, f"{name}.{key}", tables.get(key, {})) for key, each in inner.items()}
+            self._check_keys(table, inner, name)
+            return {key: self._of(each, f"{name}.{key}", self._table(f"{name}.{key}")) for key, each in inner.items()}
         return {key: each.value for key, each in self.of(command, name, table).items()}
 
     def of(self, command: Any, name: str, table: Mapping[str, Any] | None = None) -> dict[str, Default]:
@@ -90,24 +96,30 @@ class Defaults(Mapping[str, Any]):
         """
         table = self._table(name) if table is None else table
         known = {key: each for each in command.params if configurable(each) for key in keys_of(each)}
+        self._check_keys(table, known, name)
+        found: dict[str, Default] = {}
+        path, shown = config_path(), printable(config_path())
+        for source, where, values in (
+            (str(path), shown, {key: value for key, value in self.file.items() if key not in self._commands}),
+            (f"{path} [{name}]", f"[{name}] of {shown}", table),
+        ):
+            for key, parameter in known.items():
+                if key in values:
+                    place = f"{key} in {where}"
+                    found[parameter.name] = Default(_checked(values[key], place, parameter.is_flag), source, place)
+        for prefix in (_PREFIX, f"{_PREFIX}{_upper(name)}_"):
+            for key, parameter in known.items():
+                variable = prefix + _upper(key)
+                if value := os.environ.get(variable):
+                    found[parameter.name] = Default(value, variable, variable)
+        return found
+
+    def _check_keys(self, table: Mapping[str, Any], known: Mapping[str, Any], name: str) -> None:
         for key in table:
             if key not in known:
                 where = f"[{name}] of {printable(config_path())}"
                 see = f"see quantart {name.replace('.', ' ')} --help"
                 raise QuantArtError(f"{printable(key)} in {where} is not known: {suggest(key, known, see)}")
-        found: dict[str, Default] = {}
-        for source, values in (
-            (str(config_path()), {key: value for key, value in self.file.items() if key not in self._commands}),
-            (f"{config_path()} [{name}]", table),
-        ):
-            for key, parameter in known.items():
-                if key in values:
-                    found[parameter.name] = Default(_checked(key, values[key]), source)
-        for prefix in (_PREFIX, f"{_PREFIX}{_upper(name)}_"):
-            for key, parameter in known.items():
-                if value := os.environ.get(prefix + _upper(key)):
-                    found[parameter.name] = Default(value, prefix + _upper(key))
-        return found
 
     def _table(self, command: str) -> Mapping[str, Any]:
         found: Any = self.file
@@ -150,7 +162,37 @@ class Defaults(Mapping[str, Any]):
         """Set the variables of :data:`FOLDERS` as the file says, unless the environment has them."""
         for key, variable in FOLDERS.items():
             if key in self.file:
-                os.environ.setdefault(variable, str(_checked(key, self.file[key])))
+                place = f"{key} in {printable(config_path())}"
+                os.environ.setdefault(variable, str(_checked(self.file[key], place)))
+
+
+def with_places(message: str, ctx: Any) -> str:
+    """A message about options, and which defaults of one's own it speaks of.
+
+    Args:
+        message: with the flags of options, or the text that was given for one at its beginning.
+        ctx: click's context of the command.
+    """
+    defaults = ctx.find_root().default_map
+    if not isinstance(defaults, Defaults):
+        return message
+    places = [
+        f"{key} in {printable(config_path())}"
+        for key, variable in FOLDERS.items()
+        if variable in message and str(defaults.file.get(key)) == os.environ.get(variable)
+    ]
+    for parameter in ctx.command.params:
+        if getattr(ctx.get_parameter_source(parameter.name), "name", "") != "DEFAULT_MAP":
+            continue
+        own = defaults.of(ctx.command, ".".join(ctx.command_path.split()[1:]))[parameter.name]
+        about = rf"({'|'.join(map(re.escape, parameter.opts))})(?![\w-])"
+        if "_" in parameter.name:  # in words: 2 style weights for 1 style
+            about += rf"|\b{parameter.name.replace('_', ' ').removesuffix('s')}"
+        if re.search("[a-z]", str(own.value)):  # a text, not a number
+            about += rf"|^'?{re.escape(str(own.value))}(?!\w)"
+        if re.search(about, message):
+            places.append(own.place)
+    return f"{message}; see {' and '.join(places)}" if places else message
 
 
 def configurable(parameter: Any) -> bool:
@@ -179,12 +221,14 @@ def _options_of_many() -> set[str]:
     return names | {name.replace("_", "-") for name in names}
 
 
-def _checked(key: str, value: Any) -> Any:
-    if isinstance(value, (str, int, float)):
+def _checked(value: Any, place: str, is_flag: bool = False) -> Any:
+    """A value of the file as the command line would give it; true and false are values of flags only."""
+    if isinstance(value, (str, int, float)) and (is_flag or not isinstance(value, bool)):
         return value
     if isinstance(value, list) and all(isinstance(each, (str, int, float)) for each in value):
         return ",".join(map(str, value))
-    raise QuantArtError(f"{printable(key)} in {printable(config_path())} takes one value, not {printable(value, 60)}")
+    shown = str(value).lower() if isinstance(value, bool) else printable(value, 60)
+    raise QuantArtError(f"{place} takes a number or a text, not {shown}")
 
 
 def _upper(name: str) -> str:

@@ -10,6 +10,7 @@ from dataclasses import fields
 from typing import Any
 
 from quantart_cli.cli.console import write_line
+from quantart_cli.cli.defaults import with_places
 from quantart_cli.errors import suggest
 from quantart_cli.files import printable
 from quantart_cli.images.formats import SUFFIXES
@@ -118,11 +119,11 @@ def _bad_value(error: Any, parameter: Any) -> str:
     value = given[1] if given else error.__cause__.errors()[0]["input"] if hasattr(error.__cause__, "errors") else None
     shown = "" if value is None else f", not '{printable(value)}'"
     metavar = parameter.metavar or ""
-    other = f"a number in {metavar}" if ".." in metavar else metavar or "a value"
+    unknown = "true or false" if getattr(parameter, "is_flag", False) else "a value"
+    other = f"a number in {metavar}" if ".." in metavar else metavar or unknown
     wanted, example = _EXAMPLES.get(metavar, (other, ""))
-    source = getattr(error.ctx.get_parameter_source(parameter.name), "name", "") if error.ctx is not None else ""
-    where = "; quantart config says where your default is from" if source == "DEFAULT_MAP" else ""
-    return f"{_name(parameter)} takes {wanted}{f': {example}' if example else ''}{shown}{where}"
+    said = f"{_name(parameter)} takes {wanted}{f': {example}' if example else ''}{shown}"
+    return with_places(said, error.ctx) if error.ctx is not None else said
 
 
 def _name(parameter: Any) -> str:

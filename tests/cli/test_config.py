@@ -70,19 +70,48 @@ def test_an_argument_is_not_called_an_option(run):
         ("[adain]\noutput = 'x.png'", "output in [adain] of"),
         ("size = ", "is no TOML file"),
         ("adain = 3", "write [adain], then options"),
-        ("size = 2000-01-01", "takes one value"),
-        ("size = 'huge'", "quantart config says where your default is from"),
-        ("device = 'gpu'", "device 'gpu' is not known"),
+        ("size = 2000-01-01", "takes a number or a text"),
+        ("size = true", "size in FILE takes a number or a text, not true"),
+        ("size = 'huge'", "--size takes pixels, one number: 512, not 'huge'; see size in FILE"),
+        ("device = 'gpu'", "(one of auto, cpu, cuda, mps); see device in FILE"),
+        ("seed = -1\n[adain]\nseed = -2", "--seed must be at least 0, not -2; see seed in [adain] of FILE"),
+        ("[adain]\nstrength = 3", "--alpha must be between 0 and 1, not 3; see strength in [adain] of FILE"),
+        ("style-weights = [1, 2]", "give one for each style; see style-weights in FILE"),
+        ("model = 'nowhere.safetensors'", "nowhere.safetensors does not exist: check the path; see model in FILE"),
+        ("quiet = 2", "--quiet takes true or false, not '2'; see quiet in FILE"),
     ],
 )
-def test_mistakes_are_one_line(run, write, tmp_path, text, message):
-    write(text)
-    status, _, err = run("adain", tmp_path / "a.jpg", tmp_path / "b.jpg", "-o", tmp_path / "c.png")
+def test_mistakes_are_one_line(run, write, content_file, style_file, tmp_path, text, message):
+    path = write(text)
+    status, _, err = run("adain", content_file, style_file, "-o", tmp_path / "c.png")
     assert status == 2
-    assert message in err
+    assert message.replace("FILE", str(path)) in err
     assert len(err.splitlines()) == 1
     assert len(err) < 300
     assert run("adain", "--help")[0] == 0
+
+
+def test_only_a_default_that_is_wrong_is_named(run, write, monkeypatch, content_file, style_file):
+    write("size = -1\nseed = 3\n")
+    files = content_file, style_file, "-o", "c.png"
+    assert run("adain", *files, "--size", "-2")[2] == "quantart: --size must be at least 1, not -2\n"
+    monkeypatch.setenv("QUANTART_SIZE", "0")
+    assert run("adain", *files)[2] == "quantart: --size must be at least 1, not 0; see QUANTART_SIZE\n"
+
+
+def test_a_folder_of_the_file_is_named(run, write, tmp_path, monkeypatch):
+    monkeypatch.delenv("QUANTART_STYLES", raising=False)
+    path = write(f"styles_folder = '{tmp_path}/nowhere'\n")
+    assert run("styles")[2].endswith(f"which does not exist: change it; see styles_folder in {path}\n")
+
+
+@pytest.mark.parametrize("text", ["[train]\nrate = 1", "[train.fats]\nrate = 1", "[train]\nfast = 1"])
+@pytest.mark.parametrize("command", [("config",), ("train", "fast", "photos", "style.jpg", "-o", "a.safetensors")])
+def test_tables_of_trainings_are_checked(run, write, text, command):
+    path = write(text)
+    status, _, err = run(*command)
+    assert (status, str(path) in err, len(err.splitlines())) == (2, True, 1)
+    assert "is not known" in err or "write [train.fast]" in err
 
 
 def test_config_shows_what_holds_and_where_from(run, write, monkeypatch):
