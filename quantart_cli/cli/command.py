@@ -15,7 +15,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 from typer.models import ArgumentInfo
 
-from quantart_cli.cli.defaults import with_places
+from quantart_cli.cli.defaults import is_own_default, with_places
 from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, one_of
 from quantart_cli.cli.startup import ended
 from quantart_cli.errors import QuantArtError
@@ -57,10 +57,14 @@ def add_command(
         raise QuantArtError(f"{name}: the setting {both[0]} has the name of an option: rename it")
     adjust = getattr(options, "adjust", lambda values: None)
 
-    def call(values: dict[str, Any]) -> int | None:
+    def call(values: dict[str, Any], ctx: typer.Context) -> int | None:
         adjust(values)
         if settings is not None:
             chosen = {key: values.pop(key) for key in own if values.get(key) is not None}
+            if isinstance(settings, Mapping) and values.get("method") in settings:
+                # A default of one's own for the setting of another method is not for this run.
+                its = _by_name(settings[values["method"]])
+                chosen = {key: each for key, each in chosen.items() if key in its or not is_own_default(ctx, key)}
             values["settings"] = chosen if isinstance(settings, Mapping) else settings.of(chosen)
             values = {key: value for key, value in values.items() if key not in own}
         return run(options(**values))
@@ -202,13 +206,13 @@ def typed(settings: type[Settings], values: Mapping[str, Any]) -> dict[str, Any]
 
 
 def with_parameters(
-    run: Callable[[dict[str, Any]], int | None], doc: str, parameters: Parameters
+    run: Callable[[dict[str, Any], typer.Context], int | None], doc: str, parameters: Parameters
 ) -> Callable[..., int | None]:
     """A function Typer can read: it has these parameters, and calls ``run`` with their values by name."""
 
     def command(ctx: typer.Context, **values: Any) -> int | None:
         try:
-            return run(values)
+            return run(values, ctx)
         except QuantArtError as error:
             raise QuantArtError(with_places(as_flags(str(error), flags), ctx)) from error
         except KeyboardInterrupt:  # caught here: Typer would end without a word

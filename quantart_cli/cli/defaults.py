@@ -97,18 +97,17 @@ class Defaults(Mapping[str, Any]):
         table = self._table(name) if table is None else table
         known = {key: each for each in command.params if configurable(each) for key in keys_of(each)}
         self._check_keys(table, known, name)
+        general = _general(known) if "." in name else known
         found: dict[str, Default] = {}
         path, shown = config_path(), printable(config_path())
-        for source, where, values in (
-            (str(path), shown, {key: value for key, value in self.file.items() if key not in self._commands}),
-            (f"{path} [{name}]", f"[{name}] of {shown}", table),
-        ):
+        top = {key: each for key, each in self.file.items() if key in general and key not in self._commands}
+        for source, where, values in ((str(path), shown, top), (f"{path} [{name}]", f"[{name}] of {shown}", table)):
             for key, parameter in known.items():
                 if key in values:
                     place = f"{key} in {where}"
                     found[parameter.name] = Default(_checked(values[key], place, parameter.is_flag), source, place)
-        for prefix in (_PREFIX, f"{_PREFIX}{_upper(name)}_"):
-            for key, parameter in known.items():
+        for prefix, keys in ((_PREFIX, general), (f"{_PREFIX}{_upper(name)}_", known)):
+            for key, parameter in keys.items():
                 variable = prefix + _upper(key)
                 if value := os.environ.get(variable):
                     found[parameter.name] = Default(value, variable, variable)
@@ -166,6 +165,11 @@ class Defaults(Mapping[str, Any]):
                 os.environ.setdefault(variable, str(_checked(self.file[key], place)))
 
 
+def is_own_default(ctx: Any, parameter: str) -> bool:
+    """Whether the value of a parameter is a default of one's own."""
+    return getattr(ctx.get_parameter_source(parameter), "name", "") == "DEFAULT_MAP"
+
+
 def with_places(message: str, ctx: Any) -> str:
     """A message about options, and which defaults of one's own it speaks of.
 
@@ -182,7 +186,7 @@ def with_places(message: str, ctx: Any) -> str:
         if variable in message and str(defaults.file.get(key)) == os.environ.get(variable)
     ]
     for parameter in ctx.command.params:
-        if getattr(ctx.get_parameter_source(parameter.name), "name", "") != "DEFAULT_MAP":
+        if not is_own_default(ctx, parameter.name):
             continue
         own = defaults.of(ctx.command, ".".join(ctx.command_path.split()[1:]))[parameter.name]
         about = rf"({'|'.join(map(re.escape, parameter.opts))})(?![\w-])"
@@ -206,6 +210,14 @@ def keys_of(parameter: Any) -> list[str]:
     """The names of an option without dashes, as they are in the file: ``style_size``, ``style-size``."""
     flags = [flag[2:] for flag in parameter.opts if flag.startswith("--")]
     return list(dict.fromkeys(name for flag in flags for name in (flag.replace("-", "_"), flag)))
+
+
+def _general(known: Mapping[str, Any]) -> dict[str, Any]:
+    """Those options of a training that mean the same in every command; its weights and sizes do not."""
+    from quantart_cli.cli.options import DeviceOptions
+
+    names = {item.name for item in fields(DeviceOptions)}
+    return {key: parameter for key, parameter in known.items() if parameter.name in names}
 
 
 def _options_of_many() -> set[str]:

@@ -116,7 +116,7 @@ def add_training(
     for key in unset:
         own[key] = Annotated[int | None, own[key][0].__metadata__[0]], None
 
-    def command(values: dict[str, Any]) -> int:
+    def command(values: dict[str, Any], ctx: typer.Context) -> int:
         given = {item.name: values.pop(item.name) for item in fields(options)}
         missing = tuple(key for key in unset if given[key] is None)
         chosen = options.of({key: value for key, value in given.items() if key not in missing})

@@ -105,6 +105,22 @@ def test_a_folder_of_the_file_is_named(run, write, tmp_path, monkeypatch):
     assert run("styles")[2].endswith(f"which does not exist: change it; see styles_folder in {path}\n")
 
 
+def test_a_training_takes_only_its_own_weights(run, write, monkeypatch):
+    monkeypatch.setenv("QUANTART_SEED", "5")
+    write('style_weight = 2\nmodel = "a.safetensors"\ndevice = "cpu"\n[train.painter]\ncontent_weight = 3\n')
+    shown = json.loads(run("config", "--json")[1])["defaults"]
+    own = {key: each["value"] for key, each in shown["train.painter"].items()}
+    assert own == {"device": "cpu", "content_weight": 3}
+    assert {"style_weight", "seed", "model"} <= shown["gatys"].keys()
+
+
+def test_a_setting_of_another_method_stops_no_batch(run, write, content_file, style_file, tmp_path):
+    write("fidelity = 0.5\n[batch]\nsteps = 3\n")
+    batch = ("batch", content_file, style_file, "-o", tmp_path / "out", "--method", "adain", "--size", "16")
+    assert run(*batch)[0] == 0
+    assert "--fidelity is not a setting of this method" in run(*batch, "--fidelity", "0.5")[2]
+
+
 @pytest.mark.parametrize("text", ["[train]\nrate = 1", "[train.fats]\nrate = 1", "[train]\nfast = 1"])
 @pytest.mark.parametrize("command", [("config",), ("train", "fast", "photos", "style.jpg", "-o", "a.safetensors")])
 def test_tables_of_trainings_are_checked(run, write, text, command):
