@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SOUND = ("copy", "none")
 FLOWS = ("dis", "raft")
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1")
+_RATE = 25  # of a folder
 _PREVIEW_SIZE = 320
 _SAMPLE = 3  # frames painted for a dry run
 _SHOWN = 20  # broken frames that are named
@@ -90,7 +91,7 @@ class VideoOptions(AnyMethodOptions):
     sound: Annotated[str, option(one_of(SOUND), "What becomes of the sound: it is never encoded again.")] = SOUND[0]
     start: Annotated[str | None, option("TIME", "Where to begin: 12.5 or 1:02:03.")] = None
     end: Annotated[str | None, option("TIME", "Where to end.")] = None
-    fps: Annotated[float, option("X", "Frames a second of a folder.")] = 25.0
+    fps: Annotated[float | None, option("X", f"Frames a second of a folder. Default: {_RATE}.")] = None
     show: Annotated[bool, option(None, "Draw the current frame in the terminal.")] = False
     preview: Annotated[
         float | None, option("SECONDS", f"Paint one frame in so many seconds, at most {_PREVIEW_SIZE} pixels long.")
@@ -154,7 +155,10 @@ def _run(options: VideoOptions) -> int:
     row = find(options.method)
     settings = row.settings.of(typed(row.settings, options.settings))
     options.shares_for(len(options.styles))
-    clip = open_clip(options.clip, rate=Fraction(options.fps).limit_denominator(1001), max_pixels=options.max_pixels)
+    rate = Fraction(options.fps or _RATE).limit_denominator(1001)
+    clip = open_clip(options.clip, rate=rate, max_pixels=options.max_pixels)
+    if options.fps is not None and not os.path.isdir(options.clip):
+        raise QuantArtError(f"fps is of folders, and {printable(options.clip)} keeps its own frame rate: leave it out")
     job = _job(options, clip)
     check_target(clip, job.target, options.styles)
     styles = [read_picture(style, max_pixels=options.max_pixels) for style in options.styles]

@@ -87,6 +87,17 @@ def test_other_commands_name_this_one(run, gif, style_file, tmp_path):
     assert "has no recipe" in run("info", gif)[2]
 
 
+def test_the_frame_rate_is_of_folders(run, gif, style_file, tmp_path):
+    status, _, stderr = run("video", gif, style_file, "-o", tmp_path / "out.gif", *FAST, "--fps", "5")
+    assert (status, stderr) == (2, f"quantart: --fps is of folders, and {gif} keeps its own frame rate: leave it out\n")
+    (tmp_path / "frames").mkdir()
+    for number in range(2):
+        PIL.Image.fromarray(scene(16, 16, number)).save(tmp_path / "frames" / f"{number}.png")
+    status, _, stderr = run("video", tmp_path / "frames", style_file, "-o", tmp_path / "o.gif", *FAST, "--fps", "5")
+    assert status == 0, stderr
+    assert read(tmp_path / "o.gif")[1] == [200, 200]
+
+
 def test_a_still_picture_is_refused(run, style_file, tmp_path):
     PIL.Image.fromarray(scene(20, 20)).save(tmp_path / "still.jpg")
     status, _, stderr = run("video", tmp_path / "still.jpg", style_file, "-o", tmp_path / "out.mp4")
