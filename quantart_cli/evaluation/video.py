@@ -35,12 +35,12 @@ class Flicker:
     """Measurements of one clip.
 
     Attributes:
-        short, long: warping errors; nan for clips that are too short.
+        short, long: warping errors; None: no two frames so far apart have motion that can be followed.
         painted: mean painted score, see evaluation/painted.py; None without a style.
     """
 
-    short: float = float("nan")
-    long: float = float("nan")
+    short: float | None = None
+    long: float | None = None
     painted: float | None = None
 
 
@@ -57,9 +57,9 @@ class _Sums:
             difference = one - flow.warp(other.astype(np.float32), motion.flow)
             self.squares[i] += float((difference[holds] ** 2).mean(1).sum())
 
-    def errors(self) -> list[float]:
+    def errors(self) -> list[float | None]:
         if self.pixels == 0:
-            return [float("nan")] * len(self.squares)
+            return [None] * len(self.squares)
         return [float(each) for each in np.sqrt(self.squares / self.pixels)]
 
 
@@ -100,7 +100,7 @@ def measure(
         progress: called with the number of frames done.
 
     Raises:
-        QuantArtError: OpenCV is not installed.
+        QuantArtError: OpenCV is not installed, or there is no frame.
     """
     if not flow.available():
         raise QuantArtError("flicker is measured with OpenCV: pip install 'quantart-cli[video]'")
@@ -118,7 +118,9 @@ def measure(
             scores.add(now)
         kept.append(now)
         progress(number + 1)
-    if scores is not None and not scores.values and kept:
+    if not kept:
+        raise QuantArtError("no frame can be read of all clips: nothing can be measured")
+    if scores is not None and not scores.values:
         scores.add(kept[-1])
     painted = [None] * (count + 1) if scores is None else [float(each) for each in np.mean(scores.values, 0)]
     return [Flicker(*each) for each in zip(short.errors(), long.errors(), painted, strict=True)]

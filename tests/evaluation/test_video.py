@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.video import measure
 from tests.video.clips import panned, square, write_gif
 
@@ -30,7 +31,23 @@ def test_the_error_is_in_levels():
 
 
 def test_clips_of_one_frame_have_no_error():
-    assert np.isnan(measure([[square(1)[0]] * 2], 1)[1].short)
+    assert measure([[square(1)[0]] * 2], 1)[1].short is None
+
+
+def test_clips_without_a_frame_are_refused():
+    with pytest.raises(QuantArtError, match="no frame can be read of all clips"):
+        measure([], 1)
+
+
+def test_what_a_short_clip_does_not_say_is_a_dash_with_a_reason(run, tmp_path):
+    write_gif(tmp_path / "a.gif", square(4), 40)
+    arguments = ("evaluate", "--video", tmp_path / "a.gif", "--outputs", tmp_path / "a.gif")
+    why = "no long-term error: it compares frames 10 apart, and the clip has 4 frames"
+    lines = run(*arguments)[1].decode().splitlines()
+    assert lines[-1] == why
+    assert lines[1].split()[2:] == ["–", "–"]
+    facts = json.loads(run(*arguments, "--json", "--quiet")[1])
+    assert (facts["clips"][1]["long"], facts["frames"], facts["notes"]) == (None, 4, [why])
 
 
 def test_the_command(run, tmp_path, style_file):
