@@ -402,6 +402,22 @@ def test_dry_run_writes_nothing(run, photos, tmp_path, style):
     assert "nothing was written" in err
 
 
+def test_dry_run_leaves_out_what_is_prepared_once(run, photos, tmp_path, model, monkeypatch):
+    """As the export of networks for OpenVINO, which the first picture painted waits for."""
+    now = 0.0
+    whole = model.paint
+
+    def paint(*arguments, **options):
+        nonlocal now
+        now += 1 if now else 1000
+        return whole(*arguments, **options)
+
+    monkeypatch.setattr(model, "paint", paint)
+    monkeypatch.setattr("quantart_cli.cli.batch_plan.time.perf_counter", lambda: now)
+    _, out, _ = run("batch", photos / "0.png", tmp_path / "style.png", "-o", tmp_path / "out", "--dry-run", "--json")
+    assert json.loads(out)["seconds"] == 1
+
+
 def test_progress_without_a_terminal_is_a_line_now_and_then(run, photos, tmp_path, model, monkeypatch):
     monkeypatch.setattr("quantart_cli.cli.console._PLAIN_EVERY", 0.0)
     _, _, err = run("batch", photos, tmp_path / "style.png", "-o", tmp_path / "out")
