@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from quantart_cli.device import DeviceSpec
 from quantart_cli.memory import choose_tile, needed_in_tiles
 from quantart_cli.methods.adain import AdaIN, AdaINSettings
-from quantart_cli.methods.quantart import ENCODE_CONTENT, MATCH, QuantArt, QuantArtSettings, _noise, _standardisation
+from quantart_cli.methods.quantart import (
+    ENCODE_CONTENT,
+    MATCH,
+    QuantArt,
+    QuantArtSettings,
+    _key_moments,
+    _noise,
+    _standardisation,
+)
 from quantart_cli.nets.decoder import Decoder
 from quantart_cli.nets.painting import ROUNDS
 from quantart_cli.nets.vgg import VGG19
@@ -128,7 +136,7 @@ def test_matches_in_tiles_are_those_of_the_whole(backend, style_picture, size):
     inputs = {
         **{name: c[name] for name in ("z", "x3", "x2")},
         "noise": MapOf(backend.to_map(_noise(c["z"].size), c["z"].values), 8),
-        **dict(zip(("mean", "scale"), _standardisation(c), strict=True)),
+        **dict(zip(("mean", "scale"), _standardisation(_key_moments(c)), strict=True)),
         "places": style.places,
         "table": np.ascontiguousarray(style.keys.reshape(128, -1).T),
         "penalty": style.penalty.reshape(-1),

@@ -47,6 +47,7 @@ import numpy as np
 from quantart_cli.methods.adain import DECODE, ENCODE
 from quantart_cli.methods.base import FeedForward, adain
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, parse_brush
+from quantart_cli.nets.steadied import steadied
 from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
 from quantart_cli.stages import EPSILON, Map, Moments, Output, Pixels, Stage, Summed
@@ -201,7 +202,7 @@ class StyleEntries:
         places: (m,) int32, position of each entry: row · w + column. m is a multiple of 16.
         keys: (128, h, w) float32. Keys of the content are compared with them.
         penalty: (h, w) float32, subtracted from the similarity of each position, so that none is chosen everywhere.
-        moments: μ and σ of relu4_1.
+        key_moments: μ and σ of relu4_1, relu3_1 and relu2_1, (896,) each.
     """
 
     values: Any
@@ -210,7 +211,12 @@ class StyleEntries:
     places: np.ndarray
     keys: np.ndarray
     penalty: np.ndarray
-    moments: Moments
+    key_moments: Moments
+
+    @property
+    def moments(self) -> Moments:
+        """μ and σ of relu4_1."""
+        return Moments(self.key_moments.mean[: _CHANNELS[0]], self.key_moments.std[: _CHANNELS[0]])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -260,7 +266,8 @@ class QuantArt(FeedForward[QuantArtSettings]):
         visible = style.weight(8)
         hidden = None if visible is None else visible < min(0.5, float(visible.max()))
         places = _places(found["z"].size, hidden)
-        mean, scale = _standardisation(found)
+        moments = _key_moments(found)
+        mean, scale = _standardisation(moments)
         key_map: MapOf = runner(KEYS, **{name: found[name] for name in _KEY_MAPS}, mean=mean, scale=scale)["keys"]
         keys = runner.backend.numpy(key_map.values)[0].astype(np.float32)  # (128, h, w)
         entries = np.ascontiguousarray(keys.reshape(_KEY, -1)[:, places])
@@ -268,7 +275,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         if hidden is not None:
             penalty = np.where(hidden, _HIDDEN, penalty)
         z, s3, s2 = (runner.backend.channels_last(found[name].values) for name in ("z", "s3", "s2"))
-        return StyleEntries(z, s3, s2, places, keys, penalty.astype(np.float32), found["m4"])
+        return StyleEntries(z, s3, s2, places, keys, penalty.astype(np.float32), moments)
 
     def blend(self, runner: Runner, styles: Sequence[Any], weights: Sequence[float]) -> Any:
         if isinstance(styles[0], Moments):
@@ -310,7 +317,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
         """D_αβ((ẑ_y ⊕β z_c) ⊕α (z_y ⊕β z_c)) with ẑ_y = VQ_s(z_c). S3 and S2 are style, so β applies to D as well."""
         alpha, beta = settings.fidelity, settings.strength
         c = runner(ENCODE_CONTENT, content)
-        mean, scale = _standardisation(c)
+        mean, scale = _standardisation(_key_moments(c), style.key_moments)
         matched = runner(
             MATCH,
             z=c["z"],
@@ -349,11 +356,19 @@ class QuantArt(FeedForward[QuantArtSettings]):
         return kept[1]
 
 
-def _standardisation(found: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """μ and 1 / (σ √C) of the three layers that keys consist of, (896,) float32 each."""
+def _key_moments(found: dict[str, Any]) -> Moments:
+    """μ and σ of the three layers that keys consist of, (896,) each."""
     moments = [found[name] for name in ("m4", "m3", "m2")]
-    scales = [1 / (each.std * channels**0.5) for each, channels in zip(moments, _CHANNELS, strict=True)]
-    return np.concatenate([each.mean for each in moments]), np.concatenate(scales).astype(np.float32)
+    return Moments(np.concatenate([each.mean for each in moments]), np.concatenate([each.std for each in moments]))
+
+
+def _standardisation(moments: Moments, style: Moments | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """μ and 1 / (σ √C) of key moments, (896,) float32 each; of a content, with the style's, see nets/steadied.py."""
+    mean, variance = moments.mean, moments.std**2
+    if style is not None:
+        mean, variance = steadied(mean, variance, style.mean, style.std**2)
+    channels = np.repeat(np.array(_CHANNELS, np.float32), _CHANNELS)
+    return mean, (1 / np.sqrt(variance * channels)).astype(np.float32)
 
 
 def _noise(size: tuple[int, int]) -> np.ndarray:
@@ -405,7 +420,7 @@ def blend_entries(backend: Backend, styles: Sequence[StyleEntries], weights: Seq
         np.concatenate(places)[order].astype(np.int32),
         np.concatenate(keys, axis=1),
         np.concatenate(penalties).astype(np.float32),
-        Moments.lerp([style.moments for style in styles], list(weights)),
+        Moments.lerp([style.key_moments for style in styles], list(weights)),
     )
 
 

@@ -14,6 +14,7 @@ from quantart_cli.nets.matching import overlap_blocks, pad_to_grid, weighted_row
 from quantart_cli.nets.painter import Painter, PainterDecoder, project
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.nets.statistics import moments
+from quantart_cli.nets.steadied import steadied
 from quantart_cli.nets.vgg import VGG19
 
 _STRIDES = {"relu4_1": 1, "relu3_1": 2, "relu2_1": 4}  # positions a side in one position of relu4_1
@@ -371,7 +372,9 @@ def match(
         noise: (B, 5, h, w), see :func:`best_places`.
         places: (m,) int64, all positions of a style in random order; some twice, so that m is a multiple of 16.
     """
-    queries, table = _keys_of_batch(project, content), _keys_of_batch(project, style)  # (B, n, D)
+    of_content, of_style = _moments_of_batch(content), _moments_of_batch(style)
+    queries = _keys_of_batch(project, content, *steadied(*of_content, *of_style))  # (B, n, D)
+    table = _keys_of_batch(project, style, *of_style)
     batch, _, h, w = content["relu4_1"].shape
     penalty = torch.vmap(hubness)(table, table[:, places].mT)
     columns = torch.tensor(style["relu4_1"].shape[3], device=queries.device)
@@ -387,17 +390,19 @@ def match(
     return StylePatches(s4.view(batch, h, w, -1).permute(0, 3, 1, 2), s3, s2)
 
 
-def _keys_of_batch(project: Tensor, features: Mapping[str, Tensor]) -> Tensor:
+def _moments_of_batch(features: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+    """Means and variances of pictures, of the three layers that keys consist of: (B, 896) each."""
+    variances, means = zip(*(torch.var_mean(features[layer].float(), (2, 3)) for layer in _STRIDES), strict=True)
+    return torch.cat(means, 1), torch.cat(variances, 1) + 1e-5
+
+
+def _keys_of_batch(project: Tensor, features: Mapping[str, Tensor], mean: Tensor, variance: Tensor) -> Tensor:
     """:func:`keys` of pictures: (B, n, D)."""
     maps = [F.avg_pool2d(features[layer].float(), stride) for layer, stride in _STRIDES.items()]
-    means, scales = [], []
-    for layer in _STRIDES:
-        variance, mean = torch.var_mean(features[layer].float(), (2, 3))  # (B, C)
-        means.append(mean)
-        scales.append(1 / ((variance + 1e-5) * mean.shape[1]).sqrt())
+    channels = torch.cat([torch.full_like(x[0, :, 0, 0], x.shape[1]) for x in maps])
     z, x3, x2 = (x[:, None] for x in maps)
     of_batch = torch.vmap(keys, (None, 0, 0, 0, 0, 0))
-    return of_batch(project, z, x3, x2, torch.cat(means, 1), torch.cat(scales, 1))
+    return of_batch(project, z, x3, x2, mean, (variance * channels).rsqrt())
 
 
 class PaintedDecoder(nn.Module):

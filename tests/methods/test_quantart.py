@@ -14,6 +14,7 @@ from quantart_cli.nets.matching import overlap_blocks, pad_to_grid
 from quantart_cli.nets.painter import PainterDecoder
 from quantart_cli.nets.painting import ContentEncoder, best_places
 from quantart_cli.nets.quantizer import Blend
+from quantart_cli.nets.steadied import steadied
 from quantart_cli.runner import Image, Runner
 from quantart_cli.stages import EPSILON, Moments
 from quantart_cli.tiling import Tiler
@@ -175,11 +176,18 @@ def pictures():
 def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, painter, pictures, alpha, beta):
     content, style = (picture.float() / 255 for picture in pictures)
 
-    def keys(z, x3, x2):
-        parts = [
-            (x - mean) / (std * x.shape[1] ** 0.5)
-            for x, (mean, std) in ((z, moments(z)), (x3[1], moments(x3[0])), (x2[1], moments(x2[0])))
-        ]
+    def variance(x):
+        return x.var((2, 3), keepdim=True) + EPSILON
+
+    def keys(layers, style_layers=None):
+        """Of layers of (values whose moments count, values); a content's moments are steadied by those of the style."""
+        parts = []
+        for k, (counted, x) in enumerate(layers):
+            found = counted.mean((2, 3), keepdim=True), variance(counted)
+            if style_layers:
+                y = style_layers[k][0]
+                found = steadied(*found, y.mean((2, 3), keepdim=True), variance(y))
+            parts.append((x - found[0]) / (found[1] * x.shape[1]).sqrt())
         rows = torch.nn.functional.normalize(torch.cat(parts, 1)[0].flatten(1).T, dim=1)
         return torch.nn.functional.normalize(rows @ painter.project.T, dim=1)
 
@@ -189,10 +197,11 @@ def test_the_formula_by_hand_with_the_styles_features(backend, vgg, decoder, pai
         maps = vgg(picture, ["relu3_1", "relu2_1"])
         s3, s2 = (pad_to_grid(maps[f"relu{4 - i}_1"], *(side << i for side in z.shape[2:])) for i in (1, 2))
         # Moments are of one value at each position.
-        return z, s3, s2, keys(z, (s3[:, :, ::2, ::2], x3), (s2[:, :, ::4, ::4], x2))
+        return z, s3, s2, ((z, z), (s3[:, :, ::2, ::2], x3), (s2[:, :, ::4, ::4], x2))
 
-    z_c, _, _, queries = features(content)
-    z_s, s3, s2, table_keys = features(style)
+    z_c, _, _, content_layers = features(content)
+    z_s, s3, s2, style_layers = features(style)
+    queries, table_keys = keys(content_layers, style_layers), keys(style_layers)
     encoded = METHOD.encode_style(Runner(backend, Tiler()), image_of(pictures[1]), "entries")
     places = torch.from_numpy(encoded.places).long()
     assert len(places) % 16 == 0
@@ -269,6 +278,16 @@ def places_copied(backend, content, style):
 
     assert paint(Spy(), METHOD, content, style, QuantArtSettings(1.0, brush="none")).isfinite().all()
     return set(seen[0].unique().tolist())
+
+
+def test_a_smooth_gradient_is_painted_with_the_plain_parts_of_a_style(backend):
+    """Standardised by its own moments, its finest differences would call for all the marks of the style."""
+    style = np.full((160, 160, 3), 235, np.uint8)
+    style[:, 80:] = np.random.default_rng(0).integers(0, 2, (160, 80, 1), np.uint8).repeat(3, 2) * 255
+    ramp = np.linspace(200, 250, 128).astype(np.uint8)
+    entries = METHOD.encode_style(Runner(backend, Tiler()), Image.of(style), "entries")
+    copied = np.array(list(places_copied(backend, Image.of(np.tile(ramp[:, None, None], (1, 128, 3))), entries)))
+    assert (copied % 20 < 10).all()
 
 
 def test_hidden_positions_of_the_style_are_no_entries(backend, pictures):

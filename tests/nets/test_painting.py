@@ -30,6 +30,7 @@ from quantart_cli.nets.painting import (
     plainness,
 )
 from quantart_cli.nets.statistics import moments
+from quantart_cli.nets.steadied import steadied
 
 
 @pytest.fixture(scope="module")
@@ -313,23 +314,29 @@ def test_match_of_a_batch_is_that_of_the_stages(painter):
     generator = torch.Generator().manual_seed(11)
     shapes = {"relu4_1": (512, 1), "relu3_1": (256, 2), "relu2_1": (128, 4)}
     content, style = (
-        {name: torch.rand(2, c, 4 * n, 6 * n, generator=generator) for name, (c, n) in shapes.items()} for _ in "cs"
+        {name: k * torch.rand(2, c, 4 * n, 6 * n, generator=generator) for name, (c, n) in shapes.items()}
+        for k in (0.3, 1)
     )
     noise, places = torch.rand(2, 5, 4, 6, generator=generator), torch.randperm(24, generator=generator)
     places = torch.cat([places, places[:8]])
     found = match(painter.project, content, style, noise, places)
     for i in range(2):
 
-        def rows(features, i=i):
+        def own(features, i=i):
+            maps = [features[name][i] for name in shapes]
+            return torch.cat([x.mean((1, 2)) for x in maps]), torch.cat([x.var((1, 2)) + 1e-5 for x in maps])
+
+        def rows(features, mean, variance, i=i):
             maps = [features[name][i : i + 1] for name in shapes]
-            mean = torch.cat([x.mean((0, 2, 3)) for x in maps])
-            scale = torch.cat([1 / ((x.var((0, 2, 3)) + 1e-5) * x.shape[1]).sqrt() for x in maps])
+            scale = torch.cat([(v * len(v)) ** -0.5 for v in variance.split([x.shape[1] for x in maps])])
             pooled = [F.avg_pool2d(x, n) for x, (_, n) in zip(maps, shapes.values(), strict=True)]
             return keys(painter.project, *pooled, mean, scale)
 
-        table = rows(style)
+        table = rows(style, *own(style))
         penalty = hubness(table, table[places].T)
-        index, share = best_places(rows(content), noise[i], places, table, penalty, torch.tensor(6))
+        index, share = best_places(
+            rows(content, *steadied(*own(content), *own(style))), noise[i], places, table, penalty, torch.tensor(6)
+        )
         entries = style["relu4_1"][i].flatten(1).T
         torch.testing.assert_close(found.s4[i], (entries[index] * share[..., None]).sum(2).permute(2, 0, 1))
         for patches, name in ((found.s3, "relu3_1"), (found.s2, "relu2_1")):
