@@ -79,8 +79,8 @@ def _quota_of(folder: Path) -> float | None:
 def stoppable() -> Iterator[list[int]]:
     """In the body the first INT, TERM or HUP raises KeyboardInterrupt or SystemExit, the second ends the process.
 
-    Unfinished files are removed either way. Ignored signals, as under nohup, stay ignored. Nothing changes outside the
-    main thread, which alone receives signals.
+    While torch or OpenVINO is imported the first one ends it, too. Unfinished files are removed either way. Ignored
+    signals, as under nohup, stay ignored. Nothing changes outside the main thread, which alone receives signals.
 
     Yields:
         the numbers of the signals received.
@@ -89,6 +89,9 @@ def stoppable() -> Iterator[list[int]]:
 
     def receive(number: int, frame: FrameType | None) -> None:
         if received:
+            leave(number)
+        if _in_extension():
+            say(f"quantart: {_what(number)}")
             leave(number)
         received.append(number)
         if number == signal.SIGINT:
@@ -116,11 +119,23 @@ def stoppable() -> Iterator[list[int]]:
         sys.unraisablehook = hook
 
 
+def _in_extension() -> bool:
+    """Whether torch or OpenVINO is being imported.
+
+    Their C++ calls Python there, and an exception that returns to it aborts the process, with a trace on stderr.
+    """
+    specs = [getattr(sys.modules.get(name), "__spec__", None) for name in ("torch", "openvino")]
+    return any(getattr(spec, "_initializing", False) for spec in specs)
+
+
+def _what(number: int) -> str:
+    return "interrupted" if number == signal.SIGINT else "terminated"
+
+
 def ended(received: Sequence[int]) -> int:
     """Say that a signal ended the command before it had written anything; returns the exit status."""
     number = received[0] if received else signal.SIGINT
-    what = "interrupted" if number == signal.SIGINT else "terminated"
-    say(f"quantart: {what}, nothing was written")
+    say(f"quantart: {_what(number)}, nothing was written")
     return INTERRUPTED if number == signal.SIGINT else 128 + number
 
 

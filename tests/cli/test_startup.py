@@ -109,6 +109,17 @@ def test_the_first_signal_unwinds(number, error):
     assert signal.getsignal(number) is before
 
 
+@pytest.mark.parametrize(("number", "what"), [(signal.SIGHUP, "terminated"), (signal.SIGINT, "interrupted")])
+def test_a_signal_never_raises_in_the_import_of_torch(tmp_path, number, what):
+    """It would surface in C++, which aborts."""
+    text = f"import os\ntry: os.kill(os.getpid(), {int(number)})\nexcept BaseException: print('raised')"
+    (tmp_path / "torch.py").write_text(text)
+    code = "from quantart_cli.cli.startup import stoppable\nwith stoppable(): import torch"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), *filter(None, sys.path)])}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + number, "", f"quantart: {what}\n")
+
+
 def test_ignored_signals_stay_ignored():
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
