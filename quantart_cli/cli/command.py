@@ -19,9 +19,11 @@ from quantart_cli.cli.defaults import is_own_default, with_places
 from quantart_cli.cli.options import METHOD, OUTPUT, PICTURE, SPEED, STYLE, one_of
 from quantart_cli.cli.startup import ended
 from quantart_cli.errors import QuantArtError
+from quantart_cli.files import printable
 from quantart_cli.settings import Rule, Settings, rule_of
 
 Options = TypeVar("Options")
+_LARGEST = 2**63 - 1  # of a whole number, also where no option says so
 _WIDE = 20  # characters of a form of values; longer ones would be broken in 80 columns
 Parameters = dict[str, tuple[Any, Any]]
 """Name -> annotation and default; ``inspect.Parameter.empty`` where it is required."""
@@ -212,6 +214,9 @@ def with_parameters(
 
     def command(ctx: typer.Context, **values: Any) -> int | None:
         try:
+            for name, value in values.items():
+                if isinstance(value, int) and abs(value) > _LARGEST:
+                    raise QuantArtError(f"{name} {printable(value, 40)} is too large a number")
             return run(values, ctx)
         except QuantArtError as error:
             raise QuantArtError(with_places(as_flags(str(error), flags), ctx)) from error

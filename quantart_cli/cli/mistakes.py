@@ -75,7 +75,9 @@ def message(error: Any) -> str:
             own = f"its styles are in its weights, see quantart {method.command_name} --help"
             return f"{method.command_name} takes one picture and no pictures of styles: {own}"
     if extra := re.fullmatch(r"Got unexpected extra arguments? ?(?:\(s\) )?\((.*)\)\.?", text):
-        return f"{printable(extra[1])}: more than {error.ctx.command_path} takes. {_usage(error.ctx)}"
+        flags = [flag for each in error.ctx.command.params for flag in each.opts if flag == f"--{extra[1]}"]
+        guess = f": did you mean {flags[0]}?" if flags else f". {_usage(error.ctx)}"
+        return f"{printable(extra[1])}: more than {error.ctx.command_path} takes{guess}"
     return f"{text.rstrip('.')}. {_usage(error.ctx)}"
 
 

@@ -5,6 +5,7 @@ A new option of every painting command is a field here, its use, and its line in
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -62,6 +63,8 @@ def check_range(name: str, value: int | float | None, low: float, high: float | 
     """Raises QuantArtError unless low <= value <= high; None was not given."""
     if value is None:
         return
+    if high is None and not math.isfinite(value):
+        raise QuantArtError(f"{name} must be a number, not {value}")
     if high is not None and not low <= value <= high:
         raise QuantArtError(f"{name} must be between {low:.12g} and {high:.12g}, not {value:.12g}")
     if value < low:
@@ -228,6 +231,8 @@ class SharedOptions(ComputeOptions, PictureOptions, ModelOptions, StyleOptions):
     def find_model(self, method: Method) -> ModelFile | None:
         """The model given with ``--model``; None: the method's own weights. Either is downloaded if asked for."""
         accepts = tuple(method.models)
+        if self.model == "":
+            raise QuantArtError("model is empty: give its name or its file, or leave it out")
         if self.model is None:
             if self.download:
                 from quantart_cli.cli.methods import missing_weights

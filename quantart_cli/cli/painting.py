@@ -75,6 +75,9 @@ def run(method: Method, options: PaintingOptions) -> int:
     content = read_picture(options.content, frame=options.frame, max_pixels=options.max_pixels)
     content = to_size(content, options.size, options.max_pixels)
     styles = [read_picture(style, max_pixels=options.max_pixels) for style in options.styles]
+    if len(styles) > 1 and not options.quiet:  # says what was taken for what
+        shown = ", ".join(map(printable, options.styles[:_HANDFUL])) + (", …" if styles[_HANDFUL:] else "")
+        say(f"1 content, {len(styles)} styles: {shown}")
     content, masks, notes = _read_masks(options, content, styles, shares)
     check_output(
         options.output,
@@ -147,7 +150,7 @@ def _recipe(model: Model, content: Picture, styles: Sequence[Picture], result: R
 
 
 def _check_styles(method: Method, options: PaintingOptions) -> None:
-    """Say what was taken for what when there are several styles; refuse what looks like a glob of photographs."""
+    """Refuse what looks like a glob of photographs."""
     styles = options.styles
     if len(styles) > _HANDFUL and not is_stream(options.content):
         folder = os.path.dirname(options.content)
@@ -157,9 +160,6 @@ def _check_styles(method: Method, options: PaintingOptions) -> None:
                 f"1 content and {len(styles)} styles, most of them in the folder of the content: to paint them all, "
                 f"type quantart batch {' '.join(chosen)} --method {method.name} -o FOLDER"
             )
-    if len(styles) > 1 and not options.quiet:
-        shown = ", ".join(map(printable, styles[:_HANDFUL])) + (", …" if styles[_HANDFUL:] else "")
-        say(f"1 content, {len(styles)} styles: {shown}")
 
 
 def _folder(path: str) -> str:

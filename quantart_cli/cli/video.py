@@ -35,6 +35,7 @@ SOUND = ("copy", "none")
 FLOWS = ("dis", "raft")
 CODECS = ("h264", "hevc", "av1", "vp9", "prores", "ffv1")
 _RATE = 25  # of a folder
+_LONGEST = Fraction(10**9)  # seconds: no clip lasts so long, and decoders count in 64 bits
 _PREVIEW_SIZE = 320
 _SAMPLE = 3  # frames painted for a dry run
 _SHOWN = 20  # broken frames that are named
@@ -100,7 +101,7 @@ class VideoOptions(AnyMethodOptions):
     def check(self) -> None:
         super().check()
         if not self.styles and find(self.method).needs_style:
-            raise QuantArtError(f"{self.method} needs a style: give a picture in the style to take, after the clip")
+            raise QuantArtError("there is no style: give a picture in the style to take, after the clip")
         check_choice("sound", self.sound, SOUND)
         check_choice("flow", self.flow, FLOWS)
         check_range("steady", self.steady, 0, 1)
@@ -128,7 +129,7 @@ def seconds_of(name: str, text: str | None) -> Fraction | None:
             raise ValueError
     except (ValueError, ZeroDivisionError):
         raise QuantArtError(f"{name} takes a time, such as 12.5 or 1:02:03, not {text!r}") from None
-    return sum((part * 60**i for i, part in enumerate(reversed(parts))), Fraction(0))
+    return min(_LONGEST, sum((part * 60**i for i, part in enumerate(reversed(parts))), Fraction(0)))
 
 
 def register(app: typer.Typer) -> None:

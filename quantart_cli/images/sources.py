@@ -95,14 +95,15 @@ def open_file(path: str, origin: Origin) -> IO[bytes]:
             raise QuantArtError(f"{origin.shown} is a folder: give the picture files in it, or use quantart batch")
         raise QuantArtError(f"{origin.shown} is no regular file: to read from a pipe, give - and use stdin")
     except FileNotFoundError as error:
-        raise QuantArtError(_missing(path, origin)) from error
+        raise QuantArtError(missing(path, origin)) from error
     except OSError as error:
         raise QuantArtError(f"{origin.shown} cannot be read: {reason(error)}") from error
     except ValueError as error:  # a NUL in the path
         raise QuantArtError(f"{origin.shown} is not a path: it has a character that no file name can have") from error
 
 
-def _missing(path: str, origin: Origin) -> str:
+def missing(path: str, origin: Origin) -> str:
+    """What to say of a path that does not exist: why, or the nearest name that does."""
     if not path:
         return "the name of a picture is empty: give a file"
     if "://" in path:

@@ -13,6 +13,7 @@ from quantart_cli import files
 from quantart_cli.errors import QuantArtError
 from quantart_cli.files import open_regular, printable, reason
 from quantart_cli.images import Picture, formats
+from quantart_cli.images.sources import missing, origin_of_path
 
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}
 """By suffix, Pillow's name of the formats that hold several frames and are written here."""
@@ -97,6 +98,8 @@ def open_clip(path: str, *, rate: Fraction, max_pixels: int) -> Clip:
         return Folder.open(path, rate, max_pixels)
     try:
         file = open_regular(path)
+    except FileNotFoundError:
+        raise QuantArtError(missing(path, origin_of_path(path))) from None
     except (OSError, ValueError) as error:
         raise QuantArtError(
             f"{shown} cannot be read: {reason(error) if isinstance(error, OSError) else error}"

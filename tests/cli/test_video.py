@@ -68,6 +68,9 @@ def test_a_dry_run_writes_nothing(run, gif, style_file, tmp_path):
         (["--end", "1", "--start", "2"], "--end must be after --start"),
         (["--start", "soon"], "--start takes a time, such as 12.5 or 1:02:03, not 'soon'"),
         (["--start", "1:40", "--steady", "0", *FAST], "clip.gif ends at 0.28 s, before --start 100"),
+        (["--start", "1e999", "--steady", "0", *FAST], "clip.gif ends at 0.28 s, before --start 1e+09"),
+        (["--preview", "nan"], "--preview must be a number, not nan"),
+        (["--preview", "inf"], "--preview must be a number, not inf"),
         (["--steady", "2"], "--steady must be between 0 and 1, not 2"),
         (["--method", "nobody"], "--method"),
         (["--fidelity", "0.5", *FAST], "fidelity"),
@@ -78,6 +81,11 @@ def test_mistakes(run, gif, style_file, tmp_path, arguments, words):
     assert status == 2
     assert words in stderr
     assert stderr.count("\n") == 1
+
+
+def test_a_clip_that_does_not_exist_gets_the_nearest_name(run, gif, style_file, tmp_path):
+    status, _, stderr = run("video", tmp_path / "clap.gif", style_file, "-o", tmp_path / "out.gif")
+    assert (status, stderr) == (2, f"quantart: {tmp_path}/clap.gif does not exist: did you mean {gif}?\n")
 
 
 def test_other_commands_name_this_one(run, gif, style_file, tmp_path):

@@ -305,7 +305,7 @@ def test_a_moving_picture(run, small, tmp_path):
         assert (painted.size, painted.n_frames) == ((40, 32), 2)
     status, _, err = run("video", tmp_path / "clip.gif", "-o", tmp_path / "not.gif", "--method", "adain", *common)
     assert (status, err.count("\n")) == (2, 1)
-    assert "adain needs a style" in err
+    assert "there is no style: give a picture" in err
     wrong = ("--method", "fast", "--model", small, "--style", "wave")
     status, _, err = run("video", tmp_path / "clip.gif", "-o", tmp_path / "not.gif", *wrong, *common)
     assert (status, "no style 'wave'" in err) == (2, True), err

@@ -155,7 +155,7 @@ def test_a_preview_paints_few_frames(gif, tmp_path):
         ("still.png", r"still.png is a still picture \(PNG\): quantart stylize paints it"),
         ("still.mp4", r"still.mp4 is a still picture \(JPEG\)"),
         ("empty.gif", r"empty.gif is empty \(0 bytes\)"),
-        ("none.gif", "none.gif cannot be read: no such file"),
+        ("none.gif", "none.gif does not exist"),
         ("folder", "folder has no numbered pictures"),
     ],
 )
