@@ -37,6 +37,7 @@ from quantart_cli.memory import (
     check_memory,
     choose_tile,
     choose_tile_to_optimise,
+    needed,
     needed_beside,
     needed_in_tiles,
     needed_to_optimise,
@@ -500,8 +501,10 @@ class Model:
         if not isinstance(self.program, FeedForward):
             return 0
         pixels = content.width * content.height
-        levels = self.program.pixels_of_work((content.height, content.width), settings) > pixels
-        return needed_beside(pixels, levels, regions)
+        passes = self.program.pixels_of_passes((content.height, content.width), settings)
+        # A small picture may be enlarged to be painted.
+        enlarged = needed(max(passes), self.spec, self.network) - needed(pixels, self.spec, self.network)
+        return enlarged + needed_beside(pixels, sum(passes) > pixels, regions)
 
     def tiler(
         self,

@@ -61,9 +61,13 @@ class FeedForward(Generic[S]):
         """Combine two or more encoded styles into one. The shares sum to 1."""
         raise NotImplementedError
 
+    def pixels_of_passes(self, size: tuple[int, int], settings: S) -> Sequence[int]:
+        """Number of pixels of each pass over a picture of (height, width)."""
+        return [size[0] * size[1]]
+
     def pixels_of_work(self, size: tuple[int, int], settings: S) -> float:
         """Number of pixels that are computed for a picture of (height, width). Time is predicted from it."""
-        return float(size[0] * size[1])
+        return float(sum(self.pixels_of_passes(size, settings)))
 
     def paint(self, runner: Runner, content: Image, style: Any, settings: S) -> np.ndarray:
         """The painted picture, (H, W, 3) uint8, at least as large as the content. The model crops it to that size."""

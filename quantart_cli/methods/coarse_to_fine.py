@@ -2,6 +2,9 @@
 
 A picture is painted small first, where strokes of the style cover much of it. The painting is enlarged and painted
 again, which sharpens the strokes. As in NNST (Kolkin et al. 2022) and LapStyle (Lin et al. 2021).
+
+A picture that is smaller than that is enlarged, painted and reduced: faces keep their eyes, and the fine grain of the
+decoder is averaged away.
 """
 
 from __future__ import annotations
@@ -14,8 +17,8 @@ from PIL import Image as PILImage
 from quantart_cli.errors import QuantArtError
 from quantart_cli.runner import Image
 
-_LARGEST = 768  # largest long side in pixels of the first level for "auto"
-_SMALLEST = 512  # smallest: broader strokes dissolve faces
+_STROKES = 768  # long side in pixels of the first level for "auto": broader strokes dissolve faces
+_ENLARGED = 1.5  # by which a small picture is enlarged at most
 _LEAST_STEP, _STEP = 1.25, 3.0  # smallest and largest ratio of the sizes of two levels
 
 
@@ -33,7 +36,7 @@ def parse_brush(given: str) -> int | str:
 
 
 def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
-    """Long side in pixels of each level, ascending. The last is that of the picture.
+    """Long side in pixels of each level, ascending. The last is that of the picture; the only one may be larger.
 
     Args:
         size: (height, width) of the picture.
@@ -42,7 +45,9 @@ def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
     side, chosen = max(size), parse_brush(brush)
     if chosen == "none":
         return [side]
-    first = max(_SMALLEST, min(_LARGEST, side // 2)) if isinstance(chosen, str) else chosen
+    first = min(_STROKES if isinstance(chosen, str) else chosen, round(_ENLARGED * side))
+    if first > side:
+        return [first]
     if side < _LEAST_STEP * first:
         return [side]
     steps = math.ceil(math.log(side / first) / math.log(_STEP) - 1e-9)

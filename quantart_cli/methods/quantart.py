@@ -46,7 +46,7 @@ import numpy as np
 
 from quantart_cli.methods.adain import DECODE, ENCODE
 from quantart_cli.methods.base import FeedForward, adain
-from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, parse_brush
+from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, parse_brush, resized
 from quantart_cli.nets.steadied import steadied
 from quantart_cli.runner import Backend, Image, MapOf, Runner
 from quantart_cli.settings import Settings, setting
@@ -91,7 +91,7 @@ class QuantArtSettings(Settings):
     brush: str = setting(
         "auto",
         "Long side in pixels of the first pass, where strokes are laid: the smaller, the broader they become. auto: "
-        "half the picture's, 512 to 768, or its own if that is not much larger; none: one pass at full size.",
+        "768, for which small pictures are enlarged by up to 1.5; none: one pass at the picture's own size.",
         parse=parse_brush,
         metavar="auto|none|N",
     )
@@ -282,11 +282,11 @@ class QuantArt(FeedForward[QuantArtSettings]):
             return Moments.lerp(list(styles), list(weights))
         return blend_entries(runner.backend, styles, weights)
 
-    def pixels_of_work(self, size: tuple[int, int], settings: QuantArtSettings) -> float:
-        pixels = super().pixels_of_work(size, settings)
+    def pixels_of_passes(self, size: tuple[int, int], settings: QuantArtSettings) -> Sequence[int]:
+        pixels = size[0] * size[1]
         if self.codebook(settings) != "style":
-            return pixels
-        return pixels * sum((side / max(size)) ** 2 for side in brush_sides(size, settings.brush))
+            return [pixels]
+        return [round(pixels * (side / max(size)) ** 2) for side in brush_sides(size, settings.brush)]
 
     def paint(self, runner: Runner, content: Image, style: Any, settings: QuantArtSettings) -> np.ndarray:
         codebook = self.codebook(settings)
@@ -302,14 +302,17 @@ class QuantArt(FeedForward[QuantArtSettings]):
     def _paint_coarse_to_fine(
         self, runner: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings
     ) -> np.ndarray:
-        """Paint at the size of the strokes, then at larger sizes, with the enlarged painting as the content."""
+        """Paint at the size of the strokes, then at larger sizes, with the enlarged painting as the content.
+
+        The only level of a small picture is larger than it.
+        """
         painted: np.ndarray | None = None
         for side in brush_sides(content.size, settings.brush):
             level = content_of_level(content, side, painted)
             painted = self._paint_level(runner, level, style, settings)
             painted = painted[: level.size[0], : level.size[1]]
         assert painted is not None
-        return painted
+        return resized(painted, content.size).copy() if painted.shape[:2] != content.size else painted
 
     def _paint_level(
         self, runner: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings

@@ -420,14 +420,22 @@ def test_a_style_of_much_weight_paints_most_of_the_picture(quantart_model):
 
 def test_levels_of_a_brush():
     assert brush_sides((300, 400), "none") == [400]
-    assert brush_sides((600, 1200), "auto") == [600, 1200]
-    assert brush_sides((100, 100), "auto") == [100]  # smaller than the smallest level
+    assert brush_sides((600, 1200), "auto") == [768, 1200]
     assert brush_sides((300, 4000), "auto") == [768, 1753, 4000]
-    assert brush_sides((400, 639), "auto") == [639]  # less than a quarter larger than the strokes
-    assert brush_sides((400, 640), "auto") == [512, 640]
+    assert brush_sides((400, 768), "auto") == [768]
+    assert brush_sides((400, 959), "auto") == [959]  # less than a quarter larger than the strokes
+    assert brush_sides((400, 960), "auto") == [768, 960]
     assert brush_sides((400, 480), "400") == [480]
     assert brush_sides((400, 480), "384") == [384, 480]
     assert brush_sides((300, 400), "100") == [100, 200, 400]
+
+
+def test_a_small_picture_is_enlarged_for_the_brush():
+    assert brush_sides((300, 600), "auto") == [768]
+    assert brush_sides((512, 512), "auto") == [768]
+    assert brush_sides((100, 90), "auto") == [150]  # by 1.5 at most
+    assert brush_sides((300, 400), "500") == [500]
+    assert brush_sides((300, 400), "9000") == [600]
 
 
 def test_the_next_level_has_the_painting_and_the_contents_detail():
