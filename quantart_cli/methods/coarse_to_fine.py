@@ -10,16 +10,20 @@ decoder is averaged away.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image as PILImage
 
 from quantart_cli.errors import QuantArtError
 from quantart_cli.runner import Image
+from quantart_cli.scratch import alloc_scratch, release
 
 _STROKES = 768  # long side in pixels of the first level for "auto": broader strokes dissolve faces
 _ENLARGED = 1.5  # by which a small picture is enlarged at most
 _LEAST_STEP, _STEP = 1.25, 3.0  # smallest and largest ratio of the sizes of two levels
+_BAND = 1 << 20  # pixels of the rows that are resized at a time, about
+_LANCZOS = 3  # pixels that Lanczos reaches to each side, of the coarser grid
 
 
 def parse_brush(given: str) -> int | str:
@@ -67,24 +71,51 @@ def content_of_level(content: Image, side: int, painted: np.ndarray | None) -> I
     height, width = content.size
     scale = side / max(height, width)
     size = max(1, round(height * scale)), max(1, round(width * scale))
-    pixels = content.pixels[:height, :width]
     opacity = None if content.opacity is None else resized(content.opacity[:height, :width], size)
-    level = pixels if size == (height, width) else resized(_bytes(pixels), size)
+    level = resized(content.pixels[:height, :width], size)
     if painted is None:
         return Image.of(level, opacity)
-    coarse = resized(resized(_bytes(level), (painted.shape[0], painted.shape[1])), size)
-    found = _bytes(level).astype(np.float32)
-    found -= coarse
-    found += resized(painted, size)
-    return Image.of(_round(found), opacity)
+    small = resized(level, (painted.shape[0], painted.shape[1]))
+    found = alloc_scratch(level.shape, np.uint8)
+    for rows in _bands(size):
+        band = _bytes(level[rows]).astype(np.float32)
+        band -= _resized_rows(small, size, rows)
+        band += _resized_rows(painted, size, rows)
+        found[rows] = _round(band)
+        release()
+    return Image.of(found, opacity)
 
 
 def resized(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """(h, w[, 3]) uint8 at another (height, width), by Lanczos."""
+    """(h, w[, 3]) uint8, or float32 in about [0, 1], at another (height, width), by Lanczos: uint8."""
     if pixels.shape[:2] == size:
         return pixels
-    image = PILImage.fromarray(np.ascontiguousarray(pixels))
-    return np.asarray(image.resize((size[1], size[0]), PILImage.Resampling.LANCZOS))
+    found = alloc_scratch((*size, *pixels.shape[2:]), np.uint8)
+    for rows in _bands(size):
+        found[rows] = _resized_rows(pixels, size, rows)
+        release()
+    return found
+
+
+def _bands(size: tuple[int, int]) -> Iterator[slice]:
+    """The rows of a picture of (height, width), some at a time: Pillow and float32 take several times its bytes."""
+    step = max(1, _BAND // size[1])
+    for top in range(0, size[0], step):
+        yield slice(top, min(top + step, size[0]))
+
+
+def _resized_rows(pixels: np.ndarray, size: tuple[int, int], rows: slice) -> np.ndarray:
+    """Rows of what :func:`resized` returns, from the rows of the picture that they depend on."""
+    height, width = pixels.shape[:2]
+    if (height, width) == size:
+        return _bytes(pixels[rows])
+    scale = height / size[0]
+    first, last = rows.start * scale, min(rows.stop * scale, height)
+    support = math.ceil(_LANCZOS * max(scale, 1)) + 1
+    top, bottom = max(0, math.floor(first) - support), min(height, math.ceil(last) + support)
+    image = PILImage.fromarray(np.ascontiguousarray(_bytes(pixels[top:bottom])))
+    box = 0, first - top, width, last - top
+    return np.asarray(image.resize((size[1], rows.stop - rows.start), PILImage.Resampling.LANCZOS, box))
 
 
 def _bytes(pixels: np.ndarray) -> np.ndarray:

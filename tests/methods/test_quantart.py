@@ -5,7 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PILImage
 
+from quantart_cli.methods import coarse_to_fine
 from quantart_cli.methods.adain import AdaIN, AdaINSettings
 from quantart_cli.methods.coarse_to_fine import brush_sides, content_of_level, resized
 from quantart_cli.methods.quantart import QUANTIZE, QuantArt, QuantArtSettings, _noise, _places, blend_entries
@@ -447,6 +449,17 @@ def test_the_next_level_has_the_painting_and_the_contents_detail():
     assert np.abs(level.pixels[:60] - expected).max() <= 1
     assert np.array_equal(content_of_level(content, 80, None).pixels[:60], content.pixels)
     assert np.array_equal(content_of_level(content, 40, None).pixels[:30], resized(content.pixels, (30, 40)))
+
+
+@pytest.mark.parametrize("size", [(13, 40), (90, 61), (60, 40), (59, 200)])
+def test_resizing_some_rows_at_a_time_is_resizing(monkeypatch, size):
+    pixels = scene(80, 60)
+    whole = np.asarray(PILImage.fromarray(pixels).resize(size[::-1], PILImage.Resampling.LANCZOS))
+    monkeypatch.setattr(coarse_to_fine, "_BAND", 300)
+    assert np.abs(resized(pixels, size).astype(int) - whole).max() <= 1
+    level = content_of_level(Image.of(pixels), 80, whole)
+    monkeypatch.undo()
+    assert np.abs(level.pixels - content_of_level(Image.of(pixels), 80, whole).pixels.astype(int)).max() <= 2
 
 
 def test_the_brush_changes_the_picture_and_keeps_its_size(quantart_model):
