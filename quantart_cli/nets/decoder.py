@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart_cli.nets.cpu import convolution
+from quantart_cli.nets.cpu import bands, convolution, reflected
 
 CONVOLUTIONS = (
     ("conv4_1", 512, 256),
@@ -23,7 +23,7 @@ CONVOLUTIONS = (
     ("conv1_1", 64, 3),
 )
 """Name, input channels, output channels; named after the VGG layer each one undoes."""
-_UPSAMPLE_AFTER = frozenset({"conv4_1", "conv3_1", "conv2_1"})
+_UPSAMPLE_AFTER = frozenset({"conv4_1", "conv3_1"})  # and conv2_1, see at_full_size
 
 
 class Decoder(nn.Module):
@@ -59,14 +59,29 @@ def mirrored(network: nn.Module, x: Tensor, names: Sequence[str]) -> Tensor:
 
     Nearest upsampling follows the last convolution of each resolution. In the dtype of the weights.
     """
+    enlarge = False
     for name in names:
         layer: nn.Conv2d = getattr(network, name)
         x = x.to(layer.weight.dtype).contiguous(memory_format=torch.channels_last)
-        x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
-        x = convolution(layer, x, relu=name != "conv1_1")
-        if name in _UPSAMPLE_AFTER:
-            x = F.interpolate(x, scale_factor=2, mode="nearest")
-    return x
+        if name == "conv1_2":
+            return at_full_size(network, x)
+        x = reflected(x, enlarge=enlarge)  # assigned on its own: frees what it was
+        x = convolution(layer, x)
+        enlarge = name in _UPSAMPLE_AFTER
+    return F.interpolate(x, scale_factor=2, mode="nearest") if enlarge else x
+
+
+def at_full_size(network: Any, x: Tensor) -> Tensor:
+    """The end of a decoder: upsampling, conv1_2 and conv1_1, (B, 64, h, w) -> (B, 3, 2h, 2w), band by band."""
+    rows = bands(x, 4)
+    found = []
+    for start, end in rows:
+        first, last = start == 0, (start, end) == rows[-1]
+        # Each convolution takes a row above and below.
+        band = x if first and last else x[:, :, start - (not first) : end + (not last)]
+        band = convolution(network.conv1_2, reflected(band, (first, last), enlarge=True))
+        found.append(convolution(network.conv1_1, reflected(band, (first, last)), relu=False))
+    return torch.cat(found, 2) if len(found) > 1 else found[0]
 
 
 class PlainDecoder(nn.Module):

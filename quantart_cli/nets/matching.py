@@ -31,22 +31,34 @@ def overlap_blocks(source: Tensor, index: Tensor, stride: int, scale: float | Te
     Returns:
         (B, C, h * stride, w * stride) in the dtype of the source, channels last.
     """
-    batch, height, width, channels = source.shape
-    h, w = index.shape[1:]
-    first = torch.arange(batch, device=index.device).view(-1, 1, 1) * (height * width)
-    # As tensors, and not as numbers, which tracing would make constants of.
-    last_row, last_column = (torch.arange(length, device=index.device)[-1] for length in (height, width))
-    picks, weights = [], []
-    for y, y_offset, y_weight in _copies(h, stride, source):
-        for x, x_offset, x_weight in _copies(w, stride, source):
-            matched = index[:, y][:, :, x]  # (B, h * stride, w * stride)
-            row = torch.minimum(matched // (width // stride) * stride + y_offset[:, None], last_row).clamp(min=0)
-            column = torch.minimum(matched % (width // stride) * stride + x_offset, last_column).clamp(min=0)
-            picks.append(row * width + column + first)
-            weights.append((y_weight[:, None] * x_weight).expand(batch, -1, -1))
-    table = source.reshape(batch * height * width, channels)
-    found = weighted_rows(table, torch.stack(picks, -1).view(-1, 4), torch.stack(weights, -1).reshape(-1, 4) * scale)
-    return found.view(batch, h * stride, w * stride, channels).permute(0, 3, 1, 2)
+    return OverlapBlocks(source, index, stride, scale)(0, index.shape[1] * stride)
+
+
+class OverlapBlocks:
+    """:func:`overlap_blocks`, some rows at a time."""
+
+    def __init__(self, source: Tensor, index: Tensor, stride: int, scale: float | Tensor = 1.0) -> None:
+        batch, height, width, channels = source.shape
+        h, w = index.shape[1:]
+        first = torch.arange(batch, device=index.device).view(-1, 1, 1) * (height * width)
+        # As tensors, and not as numbers, which tracing would make constants of.
+        last_row, last_column = (torch.arange(length, device=index.device)[-1] for length in (height, width))
+        picks, weights = [], []
+        for y, y_offset, y_weight in _copies(h, stride, source):
+            for x, x_offset, x_weight in _copies(w, stride, source):
+                matched = index[:, y][:, :, x]  # (B, h * stride, w * stride)
+                row = torch.minimum(matched // (width // stride) * stride + y_offset[:, None], last_row).clamp(min=0)
+                column = torch.minimum(matched % (width // stride) * stride + x_offset, last_column).clamp(min=0)
+                picks.append(row * width + column + first)
+                weights.append((y_weight[:, None] * x_weight).expand(batch, -1, -1))
+        self._table = source.reshape(batch * height * width, channels)
+        self._picks, self._weights = torch.stack(picks, -1), torch.stack(weights, -1) * scale  # (B, H, W, 4)
+
+    def __call__(self, start: int, end: int) -> Tensor:
+        """The rows from ``start`` up to ``end``, (B, C, end - start, w * stride)."""
+        picks, weights = self._picks[:, start:end], self._weights[:, start:end]
+        found = weighted_rows(self._table, picks.reshape(-1, 4), weights.reshape(-1, 4))
+        return found.view(*picks.shape[:3], self._table.shape[1]).permute(0, 3, 1, 2)
 
 
 def weighted_rows(table: Tensor, index: Tensor, weights: Tensor) -> Tensor:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart_cli.nets.cpu import convolution
-from quantart_cli.nets.decoder import Decoder
+from quantart_cli.nets.cpu import bands, convolution, reflected
+from quantart_cli.nets.decoder import Decoder, at_full_size
 from quantart_cli.nets.matching import KEY_SIZE
 
 # Input and output channels of the 3x3 convolutions, named after the VGG layer that each one inverts.
@@ -24,6 +24,12 @@ _CONVOLUTIONS = {
     "conv1_2": (64, 64),
     "conv1_1": (64, 3),
 }
+
+
+Patches = Tensor | Callable[[int, int], Tensor]
+"""Features of the style, or a function of a first row and the row after the last that returns these rows of what
+:func:`project` makes of them. It is called where they are needed, since they are large, and what it returns is
+overwritten if no gradients are recorded."""
 
 
 class PainterDecoder(nn.Module):
@@ -52,48 +58,50 @@ class PainterDecoder(nn.Module):
         made.load_state_dict({**made.state_dict(), **decoder.state_dict()})
         return made.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
-    def forward(self, z: Tensor, s3: Tensor, s2: Tensor, projected: bool = False) -> Tensor:
+    def forward(self, z: Tensor, s3: Patches, s2: Patches) -> Tensor:
         """Decode z with the patches s3 and s2. Computed in the dtype of the weights.
 
         Args:
             z: (B, 512, h, w) features of relu4_1; h and w at least 2.
-            s3: (B, 256, 2h, 2w) features of relu3_1.
-            s2: (B, 128, 4h, 4w) features of relu2_1.
-            projected: whether s3 and s2 are W_s s3 and W_s s2. They are overwritten if no gradients are recorded.
+            s3: (B, 256, 2h, 2w) features of relu3_1, or what returns W_s s3.
+            s2: (B, 128, 4h, 4w) features of relu2_1, or what returns W_s s2.
 
         Returns:
             (B, 3, 8h, 8w) float32, sRGB in about [0, 1], not clamped.
         """
-        s3, s2 = self._prepare(s3), self._prepare(s2)
-        if not projected:
-            s3, s2 = project(self.fuse3, s3), project(self.fuse2, s2)
-        x = self._convolve(self._prepare(z), "conv4_1")
-        x = self._fuse(self.fuse3, x, s3)  # (B, 256, 2h, 2w)
-        x = self._convolve(x, "conv3_4", "conv3_3", "conv3_2", "conv3_1")
-        x = self._fuse(self.fuse2, x, s2)  # (B, 128, 4h, 4w)
-        x = self._convolve(x, "conv2_2", "conv2_1")
-        x = self._convolve(_upsample(x), "conv1_2", "conv1_1")  # (B, 3, 8h, 8w)
-        return x.float()
+        x = self._prepare(z)
+        for name in ("conv4_1", "conv3_4", "conv3_3", "conv3_2", "conv3_1", "conv2_2", "conv2_1"):
+            if name == "conv3_4":
+                x = self._fuse(self.fuse3, x, s3, 8)  # (B, 256, 2h, 2w)
+            elif name == "conv2_2":
+                x = self._fuse(self.fuse2, x, s2, 4)  # (B, 128, 4h, 4w)
+            x = reflected(x)  # assigned on its own: frees what it was
+            x = convolution(getattr(self, name), x)
+        return at_full_size(self, x).float()  # (B, 3, 8h, 8w)
 
     def _prepare(self, x: Tensor) -> Tensor:
         return x.to(self.fuse3.weight.dtype).contiguous(memory_format=torch.channels_last)
 
-    def _convolve(self, x: Tensor, *names: str) -> Tensor:
-        for name in names:
-            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
-            layer = self.get_submodule(name)
-            assert isinstance(layer, nn.Conv2d)
-            x = convolution(layer, x, relu=name != "conv1_1")
-        return x
-
-    def _fuse(self, fusion: nn.Conv2d, x: Tensor, patches: Tensor) -> Tensor:
+    def _fuse(self, fusion: nn.Conv2d, x: Tensor, s: Patches, stride: int) -> Tensor:
+        """ReLU(W_x x + W_s s + b), x enlarged; ``stride`` is that of x."""
         x = F.conv2d(x, fusion.weight[:, : x.shape[1]], fusion.bias)
-        if torch.jit.is_tracing() or torch.is_grad_enabled():
-            return F.relu(_upsample(x) + patches)
-        h, w = x.shape[2:]
-        blocks = patches.permute(0, 2, 3, 1).view(-1, h, 2, w, 2, x.shape[1])
-        blocks.add_(x.permute(0, 2, 3, 1)[:, :, None, :, None])  # without an upsampled copy
-        return patches.relu_()
+        if isinstance(s, Tensor):
+            projected = project(fusion, self._prepare(s))
+            s = lambda start, end: projected[:, :, start:end]  # noqa: E731
+        # In a graph that is traced each copy of the patches takes memory of its own.
+        rows = bands(x, stride**2, 16 // stride)
+        found = [_merged(x[:, :, start:end], self._prepare(s(2 * start, 2 * end))) for start, end in rows]
+        return torch.cat(found, 2) if len(found) > 1 else found[0]
+
+
+def _merged(x: Tensor, patches: Tensor) -> Tensor:
+    """ReLU of the sum of x, enlarged, and patches: (B, C, h, w) and (B, C, 2h, 2w)."""
+    if torch.jit.is_tracing() or torch.is_grad_enabled():
+        return F.relu(F.interpolate(x, scale_factor=2, mode="nearest") + patches)
+    h, w = x.shape[2:]
+    blocks = patches.permute(0, 2, 3, 1).unflatten(2, (w, 2)).unflatten(1, (h, 2))
+    blocks.add_(x.permute(0, 2, 3, 1)[:, :, None, :, None])  # without an upsampled copy
+    return patches.relu_()
 
 
 def project(fusion: nn.Conv2d, s: Tensor) -> Tensor:
@@ -121,10 +129,6 @@ class Painter(nn.Module):
         """An empty one of the sizes of a checkpoint's tensors."""
         project = tensors.get("project")
         return cls(len(project)) if project is not None and project.ndim == 2 else cls()
-
-
-def _upsample(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
 def _identity_fusion(fan_in: int, fan_out: int) -> nn.Conv2d:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quantart_cli.nets.decoder import Decoder, scaled
-from quantart_cli.nets.matching import overlap_blocks, pad_to_grid, weighted_rows
+from quantart_cli.nets.matching import OverlapBlocks, overlap_blocks, pad_to_grid, weighted_rows
 from quantart_cli.nets.painter import Painter, PainterDecoder, project
 from quantart_cli.nets.quantizer import Blend
 from quantart_cli.nets.statistics import moments
@@ -124,12 +124,19 @@ def hubness(rows: Tensor, entries: Tensor) -> Tensor:
     """As :class:`Hubness`, of rows of keys: (n, D), (D, m) -> (n,)."""
     found = []
     for part in _parts(rows, entries.shape[1]):
-        cosines = part @ entries
         own = part.square().sum(1, keepdim=True).clamp(min=0.9)  # 1; less where keys are stored in bfloat16
-        # A position is not its own neighbour.
-        cosines = torch.where(cosines > 0.9999 * own, -1.0, cosines)
-        found.append(cosines.unflatten(1, (GROUPS, -1)).amax(2).mean(1))
+        if torch.jit.is_tracing():  # group by group, of which each takes memory
+            groups = entries.unflatten(1, (GROUPS, -1)).unbind(1)
+            nearest = [_of_others(part @ group, own).amax(1) for group in groups]
+            found.append(torch.stack(nearest).mean(0))
+        else:
+            found.append(_of_others(part @ entries, own).unflatten(1, (GROUPS, -1)).amax(2).mean(1))
     return torch.cat(found)
+
+
+def _of_others(cosines: Tensor, own: Tensor) -> Tensor:
+    """Cosines of positions with entries, without those of a position with itself."""
+    return torch.where(cosines > 0.9999 * own, -1.0, cosines)
 
 
 class Matcher(nn.Module):
@@ -217,9 +224,10 @@ def best_places(
 
 def _largest(rows: Tensor, entries: Tensor) -> tuple[Tensor, Tensor]:
     """The largest products of rows and the entries of each quarter, (n, D) and (m, D) -> (n, 4) and their indices."""
-    if torch.jit.is_tracing():  # across rows, which OpenVINO is fast at
-        values, index = F.linear(entries, rows).unflatten(0, (TOP, -1)).topk(1, 1)  # (4, 1, n)
-        return values[:, 0].T, index[:, 0].T
+    if torch.jit.is_tracing():  # across rows, which OpenVINO is fast at, and in a quarter of the memory
+        found = [F.linear(quarter, rows).topk(1, 0) for quarter in entries.unflatten(0, (TOP, -1)).unbind()]  # (1, n)
+        values, index = (torch.cat(each).T for each in zip(*found, strict=True))
+        return values, index
     scores = F.linear(rows, entries).unflatten(1, (TOP, -1))  # (n, 4, m / 4)
     if scores.device.type != "cpu" or scores.shape[2] % _LANES:
         values, index = scores.max(2)
@@ -293,11 +301,9 @@ def coherent(
         if everywhere or number == 0:
             similar = _similarity(rows, table, penalty, candidates)
         else:  # most candidates are those of the round before
-            spots = (candidates[1:] != known).flatten().nonzero()[:, 0]
-            own, chosen = rows.index_select(0, spots % rows.shape[0]), candidates[1:].flatten().index_select(0, spots)
-            fresh = _similarity(own, table, penalty, chosen[None])[0]
-            others = similar[1:].flatten().scatter(0, spots, fresh).view_as(known)
-            similar = torch.cat([similar.gather(0, winner), others])
+            before = zip(similar[1:], known, candidates[1:], strict=True)
+            others = [_updated(*each, rows, table, penalty) for each in before]
+            similar = torch.cat([similar.gather(0, winner), torch.stack(others)])
         known = candidates[1:]
         scores = similar + COHERENCE * agreed - REPEAT * repeated + LEAD * ranks
         winner = _first_of_largest(scores)[None]
@@ -317,6 +323,14 @@ def _similarity(rows: Tensor, table: Tensor, penalty: Tensor, places: Tensor) ->
         2 * (rows * table.index_select(0, place)).sum(1) - penalty.index_select(0, place) for place in places.flatten(1)
     ]
     return torch.stack(found).view_as(places)
+
+
+def _updated(similar: Tensor, known: Tensor, places: Tensor, rows: Tensor, table: Tensor, penalty: Tensor) -> Tensor:
+    """Similarities to places, (h, w) each, from those to the places known before, where they are the same."""
+    spots = (places != known).flatten().nonzero()[:, 0]
+    chosen = places.flatten().index_select(0, spots)
+    fresh = _similarity(rows.index_select(0, spots), table, penalty, chosen[None])[0]
+    return similar.flatten().scatter(0, spots, fresh).view_as(known)
 
 
 def _first_of_largest(x: Tensor) -> Tensor:
@@ -348,8 +362,10 @@ def keys(project: Tensor, z: Tensor, x3: Tensor, x2: Tensor, mean: Tensor, scale
     Returns:
         (h·w, D) float32.
     """
-    x = torch.cat([z, x3, x2], 1)[0].flatten(1).float() - mean[:, None]  # (896, h·w)
-    return F.normalize(x.T @ (project * scale).T, dim=1, eps=_FLAT)
+    sizes = [x.shape[1] for x in (z, x3, x2)]
+    parts = zip((z, x3, x2), mean.split(sizes), (project * scale).split(sizes, 1), strict=True)
+    rows = [(x[0].flatten(1).float() - own[:, None]).T @ matrix.T for x, own, matrix in parts]  # (h·w, D) each
+    return F.normalize(rows[0] + rows[1] + rows[2], dim=1, eps=_FLAT)
 
 
 class StylePatches(NamedTuple):
@@ -444,7 +460,8 @@ class PaintedDecoder(nn.Module):
         index = best[0].long()
         table = values[0].flatten(0, 1)  # (m, 512)
         rows = weighted_rows(table, index.flatten(1).T, share[0].flatten(1).T * amount)  # (h·w, 512)
-        copies = rows.float().unflatten(0, z.shape[2:])[None].permute(0, 3, 1, 2)
+        copies = rows.unflatten(0, z.shape[2:])[None].permute(0, 3, 1, 2)
+        mixed = scaled(z, slope, shift).add_(copies).to(values.dtype)
         # The fusions of D_α are α W_s: D has none.
-        patches = (overlap_blocks(source, index[:1], stride, amount) for source, stride in ((s3, 2), (s2, 4)))
-        return (self.blend(amount, scaled(z, slope, shift) + copies, *patches, True),)
+        patches = [OverlapBlocks(source, index[:1], stride, amount) for source, stride in ((s3, 2), (s2, 4))]
+        return (self.blend(amount, mixed, *patches),)

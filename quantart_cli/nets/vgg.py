@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from quantart_cli.nets.cpu import convolution
+from quantart_cli.nets.cpu import bands, convolution, reflected
 from quantart_cli.nets.layers import LAYERS
 
 # Blocks of (convolutions, channels); a pooling layer between two blocks.
@@ -51,6 +51,7 @@ class VGG19(nn.Module):
     """conv1_1 … conv5_1 of the normalised VGG-19."""
 
     conv1_1: nn.Conv2d
+    conv1_2: nn.Conv2d
 
     def __init__(self) -> None:
         super().__init__()
@@ -79,11 +80,14 @@ class VGG19(nn.Module):
         wanted = set(layers)
         x = centred(image, self.conv1_1.weight.dtype)
         found: dict[str, Tensor] = {}
-        for name in LAYERS:
+        layers_left = LAYERS
+        if not wanted.intersection(LAYERS[:2]) and len(bands(x, 1)) > 1:
+            x, layers_left = self._first_block(x, pooling), LAYERS[2:]
+        for name in layers_left:
             block, i = name.removeprefix("relu").split("_")
-            if i == "1" and block != "1":
+            if i == "1" and block != "1" and name != layers_left[0]:
                 x = _pooled(x, pooling)
-            x = F.pad(x, (1, 1, 1, 1), mode="reflect")  # assigned on its own: frees the unpadded x
+            x = reflected(x)  # assigned on its own: frees the unpadded x
             layer: nn.Conv2d = getattr(self, f"conv{block}_{i}")
             x = convolution(layer, x)
             if name in wanted:
@@ -91,6 +95,19 @@ class VGG19(nn.Module):
                 if len(found) == len(wanted):
                     break
         return found
+
+    def _first_block(self, x: Tensor, pooling: str) -> Tensor:
+        """The layers at full size and the pooling behind them, band by band: (B, 3, H, W) -> (B, 64, ⌈H/2⌉, ⌈W/2⌉)."""
+        height = x.shape[2]
+        found = []
+        for start, end in bands(x[:, :, ::2], 2):
+            first, last = 2 * start, min(2 * end, height)
+            rows = first == 0, last == height
+            band = x[:, :, max(0, first - 2) : last + 2]  # each convolution takes a row above and below
+            for layer in (self.conv1_1, self.conv1_2):
+                band = convolution(layer, reflected(band, rows))
+            found.append(_pooled(band, pooling))
+        return torch.cat(found, 2)
 
 
 def centred(image: Tensor, dtype: torch.dtype) -> Tensor:

@@ -32,6 +32,8 @@ def test_overlap_blocks_equals_unfold_and_fold(stride: int, h: int, w: int, hs: 
     result = matching.overlap_blocks(source.permute(0, 2, 3, 1), index, stride)
     assert result.shape == (2, 3, h * stride, w * stride)
     torch.testing.assert_close(result, folded(source, index, stride))
+    rows = matching.OverlapBlocks(source.permute(0, 2, 3, 1), index, stride)(1, h * stride - 1)
+    assert torch.equal(rows, result[:, :, 1:-1])
 
 
 @pytest.mark.parametrize("stride", [2, 4])
