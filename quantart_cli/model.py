@@ -403,6 +403,8 @@ class Model:
     def _painted(self, work: Work, style: Style) -> tuple[np.ndarray, int | None]:
         with out_of_memory(work.content.name):
             encoded = self._encoded(style, work.settings, work.reference)
+            if isinstance(self.program, FeedForward) and work.tiler.side is not None:
+                self.backend.make_room()
             pixels = self._pixels(work.content)
             if isinstance(self.program, FeedForward):
                 content, tiled = work.content, work.tiler

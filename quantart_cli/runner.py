@@ -70,12 +70,11 @@ class Backend(Protocol):
     def keep(self, values: Any) -> Any:
         """Return an output of a network, or a copy, that the next call does not overwrite."""
 
-    def finished(self, stage: Stage, tiled: bool) -> None:
-        """Called when a stage has run over all tiles of a picture, so that memory can be freed.
+    def finished(self, stage: Stage, tiles: int) -> None:
+        """Called when a stage has run over all tiles of a picture, so many, so that memory can be freed."""
 
-        Args:
-            tiled: whether the tiler has a largest side, so that the picture may have been several tiles.
-        """
+    def make_room(self) -> None:
+        """Called before a picture is painted in tiles: what encoding its style took can be freed."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +204,7 @@ class Runner:
             tiler.run(height, width, work)
         finally:
             tiler.grain = grain
-        self.backend.finished(stage, tiler.side is not None)
+        self.backend.finished(stage, done)
         return run.results()
 
     def select(self, source: MapOf, places: np.ndarray) -> MapOf:

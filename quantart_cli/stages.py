@@ -80,6 +80,7 @@ class Stage:
         exact: whether it is computed in float32 whatever the precision of the model. For searches, where rounding would
             change what is found.
         tiled: False if the network must get the whole picture at once.
+        of_style: whether it runs for styles only. What it takes is freed before a content is painted.
         scalars: names of float inputs.
         usual: values of the scalars that most pictures have. OpenVINO compiles a network of its own for them: weights
             that follow from a scalar are constants in it, which convolves faster.
@@ -97,6 +98,7 @@ class Stage:
     halo: int = 0
     exact: bool = False
     tiled: bool = True
+    of_style: bool = False
 
     def __hash__(self) -> int:
         return hash((self.name, self.net))

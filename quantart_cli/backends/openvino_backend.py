@@ -23,12 +23,15 @@ from quantart_cli.checkpoints import cache as files_cache
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError, check_choice
-from quantart_cli.scratch import alloc_scratch
+from quantart_cli.scratch import alloc_scratch, trim_heap
 from quantart_cli.settings import PRECISIONS
 from quantart_cli.stages import Stage
 
 _TELEMETRY = "openvino_telemetry"  # would report that OpenVINO was imported and what was converted
 _CONVERTER = "openvino.tools.ovc"  # needed only to export, and slow to import
+# Tiles from which on the network of a stage is dropped when it has run. Loading it again takes a tenth of a second, and
+# so many tiles take several.
+_MANY = 9
 
 
 @contextmanager
@@ -120,6 +123,7 @@ class OpenVINOBackend:
     ) -> None:
         self.spec, self.files, self.notify = spec, dict(files), notify
         self._networks: dict[str, _Network] = {}
+        self._of_style: set[str] = set()
         self._told = False
         self._checksum = cache(lambda part: _checksum(self.files[part]))  # a file is hashed once, not for each stage
 
@@ -155,18 +159,32 @@ class OpenVINOBackend:
         return alloc_scratch((1, like.shape[1], height, width), like.dtype)
 
     def channels_last(self, values: np.ndarray) -> np.ndarray:
-        return np.ascontiguousarray(values.transpose(0, 2, 3, 1))
+        batch, channels, height, width = values.shape
+        found = alloc_scratch((batch, height, width, channels), values.dtype)
+        found[...] = values.transpose(0, 2, 3, 1)
+        return found
 
     def empty(self, like: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         return np.empty(shape, like.dtype)
 
     def keep(self, values: np.ndarray) -> np.ndarray:
-        return values.copy()
+        found = alloc_scratch(values.shape, values.dtype)
+        found[...] = values
+        return found
 
-    def finished(self, stage: Stage, tiled: bool) -> None:
+    def finished(self, stage: Stage, tiles: int) -> None:
         for name in (stage.name, stage.with_usual_scalars.name):
-            if tiled and name in self._networks:  # its memory is needed by the next stage
+            if name in self._networks and (tiles > 1 or stage.of_style):  # its memory is needed by the next stage
                 self._networks[name].compiled.release_memory()
+                if tiles >= _MANY:
+                    del self._networks[name]
+        if tiles > 1:
+            trim_heap()
+
+    def make_room(self) -> None:
+        for stage in self._of_style:
+            self._networks.pop(stage, None)
+        trim_heap()
 
     def prepare(self, stage: Stage) -> Callable[..., tuple[np.ndarray, ...]]:
         if not stage.usual:
@@ -183,6 +201,8 @@ class OpenVINOBackend:
     def _network(self, stage: Stage) -> _Network:
         if stage.name not in self._networks:
             self._networks[stage.name] = self._load(stage)
+            if stage.of_style:
+                self._of_style.add(stage.name)
         return self._networks[stage.name]
 
     def _load(self, stage: Stage) -> _Network:

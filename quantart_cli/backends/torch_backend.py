@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from quantart_cli.checkpoints.manifest import artefact
 from quantart_cli.checkpoints.models import ModelFile
 from quantart_cli.device import DeviceSpec
 from quantart_cli.errors import QuantArtError
-from quantart_cli.scratch import alloc_scratch
+from quantart_cli.scratch import alloc_scratch, trim_heap
 from quantart_cli.stages import Stage
 
 
@@ -31,7 +32,8 @@ class TorchBackend:
     def __init__(self, spec: DeviceSpec, files: Mapping[str, ModelFile]) -> None:
         self.spec = spec
         self.files = files
-        self._networks: dict[tuple[type[nn.Module], str, bool], nn.Module] = {}
+        # Stages share networks as long as one of them needs the whole of it.
+        self._networks: WeakValueDictionary[tuple[type[nn.Module], str, bool], nn.Module] = WeakValueDictionary()
         self._stages: dict[str, Callable[..., tuple[Tensor, ...]]] = {}
 
     def tile_of_image(self, pixels: np.ndarray) -> Tensor:
@@ -66,7 +68,8 @@ class TorchBackend:
         return pages.view(like.dtype)[None, :, :, :, 0].permute(0, 3, 1, 2)
 
     def channels_last(self, values: Tensor) -> Tensor:
-        return values.permute(0, 2, 3, 1).contiguous()
+        found = self.allocate(values, *values.shape[2:])  # in pages of its own: it outlives its neighbours in the heap
+        return found.copy_(values).permute(0, 2, 3, 1)
 
     def empty(self, like: Tensor, shape: tuple[int, ...]) -> Tensor:
         return like.new_empty(shape)
@@ -74,8 +77,13 @@ class TorchBackend:
     def keep(self, values: Tensor) -> Tensor:
         return values
 
-    def finished(self, stage: Stage, tiled: bool) -> None:
-        pass
+    def finished(self, stage: Stage, tiles: int) -> None:
+        if tiles > 1:
+            self.make_room()  # the next stage needs blocks of other sizes
+
+    def make_room(self) -> None:
+        if self.spec.device == "cpu":
+            trim_heap()
 
     def prepare(self, stage: Stage) -> Callable[..., tuple[Tensor, ...]]:
         if stage.name not in self._stages:
@@ -109,13 +117,14 @@ class TorchBackend:
         """
         exact = exact or self.spec.precision == "fp32"
         key = kind, part, exact
-        if key not in self._networks:
+        network = self._networks.get(key)
+        if network is None:
             if part not in self.files:
                 raise QuantArtError(f"this model has no weights for {part}")
             network = load_network(kind, self.files[part])
             network.to(self.spec.device, torch.float32 if exact else self.spec.dtype)
             self._networks[key] = network.to(memory_format=torch.channels_last)
-        return self._networks[key]
+        return network
 
 
 @contextmanager

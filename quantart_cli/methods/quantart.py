@@ -120,6 +120,7 @@ ENCODE_STYLE = Stage(
     maps={"image": (1, 3), "weight": (8, 1)},
     outputs={**_FEATURES, "s3": Map(4, multiple=8), "s2": Map(2, multiple=8)},
     halo=32,
+    of_style=True,
 )
 KEYS = Stage(
     "keys",
@@ -129,6 +130,7 @@ KEYS = Stage(
     whole={"mean": (896,), "scale": (896,)},
     outputs={"keys": Map(8)},
     exact=True,
+    of_style=True,
 )
 HUBNESS = Stage(
     "hubness",
@@ -138,6 +140,7 @@ HUBNESS = Stage(
     whole={"entries": (_KEY, -1)},
     outputs={"hubness": Map(8)},
     exact=True,
+    of_style=True,
 )
 MATCH = Stage(
     "match",
@@ -269,7 +272,8 @@ class QuantArt(FeedForward[QuantArtSettings]):
         moments = _key_moments(found)
         mean, scale = _standardisation(moments)
         key_map: MapOf = runner(KEYS, **{name: found[name] for name in _KEY_MAPS}, mean=mean, scale=scale)["keys"]
-        keys = runner.backend.numpy(key_map.values)[0].astype(np.float32)  # (128, h, w)
+        rows = np.moveaxis(runner.backend.numpy(key_map.values)[0], 0, 2)
+        keys = np.moveaxis(np.ascontiguousarray(rows, np.float32), 2, 0)  # (128, h, w), in memory as rows
         entries = np.ascontiguousarray(keys.reshape(_KEY, -1)[:, places])
         penalty = runner.backend.numpy(runner(HUBNESS, keys=key_map, entries=entries)["hubness"].values)[0, 0]
         if hidden is not None:
@@ -334,6 +338,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
             penalty=style.penalty.reshape(-1),
             columns=style.penalty.shape[1],
         )
+        del c["x3"], c["x2"]  # a seventh of the memory of a large picture
         slope, shift = adain(c["m4"], style.moments, beta)
         image: np.ndarray = runner(
             DECODE_PAINTED,

@@ -189,6 +189,20 @@ def test_memory_that_runs_out_is_noted_and_halved(pairs, monkeypatch):
     assert_same(painted.picture.rgb.astype(int), expected.astype(int))
 
 
+def test_networks_of_styles_and_of_many_tiles_are_dropped(pairs):
+    fast = pairs["quantart"][0]
+    model = type(fast)(fast.method, fast._target, fast.spec, fast._files, (), OpenVINOBackend)
+    settings, loaded = QuantArtSettings(), model.backend._networks
+    content = picture(150, 150)
+    style = model.encode_style([picture(60, 80, 3)], settings=settings)
+    assert set(loaded) == {"encode-style", "keys", "hubness"}
+    few = model.paint(content, style, settings, tile=80).picture.rgb
+    assert set(loaded) == {"encode-content", "match", "decode-painted-usual"}
+    many = model.paint(content, style, settings, tile=64).picture.rgb
+    assert not loaded
+    assert_same(many.astype(int), few.astype(int))
+
+
 @pytest.fixture(scope="session")
 def own(tmp_path_factory):
     """A codebook with a decoder of its own: the embedded one, and AdaIN's decoder with other weights."""
