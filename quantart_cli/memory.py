@@ -30,9 +30,9 @@ _FORWARD = {
     ("torch", "wct2"): {2: 500, 4: 900},
     ("torch", "fast"): {2: 260, 4: 540},
     ("torch", "vqgan"): {2: 1150, 4: 1800},
-    ("torch", "painter"): {2: 400, 4: 700},
+    ("torch", "painter"): {2: 300, 4: 560},
     ("openvino", "vgg19"): {2: 650, 4: 1200},
-    ("openvino", "painter"): {2: 1950, 4: 3150},
+    ("openvino", "painter"): {2: 800, 4: 1400},
 }
 _GRADIENTS = {2: 1800, 4: 3200}
 _OPTIMISED = 105
@@ -44,7 +44,7 @@ _STORED = {"vgg19": 8, "wct2": 240, "fast": 32, "painter": 8}
 _MATCHES = 9  # numbers a pixel that the painter keeps in memory
 # Bytes a pixel beside that, measured: pictures of two levels, from coarse to fine; a mask, and what is painted for it.
 # Mixing these takes the same for all sizes.
-_LEVELS, _REGION, _MIXING = 26, 10, 60_000_000
+_LEVELS, _REGION, _MIXING = 9, 10, 60_000_000
 HALO = {"vgg19": 32, "vqgan": 64, "wct2": 24, "fast": 8, "painter": 32}
 """Pixels around each tile of a forward pass, by network."""
 WIDE_HALO = 80

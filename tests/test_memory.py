@@ -71,7 +71,7 @@ def test_what_the_optimiser_remembers_is_counted(side):
 def test_levels_and_regions_are_counted(quantart_model, adain_model, monkeypatch):
     content = Picture(np.zeros((1200, 1600, 3), np.uint8))
     levels = quantart_model.needed_beside(content, QuantArtSettings(), 0)
-    assert levels > 20 * 1600 * 1200
+    assert levels >= 9 * 1600 * 1200
     assert quantart_model.needed_beside(content, QuantArtSettings(brush="none"), 0) == 0
     one, two = (adain_model.needed_beside(content, AdaINSettings(), regions) for regions in (1, 2))
     assert 0 < one < two
@@ -84,6 +84,10 @@ def test_levels_and_regions_are_counted(quantart_model, adain_model, monkeypatch
 
 def test_the_painter_takes_more_than_adain(quantart_model):
     assert quantart_model.network == "painter"
-    size = 2048, 1536, 768, DeviceSpec("cpu", "bf16", "tests")
-    # 633 and 412 MB were measured.
-    assert memory.needed_in_tiles(*size, "painter") > 633e6 > memory.needed_in_tiles(*size) > 412e6
+    # Of the command line in bf16 beside its start and the style, measured: torch, and OpenVINO.
+    for backend, side, painter, adain in (("torch", 768, 462e6, 433e6), ("openvino", 512, 345e6, 235e6)):
+        size = 2048, 2048, side, DeviceSpec("cpu", "bf16", "tests", backend)
+        predicted = [memory.needed_in_tiles(*size, network) for network in ("painter", "vgg19")]
+        assert predicted[0] > painter
+        assert predicted[1] > adain
+        assert max(predicted) < 2 * painter
