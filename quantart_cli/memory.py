@@ -32,7 +32,7 @@ _FORWARD = {
     ("torch", "vqgan"): {2: 1150, 4: 1800},
     ("torch", "painter"): {2: 300, 4: 560},
     ("openvino", "vgg19"): {2: 650, 4: 1200},
-    ("openvino", "painter"): {2: 800, 4: 1400},
+    ("openvino", "painter"): {2: 1150, 4: 1900},
 }
 _GRADIENTS = {2: 1800, 4: 3200}
 _OPTIMISED = 105
