@@ -15,6 +15,7 @@ from quantart_cli.cli.console import Bar, progress_bar, say, write_json
 from quantart_cli.cli.options import EvaluationOptions, check_range, option
 from quantart_cli.errors import QuantArtError
 from quantart_cli.evaluation.systems import SystemSpec, check_model, check_names, parse_system
+from quantart_cli.files import check_target
 
 if TYPE_CHECKING:
     import numpy as np
@@ -111,8 +112,8 @@ def _check(options: StudyOptions) -> tuple[list[SystemSpec], dict[str, Path], Pa
     page = Path(options.output or "")
     if page.suffix.lower() not in (".html", ".htm"):
         raise QuantArtError(f"{page}: the page is an HTML file: name it {page.stem}.html")
-    if not page.parent.is_dir():
-        raise QuantArtError(f"{page} cannot be written: {page.parent} is no folder")
+    for target in (page, page.with_suffix(".key.json")):
+        check_target(str(target), [])
     return specs, {name: Path(folder) for name, _, folder in folders}, page
 
 

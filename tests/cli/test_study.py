@@ -95,7 +95,7 @@ def side_of(trial):
         (("--compare", "adain", "--outputs", "finished"), "is not NAME=FOLDER"),
         (("--compare", "adain", "--outputs", "x=nowhere"), "nowhere is no folder"),
         (("--compare", "adain", "--compare", "photographs", "-o", "page.png"), "name it page.html"),
-        (("--compare", "adain", "--compare", "photographs", "-o", "none/page.html"), "none is no folder"),
+        (("--compare", "adain", "--compare", "photographs", "-o", "none/page.html"), "make the folder"),
         (("--compare", "adain", "--compare", "photographs", "--styles", "none"), "none is no folder"),
         (("--compare", "adain", "--compare", "photographs", "--pairs", "0"), "--pairs must be between"),
         (("--compare", "photographs", "--compare", "adain:alpha=2"), "alpha must be between"),
