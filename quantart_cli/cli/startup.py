@@ -79,7 +79,7 @@ def _quota_of(folder: Path) -> float | None:
 def stoppable() -> Iterator[list[int]]:
     """In the body the first INT, TERM or HUP raises KeyboardInterrupt or SystemExit, the second ends the process.
 
-    While torch or OpenVINO is imported the first one ends it, too. Unfinished files are removed either way. Ignored
+    While a module is imported the first one ends it, too. Unfinished files are removed either way. Ignored
     signals, as under nohup, stay ignored. Nothing changes outside the main thread, which alone receives signals.
 
     Yields:
@@ -90,7 +90,7 @@ def stoppable() -> Iterator[list[int]]:
     def receive(number: int, frame: FrameType | None) -> None:
         if received:
             leave(number)
-        if _in_extension():
+        if _in_import(frame):
             say(f"quantart: {_what(number)}")
             leave(number)
         received.append(number)
@@ -119,13 +119,15 @@ def stoppable() -> Iterator[list[int]]:
         sys.unraisablehook = hook
 
 
-def _in_extension() -> bool:
-    """Whether torch or OpenVINO is being imported.
+def _in_import(frame: FrameType | None) -> bool:
+    """Whether a module is being imported.
 
-    Their C++ calls Python there, and an exception that returns to it aborts the process, with a trace on stderr.
+    An exception raised there may be lost, since modules try imports and pass over whatever is raised. In torch it may
+    reach C++, which aborts with a trace on stderr.
     """
-    specs = [getattr(sys.modules.get(name), "__spec__", None) for name in ("torch", "openvino")]
-    return any(getattr(spec, "_initializing", False) for spec in specs)
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    return frame is not None
 
 
 def _what(number: int) -> str:
