@@ -20,7 +20,7 @@ from quantart_cli.runner import Image
 from quantart_cli.scratch import alloc_scratch, release
 
 _STROKES = 768  # long side in pixels of the first level for "auto": broader strokes dissolve faces
-_ENLARGED = 1.5  # by which a small picture is enlarged at most
+_ENLARGED, _MOST = 1.25, 2.0  # by which a small picture is enlarged at most: for "auto", and for a given brush
 _LEAST_STEP, _STEP = 1.25, 3.0  # smallest and largest ratio of the sizes of two levels
 _BAND = 1 << 20  # pixels of the rows that are resized at a time, about
 _LANCZOS = 3  # pixels that Lanczos reaches to each side, of the coarser grid
@@ -35,7 +35,7 @@ def parse_brush(given: str) -> int | str:
     if given in ("auto", "none"):
         return given
     if not (given.isascii() and given.isdigit() and 64 <= int(given) < 10**6):
-        raise QuantArtError(f"brush must be auto, none or at least 64 pixels, such as 384, not {given!r}")
+        raise QuantArtError(f"brush must be auto, none or 64 to 999999 pixels, such as 384, not {given!r}")
     return int(given)
 
 
@@ -49,7 +49,8 @@ def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
     side, chosen = max(size), parse_brush(brush)
     if chosen == "none":
         return [side]
-    first = min(_STROKES if isinstance(chosen, str) else chosen, round(_ENLARGED * side))
+    wanted, most = (_STROKES, _ENLARGED) if isinstance(chosen, str) else (chosen, _MOST)
+    first = min(wanted, round(most * side))
     if first > side:
         return [first]
     if side < _LEAST_STEP * first:

@@ -91,7 +91,7 @@ class QuantArtSettings(Settings):
     brush: str = setting(
         "auto",
         "Long side in pixels of the first pass, where strokes are laid: the smaller, the broader they become. auto: "
-        "768, for which small pictures are enlarged by up to 1.5; none: one pass at the picture's own size.",
+        "768, for which smaller pictures are enlarged by up to 1.25; none: one pass at the picture's own size.",
         parse=parse_brush,
         metavar="auto|none|N",
     )

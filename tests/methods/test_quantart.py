@@ -433,11 +433,10 @@ def test_levels_of_a_brush():
 
 
 def test_a_small_picture_is_enlarged_for_the_brush():
-    assert brush_sides((300, 600), "auto") == [768]
-    assert brush_sides((512, 512), "auto") == [768]
-    assert brush_sides((100, 90), "auto") == [150]  # by 1.5 at most
+    assert brush_sides((300, 700), "auto") == [768]
+    assert brush_sides((512, 512), "auto") == [640]  # by 1.25 at most
     assert brush_sides((300, 400), "500") == [500]
-    assert brush_sides((300, 400), "9000") == [600]
+    assert brush_sides((300, 400), "9000") == [800]  # by 2 at most
 
 
 def test_the_next_level_has_the_painting_and_the_contents_detail():
