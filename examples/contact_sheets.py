@@ -174,7 +174,7 @@ SHEETS: dict[str, Callable[[int], PIL.Image.Image]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=SHEETS, nargs="+", default=list(SHEETS))
-    parser.add_argument("--size", type=int, default=768, help="long side at which pictures are painted")
+    parser.add_argument("--size", type=int, default=1024, help="long side at which pictures are painted")
     arguments = parser.parse_args()
     for name, make in SHEETS.items():
         if name in arguments.only:
