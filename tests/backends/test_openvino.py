@@ -192,7 +192,7 @@ def test_memory_that_runs_out_is_noted_and_halved(pairs, monkeypatch):
 def test_networks_of_styles_and_of_many_tiles_are_dropped(pairs):
     fast = pairs["quantart"][0]
     model = type(fast)(fast.method, fast._target, fast.spec, fast._files, (), OpenVINOBackend)
-    settings, loaded = QuantArtSettings(), model.backend._networks
+    settings, loaded = QuantArtSettings(brush="none"), model.backend._networks
     content = picture(150, 150)
     style = model.encode_style([picture(60, 80, 3)], settings=settings)
     assert set(loaded) == {"encode-style", "keys", "hubness"}
