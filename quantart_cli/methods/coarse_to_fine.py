@@ -3,8 +3,8 @@
 A picture is painted small first, where strokes of the style cover much of it. The painting is enlarged and painted
 again, which sharpens the strokes. As in NNST (Kolkin et al. 2022) and LapStyle (Lin et al. 2021).
 
-A picture that is smaller than that is enlarged, painted and reduced: faces keep their eyes, and the fine grain of the
-decoder is averaged away.
+A picture that is smaller than the first level is enlarged, painted and reduced: faces keep their eyes, and the fine
+grain of the decoder is averaged away.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def parse_brush(given: str) -> int | str:
 
 
 def brush_sides(size: tuple[int, int], brush: str) -> list[int]:
-    """Long side in pixels of each level, ascending. The last is that of the picture; the only one may be larger.
+    """Long side in pixels of each level, ascending. The last is that of the picture, or the only one is larger.
 
     Args:
         size: (height, width) of the picture.

@@ -316,7 +316,7 @@ class QuantArt(FeedForward[QuantArtSettings]):
             painted = self._paint_level(runner, level, style, settings)
             painted = painted[: level.size[0], : level.size[1]]
         assert painted is not None
-        return resized(painted, content.size).copy() if painted.shape[:2] != content.size else painted
+        return resized(painted, content.size)
 
     def _paint_level(
         self, runner: Runner, content: Image, style: StyleEntries, settings: QuantArtSettings
